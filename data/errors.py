@@ -1,0 +1,38 @@
+"""The one family of errors a user of cfx meets: a sentence that names the input, the fault and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class CfxError(Exception):
+    """Base of every error that cfx raises on purpose; `str(error)` is the one line that a user reads."""
+
+
+class ImageError(CfxError):
+    """An image file could not be read."""
+
+
+class DataError(CfxError):
+    """A data set is missing or malformed."""
+
+
+class BundleError(CfxError):
+    """A bundle is missing, damaged or incomplete."""
+
+
+class OutputError(CfxError):
+    """A result could not be written."""
+
+
+class UsageError(CfxError):
+    """The request itself does not make sense: an unknown class, engine, recipe or device."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """A `UsageError` that names the unknown `name`, its nearest known neighbour, and all that is known."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}: {hint}known are {', '.join(known) or 'none'}")
