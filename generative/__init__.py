@@ -1,0 +1,1 @@
+"""Models of what real images look like: VAE, conditional VAE, flow, class autoencoders; how each is fitted."""

@@ -1,0 +1,193 @@
+"""A conditional VAE whose latents are free of the class and whose decoder draws the class it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ..data.datasets import Labelled
+from ..data.fitting import Fit, one_cycle, set_learning_rate
+from .layers import Decoder, Discriminator, Encoder, hinge_loss, kl_to_standard_normal
+
+
+class ConditionalVAE(nn.Module):
+    """Encoder to class-free latents, decoder conditioned on class probabilities: `ConditionalModel`.
+
+    The generator of VCNet (Guyomard et al. 2022, arXiv 2212.10847), ported to images: the condition is the
+    vector of K probabilities that the explained classifier gives, and it reaches every layer of the decoder.
+
+    Args:
+        channels: colours of an image.
+        size: side of the square image, in pixels; a multiple of 4.
+        classes: number of classes K.
+        latents: dimension of the latent space.
+    """
+
+    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10, latents: int = 32) -> None:
+        super().__init__()
+        self.classes = classes
+        self.latents = latents
+        self.encoder = Encoder(channels, size, 2 * latents)
+        self.decoder = Decoder(channels, size, latents, conditions=classes)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (N, C, H, W) -> mean and log-variance of the approximate posterior, each (N, D)."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance.clamp(-8, 4)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """images (N, C, H, W) -> posterior means (N, D)."""
+        return self.posterior(images)[0]
+
+    def decode(self, latents: Tensor, condition: Tensor) -> Tensor:
+        """latents (N, D), class probabilities (N, K) -> images (N, C, H, W) in [0, 1]."""
+        return torch.sigmoid(self.decoder(latents, condition))
+
+
+class ConditionalVAEFit(Fit):
+    """ELBO, a class adversary on the latents, and training on swapped conditions.
+
+    A plain conditional VAE ignores its condition, because the latent carries the class. Five terms cure that:
+
+    - *invariance*: a small network guesses the class from the latent, the encoder makes it guess at random
+      (Lample et al. 2017, Fader Networks, arXiv 1706.00409);
+    - *swap*: the image drawn with another class as condition must be of that class for `guides`, classifiers
+      that are neither the explained one nor a judge, looking through noise so that dots do not convince them;
+    - *realism*: a projection discriminator must take it for a real image of that class;
+    - *style*: encoding it again must give the latent it was drawn from;
+    - *nearness*: it should change few pixels.
+
+    Conditions between two classes are drawn too, and asked to be a real image of the class that weighs more,
+    so that the whole line of conditions shows digits and not cross-fades.
+
+    Args:
+        model: what to fit.
+        predictor: the classifier whose probabilities are the condition.
+        guides: classifiers that supervise the swapped images.
+        joint: also train `predictor`, in the same loss, as VCNet's paper does; otherwise it is frozen.
+    """
+
+    def __init__(
+        self,
+        model: ConditionalVAE,
+        predictor: nn.Module,
+        guides: Sequence[nn.Module],
+        data: Labelled,
+        *,
+        epochs: float = 30,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        beta: float = 1.0,
+        invariance: float = 20.0,
+        guidance: float = 10.0,
+        adversarial: float = 10.0,
+        style: float = 3.0,
+        nearness: float = 0.1,
+        noise: float = 0.15,
+        joint: bool = False,
+        prediction: float = 50.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(data, batch_size, epochs, seed)
+        self.model = model
+        self.predictor = predictor
+        self.guides = [guide.eval().requires_grad_(False) for guide in guides]
+        self.learning_rate = learning_rate
+        self.beta = beta
+        self.invariance = invariance
+        self.guidance = guidance
+        self.adversarial = adversarial
+        self.style = style
+        self.nearness = nearness
+        self.noise = noise
+        self.joint = joint
+        self.prediction = prediction
+        channels, size = data.images.shape[1:3]
+        self.classes = model.classes
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+        self.critic = Discriminator(channels, size, self.classes)
+        self.guesser = nn.Sequential(
+            nn.Linear(model.latents, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128), nn.LeakyReLU(0.2),
+            nn.Linear(128, self.classes),
+        )  # fmt: skip
+        self.modules = {
+            "model": model, "average": self.average, "critic": self.critic, "guesser": self.guesser,
+        }  # fmt: skip
+        trained = list(model.parameters())
+        if joint:
+            self.modules["predictor"] = predictor
+            trained += list(predictor.parameters())
+        else:
+            predictor.eval().requires_grad_(False)
+        self.model_optimizer = torch.optim.Adam(trained, betas=(0.5, 0.99))
+        self.critic_optimizer = torch.optim.Adam(
+            [*self.critic.parameters(), *self.guesser.parameters()], betas=(0.5, 0.99)
+        )
+        self.optimizers = {"model": self.model_optimizer, "critic": self.critic_optimizer}
+
+    def step(self, index: int) -> dict[str, Tensor]:
+        rate = self.learning_rate * one_cycle(index, self.total_steps)
+        set_learning_rate(self.model_optimizer, rate)
+        set_learning_rate(self.critic_optimizer, rate)
+        images, labels = self.batch(index)
+        count = len(images)
+        predicted = self.predictor(images)
+        probabilities = predicted.softmax(dim=1)
+        mean, log_variance = self.model.posterior(images)
+        sampled = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+
+        targets = (labels + torch.randint(1, self.classes, (count,))) % self.classes
+        swapped = F.one_hot(targets, self.classes).float()
+        # Half the swaps go all the way, half stop somewhere on the line; near its middle nothing is asked.
+        way = torch.rand(count, 1) * 0.8
+        way = torch.where(way < 0.4, way, way + 0.2)
+        way = torch.where(torch.rand(count, 1) < 0.5, torch.ones_like(way), way)
+        condition = torch.lerp(probabilities.detach(), swapped, way)
+        asked = torch.where(way.squeeze(1) > 0.5, targets, labels)
+
+        logits = self.model.decoder(torch.cat([sampled, sampled]), torch.cat([probabilities, condition]))
+        drawn = torch.sigmoid(logits[count:])
+        critic_loss = hinge_loss(self.critic(images, labels), self.critic(drawn.detach(), asked))
+        guess_loss = F.cross_entropy(self.guesser(sampled.detach()), labels)
+        self.critic_optimizer.zero_grad(set_to_none=True)
+        (critic_loss + guess_loss).backward()
+        self.critic_optimizer.step()
+
+        self.critic.requires_grad_(False)
+        self.guesser.requires_grad_(False)
+        reconstruction = F.binary_cross_entropy_with_logits(logits[:count], images, reduction="none")
+        divergence = kl_to_standard_normal(mean, log_variance).mean()
+        # Cross-entropy to the uniform distribution: least when the guesser knows nothing.
+        invariance = -self.guesser(sampled).log_softmax(dim=1).mean()
+        seen = drawn + torch.randn_like(drawn) * torch.rand(count, 1, 1, 1) * self.noise
+        guidance = torch.stack([F.cross_entropy(guide(seen), asked) for guide in self.guides]).mean()
+        fooling = -self.critic(drawn, asked).mean()
+        style = (self.model.encode(drawn) - mean.detach()).square().sum(dim=1).mean()
+        nearness = (drawn - images).abs().sum(dim=(1, 2, 3)).mean()
+        losses = {
+            "reconstruction": reconstruction.sum(dim=(1, 2, 3)).mean(),
+            "kl": self.beta * divergence,
+            "invariance": self.invariance * invariance,
+            "guidance": self.guidance * guidance,
+            "fooling": self.adversarial * fooling,
+            "style": self.style * style,
+            "nearness": self.nearness * nearness,
+        }
+        if self.joint:
+            losses["prediction"] = self.prediction * F.cross_entropy(predicted, labels)
+        self.model_optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        self.model_optimizer.step()
+        self.critic.requires_grad_(True)
+        self.guesser.requires_grad_(True)
+        self.average.update_parameters(self.model)
+        return {name: loss.detach() for name, loss in losses.items()} | {"critic": critic_loss.detach()}
+
+    def finished(self) -> ConditionalVAE:
+        """The averaged weights, which draw more steadily than the last ones."""
+        self.model.load_state_dict(self.average.module.state_dict())
+        return self.model.eval()
