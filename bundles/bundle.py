@@ -1,0 +1,257 @@
+"""A bundle is a directory: `bundle.toml` and one safetensors file a part. Load, verify, save.
+
+Parts are loaded when they are first asked for, so a command pays only for the models that it uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as dump_safetensors
+from torch import Tensor, nn
+
+from ..data.errors import BundleError, unknown_name
+from ..data.files import write_bytes, write_text
+
+SCHEMA = 1
+
+# What a bundle may name as the architecture of a part. Nothing else is ever imported on a bundle's word.
+ARCHITECTURES = {
+    "ConvNet": "cfx.classifiers.convolutional",
+    "ResidualNet": "cfx.classifiers.convolutional",
+    "RealImages": "cfx.classifiers.real_images",
+    "VAE": "cfx.generative.vae",
+    "ConditionalVAE": "cfx.generative.conditional_vae",
+    "LatentAnchors": "cfx.generative.anchors",
+    "ImageFlow": "cfx.generative.flow",
+    "ClassAutoencoders": "cfx.generative.autoencoders",
+}
+
+PARTS = {
+    "classifier": "the classifier that is explained",
+    "judge": "an independent classifier that only scores",
+    "vae": "variational autoencoder",
+    "anchors": "latents of real images in the VAE",
+    "conditional_vae": "VAE with class-free latents, conditioned on class probabilities",
+    "flow": "normalizing flow",
+    "autoencoders": "one autoencoder a class and one for all, for IM1 and IM2",
+    "reference": "features of real images in the judge, for the realism percentile",
+}
+
+
+class Bundle:
+    """A loaded `bundle.toml`, and its parts on demand.
+
+    Attributes:
+        directory: where it lies.
+        description: the parsed `bundle.toml`.
+        device: where parts are put.
+
+    Raises:
+        BundleError: `bundle.toml` is missing or not of this schema.
+    """
+
+    def __init__(self, directory: Path, device: str = "cpu") -> None:
+        self.directory = directory
+        self.device = torch.device(device)
+        path = directory / "bundle.toml"
+        try:
+            self.description: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise BundleError(f"bundle {directory}: no bundle.toml there; `cfx info` lists the bundles") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BundleError(f"bundle {directory}: bundle.toml is damaged ({error}); restore the bundle") from error
+        if self.description.get("schema") != SCHEMA:
+            found = self.description.get("schema")
+            raise BundleError(f"bundle {directory}: schema {found!r}, this cfx reads schema {SCHEMA}")
+        self._loaded: dict[str, nn.Module] = {}
+
+    @property
+    def name(self) -> str:
+        """The bundle's name, such as "mnist"."""
+        return self.description["name"]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of the classifier's logits."""
+        return self.description["classes"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that the bundle's models take."""
+        channels, height, width = self.description["shape"]
+        return channels, height, width
+
+    @property
+    def light_on_dark(self) -> bool:
+        """Whether its images are light strokes on a dark ground, so that ink on paper must be inverted."""
+        return bool(self.description.get("light_on_dark", False))
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of bundle.toml, which holds the sha256 of every part: names exactly this bundle."""
+        return hashlib.sha256((self.directory / "bundle.toml").read_bytes()).hexdigest()
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """What bundle.toml says of each part it has."""
+        return self.description.get("parts", {})
+
+    def has(self, name: str) -> bool:
+        """Whether the bundle lists this part."""
+        return name in self.parts
+
+    def part(self, name: str) -> nn.Module:
+        """The part's model in eval mode on the bundle's device; checked and loaded at the first call.
+
+        Raises:
+            BundleError: the part is not in the bundle, its file is missing, changed, a pickle, or of other shapes.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name).to(self.device).eval().requires_grad_(False)
+        return self._loaded[name]
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The classifier that is explained."""
+        return self.part("classifier")
+
+    def verify(self) -> None:
+        """Check and load every part.
+
+        Raises:
+            BundleError: as `part`.
+        """
+        for name in self.parts:
+            self.part(name)
+
+    def _load(self, name: str) -> nn.Module:
+        entry = self.parts.get(name)
+        if entry is None:
+            what = PARTS.get(name, "unknown part")
+            raise BundleError(
+                f"bundle {self.name}: has no part {name!r} ({what}); `cfx train --recipe mnist --only {name}` makes it"
+            )
+        path = self.directory / entry["file"]
+        where = f"bundle {self.name}: part {name!r} ({path.name})"
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise BundleError(f"{where} is missing; restore the file or remake it with `cfx train`") from error
+        if content[:1] == b"\x80" or content[:2] == b"PK":
+            raise BundleError(
+                f"{where} is a pickle, which could run code; convert it with "
+                "safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"
+            )
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise BundleError(f"{where} is not the file that bundle.toml describes (sha256 differs); restore it")
+        try:
+            tensors = parse_safetensors(content)
+        except SafetensorError as error:
+            raise BundleError(f"{where} is not a safetensors file ({error})") from error
+        try:
+            model = build(entry["architecture"], entry.get("arguments", {}))
+            model.load_state_dict(widen(tensors))
+        except RuntimeError as error:
+            problem = str(error).splitlines()[-1].strip()
+            raise BundleError(f"{where} does not fit {entry['architecture']}: {problem}") from error
+        return model
+
+
+def widen(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stored half precision to the single precision in which everything is computed."""
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+
+
+def narrow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Single precision to the half precision in which it is stored."""
+    return {
+        name: (tensor.half() if tensor.dtype == torch.float32 else tensor).contiguous()
+        for name, tensor in tensors.items()
+    }
+
+
+def build(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """An untrained model of a known architecture.
+
+    Raises:
+        BundleError: the architecture is not one of `ARCHITECTURES`, or does not take these arguments.
+    """
+    if architecture not in ARCHITECTURES:
+        raise BundleError(str(unknown_name("architecture", architecture, ARCHITECTURES)))
+    made = getattr(import_module(ARCHITECTURES[architecture]), architecture)
+    try:
+        return cast(nn.Module, made(**arguments))
+    except TypeError as error:
+        raise BundleError(f"architecture {architecture}: {error}") from error
+
+
+def shipped() -> dict[str, Path]:
+    """Name and directory of the bundles that come with cfx."""
+    root = Path(str(files("cfx.bundles")))
+    return {path.parent.name: path.parent for path in sorted(root.glob("*/bundle.toml"))}
+
+
+def find_bundle(name: str) -> Path:
+    """The directory of a bundle, by the name of a shipped one or by path.
+
+    Raises:
+        UsageError: neither; names the nearest known bundle.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    known = shipped()
+    if name not in known:
+        raise unknown_name("bundle", name, known)
+    return known[name]
+
+
+def load_bundle(name: str = "mnist", device: str = "cpu") -> Bundle:
+    """Open a bundle by name ("mnist") or directory; its models are loaded when first used.
+
+    Raises:
+        UsageError: no such bundle.
+        BundleError: it is damaged.
+    """
+    return Bundle(find_bundle(name), device)
+
+
+def save_part(directory: Path, name: str, model: nn.Module, entry: Mapping[str, Any]) -> None:
+    """Write one part and its entry in bundle.toml, each to a temporary name first.
+
+    Weights are stored in half precision; `model` itself is rounded to what is stored, so that what is
+    measured afterwards is what a user gets.
+    """
+    stored = narrow(model.state_dict())
+    model.load_state_dict(widen(stored))
+    content = dump_safetensors(stored)
+    path = directory / f"{name}.safetensors"
+    write_bytes(path, content)
+    description = tomllib.loads((directory / "bundle.toml").read_text(encoding="utf-8"))
+    digest = hashlib.sha256(content).hexdigest()
+    description.setdefault("parts", {})[name] = {"file": path.name, "sha256": digest, **entry}
+    write_description(directory, description)
+
+
+def write_description(directory: Path, description: Mapping[str, Any]) -> None:
+    """Write bundle.toml: top-level values, then one table a part, in the order of `PARTS`."""
+    top = {key: value for key, value in description.items() if key != "parts"}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]
+    parts = description.get("parts", {})
+    for name in sorted(parts, key=list(PARTS).index):
+        lines += ["", f"[parts.{name}]"]
+        for key, value in parts[name].items():
+            inline = ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) if isinstance(value, dict) else None
+            lines.append(f"{key} = {json.dumps(value)}" if inline is None else f"{key} = {{ {inline} }}")
+    write_text(directory / "bundle.toml", "\n".join(lines) + "\n")

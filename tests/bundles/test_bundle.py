@@ -1,0 +1,130 @@
+"""Bundles: what is shipped holds what it says, and a damaged one is refused with a sentence."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cfx.bundles.bundle import PARTS, Bundle, build, load_bundle, shipped
+from cfx.data.errors import BundleError, UsageError
+
+
+@pytest.fixture
+def copy(bundle: Bundle, tmp_path: Path) -> Path:
+    """A copy of the shipped bundle that a test may damage."""
+    return Path(shutil.copytree(bundle.directory, tmp_path / "copy"))
+
+
+def rewrite(directory: Path, old: str, new: str) -> None:
+    text = (directory / "bundle.toml").read_text()
+    assert old in text
+    (directory / "bundle.toml").write_text(text.replace(old, new))
+
+
+def redigest(directory: Path, part: str) -> None:
+    """Make bundle.toml's checksum fit the file, so that a later check is reached."""
+    import hashlib
+
+    entry = tomllib.loads((directory / "bundle.toml").read_text())["parts"][part]
+    digest = hashlib.sha256((directory / entry["file"]).read_bytes()).hexdigest()
+    rewrite(directory, entry["sha256"], digest)
+
+
+def test_the_shipped_bundle_is_whole_and_small(bundle: Bundle):
+    bundle.verify()
+    assert set(bundle.parts) == set(PARTS)
+    assert sum(path.stat().st_size for path in bundle.directory.iterdir()) <= 15 * 2**20
+    assert shipped()["mnist"] == bundle.directory
+    assert bundle.parts["classifier"]["measured"]["test_accuracy"] >= 0.993
+    assert bundle.parts["judge"]["measured"]["test_accuracy"] >= 0.990
+
+
+def test_parts_are_loaded_once_frozen_and_in_eval_mode(bundle: Bundle):
+    classifier = bundle.classifier
+    assert bundle.classifier is classifier
+    assert not classifier.training
+    assert not any(p.requires_grad for p in classifier.parameters())
+
+
+def test_a_flipped_byte_is_noticed(copy: Path):
+    path = copy / "classifier.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"'classifier' \(classifier\.safetensors\).*sha256 differs"):
+        _ = Bundle(copy).classifier
+
+
+def test_a_missing_file_is_named(copy: Path):
+    (copy / "vae.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"vae\.safetensors\) is missing; restore the file or remake it"):
+        Bundle(copy).part("vae")
+
+
+def test_a_missing_part_says_what_makes_it(copy: Path):
+    with pytest.raises(BundleError, match=r"has no part 'flow2'"):
+        Bundle(copy).part("flow2")
+
+
+def test_a_wrong_shape_is_noticed(copy: Path):
+    rewrite(copy, '"width": 16' if '"width": 16' in (copy / "bundle.toml").read_text() else "width = 16", "width = 8")
+    with pytest.raises(BundleError, match=r"does not fit ConvNet: .*size mismatch"):
+        _ = Bundle(copy).classifier
+
+
+def test_a_missing_tensor_is_noticed(copy: Path):
+    save_file({"head.bias": torch.zeros(10)}, copy / "classifier.safetensors")
+    redigest(copy, "classifier")
+    with pytest.raises(BundleError, match=r"does not fit ConvNet"):
+        _ = Bundle(copy).classifier
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch"])
+def test_a_pickle_is_refused_before_anything_else(copy: Path, kind: str):
+    path = copy / "classifier.safetensors"
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps({"head.bias": [0.0]}))
+    else:
+        torch.save({"head.bias": torch.zeros(10)}, path)
+    redigest(copy, "classifier")
+    with pytest.raises(BundleError, match=r"is a pickle, which could run code; convert it with"):
+        _ = Bundle(copy).classifier
+
+
+def test_a_file_that_is_no_safetensors_is_refused(copy: Path):
+    (copy / "classifier.safetensors").write_bytes(b"just some text, long enough to have a header")
+    redigest(copy, "classifier")
+    with pytest.raises(BundleError, match="is not a safetensors file"):
+        _ = Bundle(copy).classifier
+
+
+def test_nothing_is_imported_on_a_bundles_word():
+    with pytest.raises(BundleError, match="unknown architecture 'os.system'"):
+        build("os.system", {})
+    with pytest.raises(BundleError, match="architecture ConvNet: .*unexpected keyword argument 'evil'"):
+        build("ConvNet", {"evil": 1})
+
+
+def test_a_directory_without_description_is_refused(tmp_path: Path):
+    with pytest.raises(BundleError, match=r"no bundle\.toml there"):
+        load_bundle(str(tmp_path))
+
+
+def test_a_damaged_description_is_refused(copy: Path):
+    (copy / "bundle.toml").write_text("schema = [")
+    with pytest.raises(BundleError, match=r"bundle\.toml is damaged"):
+        Bundle(copy)
+    (copy / "bundle.toml").write_text("schema = 99")
+    with pytest.raises(BundleError, match="schema 99, this cfx reads schema 1"):
+        Bundle(copy)
+
+
+def test_an_unknown_bundle_names_its_neighbour():
+    with pytest.raises(UsageError, match="unknown bundle 'mnits': did you mean 'mnist'"):
+        load_bundle("mnits")
