@@ -1,0 +1,1 @@
+"""Counterfactual search: the Engine contract (engine.py), one file an engine, and the metrics that judge them."""

@@ -1,0 +1,311 @@
+"""The contract of every engine: a question goes in, `Counterfactuals` come out.
+
+To write an engine, subclass `Engine`, fill in its four class attributes, and implement `find`: it gets a
+`Question` (the only door to the classifier, which counts what passes through it) and returns a `Curve` that
+leads from the factual to the best counterfactual it knows. Everything else is done here, once for all
+engines: checking the input, tightening, rounding to what an 8-bit file can hold, telling the truth about
+validity, counting the cost, leaving the classifier as it was.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from ..data.errors import CfxError, UsageError
+
+if TYPE_CHECKING:
+    from ..bundles.bundle import Bundle
+
+Classifier = Callable[[Tensor], Tensor]
+"""image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
+
+PATH_FRAMES = 9
+
+
+class ModelError(CfxError):
+    """A model answered something that is no answer: NaN, or the wrong shape."""
+
+
+@dataclass(frozen=True)
+class Counterfactuals:
+    """What a search found, one row per image.
+
+    Attributes:
+        images: (N, C, H, W) in [0, 1], multiples of 1/255: what an 8-bit file holds.
+        targets: (N,) int64, the classes asked for.
+        valid: (N,) bool, the classifier gives the target the highest probability and at least the confidence.
+        confidence: (N,) softmax probability of the target.
+        steps: (N,) int64, steps of the engine's search; 0 where it does not iterate.
+        forward_calls: (N,) int64, how often the classifier looked at a candidate for this image.
+        backward_calls: (N,) int64, how often it was differentiated for this image.
+        path: (N, P, C, H, W) from the factual to the counterfactual, or None where it was not asked for.
+    """
+
+    images: Tensor
+    targets: Tensor
+    valid: Tensor
+    confidence: Tensor
+    steps: Tensor
+    forward_calls: Tensor
+    backward_calls: Tensor
+    path: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def as_written(images: Tensor) -> Tensor:
+    """Clamp to [0, 1] and round to 8 bits, with the gradient of the identity (a straight-through estimate).
+
+    What the classifier is asked about is then exactly what a PNG will hold, and a gradient still gets
+    through pixels that are at their limit (as in Dombrowski et al.'s code, which clips in place).
+    """
+    written = (images.detach().clamp(0, 1) * 255).round() / 255
+    return images + (written - images.detach()) if images.requires_grad else written
+
+
+class Question:
+    """The images, the targets, and a classifier that counts how often it is asked.
+
+    Attributes:
+        images: (N, C, H, W) in [0, 1], the factuals.
+        targets: (N,) int64.
+        threshold: least confidence of a valid counterfactual.
+        seed: for engines that draw random numbers; the same for every batch.
+    """
+
+    def __init__(
+        self, classifier: Classifier, images: Tensor, targets: Tensor, threshold: float, seed: int = 0
+    ) -> None:
+        self._classifier = classifier
+        self.images = images
+        self.targets = targets
+        self.threshold = threshold
+        self.seed = seed
+        count = len(images)
+        self.forward_calls = torch.zeros(count, dtype=torch.int64)
+        self.backward_calls = torch.zeros(count, dtype=torch.int64)
+        self.steps = torch.zeros(count, dtype=torch.int64)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def every_row(self) -> Tensor:
+        """The indices of all images, (N,)."""
+        return torch.arange(len(self), device=self.images.device)
+
+    def log_probabilities(self, candidates: Tensor, rows: Tensor) -> Tensor:
+        """Ask the classifier about candidates, as an 8-bit file would hold them.
+
+        Args:
+            candidates: (M, C, H, W).
+            rows: (M,) which image each candidate is for; an image may have several.
+
+        Returns:
+            (M, K) log-probabilities, differentiable where the candidates are.
+
+        Raises:
+            ModelError: the classifier's answer is not finite.
+        """
+        result = self._classifier(as_written(candidates)).log_softmax(dim=1)
+        if not torch.isfinite(result.detach()).all():
+            raise ModelError("the classifier or generative model returned NaN or infinity: check its weights")
+        self.forward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
+        if result.requires_grad:
+            self.backward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
+        return result
+
+    def answer(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Read log-probabilities (M, K) as (valid (M,) bool, confidence (M,)) for these rows' targets."""
+        targets = self.targets[rows]
+        confidence = log_probabilities.detach().exp().gather(1, targets[:, None]).squeeze(1)
+        valid = (log_probabilities.detach().argmax(dim=1) == targets) & (confidence >= self.threshold)
+        return valid, confidence
+
+    @torch.no_grad()
+    def ask(self, candidates: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(valid (M,) bool, confidence (M,)) of candidates (M, C, H, W) for the images `rows` (M,)."""
+        return self.answer(self.log_probabilities(candidates, rows), rows)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A way from each factual (share 0) to the best counterfactual known (share 1).
+
+    Attributes:
+        draw: draw(shares (M,), rows (M,)) -> images (M, C, H, W), before rounding.
+        grid: shares in (0, 1) to look at, in one batch, before bisecting; without it tightening bisects at once.
+        bisections: halvings of the interval in which validity begins.
+    """
+
+    draw: Callable[[Tensor, Tensor], Tensor]
+    grid: Sequence[float] = ()
+    bisections: int = 5
+
+
+@torch.no_grad()
+def tighten(question: Question, curve: Curve) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The nearest still-valid point on each curve, from its valid end back towards the factual.
+
+    The grid is looked at first, all its points in one batch, because confidence need not rise evenly; then
+    the gap before the first valid point is halved `curve.bisections` times. Rows whose end is not valid are
+    left at their end.
+
+    Returns:
+        shares (N,), images (N, C, H, W), valid (N,), confidence (N,).
+    """
+    rows = question.every_row()
+    shares = torch.ones(len(rows), device=rows.device)
+    images = as_written(curve.draw(shares, rows))
+    valid, confidence = question.ask(images, rows)
+    searching = rows[valid]
+    low = torch.zeros_like(shares)
+
+    def keep(better: Tensor, at: Tensor, drawn: Tensor, sure: Tensor) -> None:
+        shares[better], images[better], confidence[better] = at, drawn, sure
+
+    if curve.grid and len(searching):
+        grid = torch.tensor(curve.grid, device=rows.device)
+        at = grid.repeat(len(searching))
+        asked = searching.repeat_interleave(len(grid))
+        drawn = as_written(curve.draw(at, asked))
+        good, sure = (part.view(-1, len(grid)) for part in question.ask(drawn, asked))
+        first = good.int().argmax(dim=1)
+        some = good.any(dim=1)
+        drawn = drawn.view(-1, len(grid), *drawn.shape[1:])
+        place = torch.arange(len(searching), device=rows.device)[some]
+        keep(searching[some], grid[first[some]], drawn[place, first[some]], sure[place, first[some]])
+        edges = torch.cat([torch.zeros(1, device=rows.device), grid])
+        low[searching] = torch.where(some, edges[first], edges[-1])
+
+    for _ in range(curve.bisections):
+        if not len(searching):
+            break
+        middle = (low[searching] + shares[searching]) / 2
+        drawn = as_written(curve.draw(middle, searching))
+        good, sure = question.ask(drawn, searching)
+        keep(searching[good], middle[good], drawn[good], sure[good])
+        low[searching[~good]] = middle[~good]
+    return shares, images, valid, confidence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine(ABC):
+    """A strategy that searches counterfactuals for a batch. Fields are its hyper-parameters.
+
+    Attributes:
+        confidence: least softmax probability of the target for a counterfactual to be valid, in (0, 1).
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    """What it does, in one line."""
+    paper: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Names of the bundle's parts that it takes, in the order of `from_bundle`; their fields bear the same names."""
+
+    confidence: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise UsageError(f"confidence {self.confidence:g}: choose a probability between 0 and 1, such as 0.9")
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, **settings: object) -> Self:
+        """Build the engine with the bundle's models; `settings` are its other fields.
+
+        Raises:
+            BundleError: the bundle lacks a part that the engine needs.
+        """
+        parts = {name: bundle.part(name) for name in cls.needs}
+        return cls(**parts, **settings)  # pyright: ignore[reportArgumentType]
+
+    @abstractmethod
+    def find(self, question: Question) -> Curve:
+        """Search; returns a curve that ends, for each image, at the first valid or else the best point found.
+
+        Runs without gradients unless it enables them. Iterating engines count into `question.steps`.
+        """
+
+    def search(
+        self, classifier: Classifier, images: Tensor, targets: Tensor, *, path: bool = False, seed: int = 0
+    ) -> Counterfactuals:
+        """Find a counterfactual for each image.
+
+        Args:
+            classifier: image batch -> logits (N, K); never modified.
+            images: (N, C, H, W) in [0, 1].
+            targets: (N,) int64.
+            path: also return the way there, in nine frames.
+            seed: of whatever the engine draws at random.
+
+        Returns:
+            One row per image, valid or not; a failed search is an answer, not an error.
+
+        Raises:
+            UsageError: images or targets have the wrong shape or range.
+            ModelError: a model returned NaN.
+        """
+        check(images, targets)
+        question = Question(classifier, images, targets, self.confidence, seed)
+        with torch.no_grad(), undisturbed(classifier):
+            curve = self.find(question)
+            shares, found, valid, confidence = tighten(question, curve)
+            return Counterfactuals(
+                images=found,
+                targets=targets,
+                valid=valid,
+                confidence=confidence,
+                steps=question.steps,
+                forward_calls=question.forward_calls,
+                backward_calls=question.backward_calls,
+                path=frames(question, curve, shares, found) if path else None,
+            )
+
+    def settings(self) -> dict[str, object]:
+        """The hyper-parameters, without the models: what a record should say."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.needs}
+
+
+def frames(question: Question, curve: Curve, shares: Tensor, found: Tensor) -> Tensor:
+    """The curve from the factual to the tightened point: (N, PATH_FRAMES, C, H, W)."""
+    rows = question.every_row()
+    between = [
+        as_written(curve.draw(shares * (place / (PATH_FRAMES - 1)), rows)) for place in range(1, PATH_FRAMES - 1)
+    ]
+    return torch.stack([question.images, *between, found], dim=1)
+
+
+def check(images: Tensor, targets: Tensor) -> None:
+    """Raises UsageError unless images are (N, C, H, W) float32 in [0, 1] and targets (N,) int64."""
+    if images.dim() != 4 or images.dtype != torch.float32:
+        raise UsageError(f"images must be (N, C, H, W) float32, got {tuple(images.shape)} {images.dtype}")
+    if len(images) and not (float(images.min()) >= 0 and float(images.max()) <= 1):
+        raise UsageError(f"images must lie in [0, 1], got [{float(images.min()):g}, {float(images.max()):g}]")
+    if targets.shape != (len(images),) or targets.dtype != torch.int64:
+        raise UsageError(f"targets must be ({len(images)},) int64, got {tuple(targets.shape)} {targets.dtype}")
+
+
+@contextmanager
+def undisturbed(classifier: Classifier) -> Iterator[None]:
+    """Eval mode, and no gradients into the parameters, for as long as the context lasts."""
+    if not isinstance(classifier, torch.nn.Module):
+        yield
+        return
+    modes = {module: module.training for module in classifier.modules()}
+    asked = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
+    classifier.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for parameter, requires_grad in asked.items():
+            parameter.requires_grad_(requires_grad)

@@ -1,0 +1,67 @@
+"""projection: project the image onto the target class, then walk the straight line in latent space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..generative.anchors import LatentAnchors
+from ..generative.contract import ConditionalModel, GenerativeModel
+from .engine import Curve, Engine, Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpShooter(Engine):
+    """First valid point on the line from encode(x) to encode(projection of x onto the target class).
+
+    The projection is the class-conditional reconstruction of x: its class-free latent, drawn as the target.
+    Where the line's end is not valid, it is moved to the nearest real image of the target class whose
+    reconstruction is. All points of a line are asked about in one batch.
+
+    Barr et al. 2021, Counterfactual Explanations via Latent Space Projection and Interpolation,
+    arXiv 2112.00890. There the projection is an autoencoder fitted to the target class alone.
+    """
+
+    name: ClassVar[str] = "projection"
+    summary: ClassVar[str] = "project onto the target class, first valid point on the latent line"
+    paper: ClassVar[str] = "Barr et al. 2021, SharpShooter, arXiv 2112.00890"
+    needs: ClassVar[tuple[str, ...]] = ("vae", "conditional_vae", "anchors")
+
+    vae: GenerativeModel
+    conditional_vae: ConditionalModel
+    anchors: LatentAnchors
+    points: int = 12  # of the line, asked about in one batch
+    bisections: int = 3  # between the last invalid and the first valid of them
+    neighbours: int = 8  # real images tried where the projection is not valid
+
+    def find(self, question: Question) -> Curve:
+        origin = self.vae.encode(question.images)
+        classes = self.anchors.latents.shape[0]
+        condition = F.one_hot(question.targets, classes).float()
+        projection = self.conditional_vae.decode(self.conditional_vae.encode(question.images), condition)
+        end = self.vae.encode(projection)
+        rows = question.every_row()
+        valid, confidence = question.ask(self.vae.decode(end), rows)
+        stray = rows[~valid]
+        if len(stray):
+            end[stray] = self._real(question, origin, end, confidence, stray)
+        return Curve(
+            lambda shares, rows: self.vae.decode(torch.lerp(origin[rows], end[rows], shares[:, None])),
+            grid=[place / self.points for place in range(1, self.points)],
+            bisections=self.bisections,
+        )
+
+    def _real(self, question: Question, origin: Tensor, end: Tensor, confidence: Tensor, rows: Tensor) -> Tensor:
+        near = self.anchors.nearest(origin[rows], question.targets[rows], self.neighbours)
+        drawn = self.vae.decode(near.flatten(0, 1))
+        good, sure = question.ask(drawn, rows.repeat_interleave(self.neighbours))
+        good, sure = good.view(len(rows), -1), sure.view(len(rows), -1)
+        # The nearest valid one; where none is, the surest of all, the projection included.
+        choice = torch.where(good.any(dim=1), good.int().argmax(dim=1), sure.argmax(dim=1))
+        place = torch.arange(len(rows), device=rows.device)
+        better = good.any(dim=1) | (sure[place, choice] > confidence[rows])
+        return torch.where(better[:, None], near[place, choice], end[rows])

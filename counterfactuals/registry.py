@@ -1,0 +1,51 @@
+"""Engines by name, through the entry-point group `cfx.engines`, so that another package can add one."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from ..data.errors import UsageError, unknown_name
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+GROUP = "cfx.engines"
+OWN = ("latent", "diffeo", "vcnet", "projection", "pixel")
+DEFAULT_ENGINE = "vcnet"
+CONTROL = "pixel"
+"""The engine that shows what a counterfactual is not; it is labelled wherever engines are compared."""
+
+
+def engine_names() -> list[str]:
+    """Names of all installed engines, cfx's own first; none of them is imported."""
+    found = _entries()
+    return [name for name in OWN if name in found] + sorted(found.keys() - set(OWN))
+
+
+def load_engine(name: str) -> type[Engine]:
+    """The engine's class.
+
+    Raises:
+        UsageError: no engine has this name (the nearest is suggested), or its package cannot be imported.
+    """
+    found = _entries()
+    if name not in found:
+        raise unknown_name("engine", name, found)
+    entry = found[name]
+    from .engine import Engine
+
+    try:
+        engine = entry.load()
+    except Exception as error:  # another package's module may fail in any way
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"engine {name!r}: {entry.value} cannot be imported ({reason}); reinstall it") from error
+    if not (isinstance(engine, type) and issubclass(engine, Engine)):
+        raise UsageError(f"engine {name!r}: {entry.value} is no subclass of Engine; tell its author")
+    return engine
+
+
+def _entries() -> dict[str, EntryPoint]:
+    # cfx's own come last, so that another package cannot take one of their names.
+    entries = sorted(entry_points(group=GROUP), key=lambda entry: entry.value.startswith("cfx."))
+    return {entry.name: entry for entry in entries}

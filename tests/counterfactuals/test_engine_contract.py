@@ -1,0 +1,111 @@
+"""The parts of the contract that can be checked by hand: tightening, rounding, refusals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from cfx.counterfactuals.engine import Curve, Engine, ModelError, Question, as_written, tighten
+from cfx.data.errors import UsageError
+
+
+class Brightness(nn.Module):
+    """Two classes, dark and light: logits (0, 40 * (mean - 0.5))."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        light = 40 * (images.mean(dim=(1, 2, 3)) - 0.5)
+        return torch.stack([torch.zeros_like(light), light], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brighten(Engine):
+    """The shortest engine there is: the curve from the image to a white one."""
+
+    name: ClassVar[str] = "brighten"
+    summary: ClassVar[str] = "make it white"
+    paper: ClassVar[str] = "none"
+
+    def find(self, question: Question) -> Curve:
+        return Curve(
+            lambda shares, rows: torch.lerp(question.images[rows], torch.ones(()), shares.view(-1, 1, 1, 1)),
+            bisections=7,
+        )
+
+
+def black(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.zeros(count, 1, 8, 8), torch.ones(count, dtype=torch.int64)
+
+
+def test_tightening_finds_the_analytic_boundary():
+    images, targets = black(3)
+    found = Brighten(confidence=0.9).search(Brightness(), images, targets)
+    # sigmoid(40 (m - 0.5)) = 0.9  =>  m = 0.5 + ln(9) / 40
+    boundary = 0.5 + math.log(9) / 40
+    assert found.valid.all()
+    assert (found.images.mean(dim=(1, 2, 3)) >= boundary).all()
+    assert (found.images.mean(dim=(1, 2, 3)) <= boundary + 2**-7 + 1 / 255).all()
+    assert (found.forward_calls == 1 + 7).all() and (found.backward_calls == 0).all()
+
+
+def test_the_grid_finds_an_early_island_that_bisection_would_miss():
+    images, targets = black(1)
+    question = Question(Brightness(), images, targets, 0.9)
+
+    def draw(shares: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        # light near 0.3, dark from 0.4 to 0.8, light at the end
+        light = ((shares - 0.3).abs() < 0.06) | (shares > 0.8)
+        return light.float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+
+    shares, _, valid, _ = tighten(question, Curve(draw, grid=[n / 10 for n in range(1, 10)], bisections=4))
+    assert valid.all()
+    assert 0.24 <= float(shares) <= 0.3
+    alone, _, _, _ = tighten(question, Curve(draw, bisections=4))
+    assert float(alone) > 0.8
+
+
+def test_rows_that_are_not_valid_stay_at_their_end():
+    images, _ = black(2)
+    targets = torch.tensor([1, 0])
+    found = Brighten().search(Brightness(), images, targets)
+    assert found.valid.tolist() == [True, False]
+    assert torch.equal(found.images[1], torch.ones(1, 8, 8))
+    assert found.confidence[1] < 1e-6
+
+
+def test_rounding_passes_gradients_on():
+    images = torch.full((1, 1, 2, 2), 1.3, requires_grad=True)
+    written = as_written(images)
+    assert torch.allclose(written, torch.ones(1, 1, 2, 2))
+    written.sum().backward()
+    assert torch.equal(images.grad, torch.ones_like(images))
+
+
+def test_nan_from_a_classifier_is_named():
+    images, targets = black(1)
+
+    def broken(batch: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(batch), 2), float("nan"))
+
+    with pytest.raises(ModelError, match="NaN or infinity: check its weights"):
+        Brighten().search(broken, images, targets)
+
+
+@pytest.mark.parametrize(
+    ("images", "targets", "message"),
+    [
+        (torch.zeros(1, 8, 8), torch.zeros(1, dtype=torch.int64), "must be \\(N, C, H, W\\) float32"),
+        (torch.zeros(1, 1, 8, 8, dtype=torch.float64), torch.zeros(1, dtype=torch.int64), "float32"),
+        (torch.full((1, 1, 8, 8), 2.0), torch.zeros(1, dtype=torch.int64), "must lie in \\[0, 1\\]"),
+        (torch.full((1, 1, 8, 8), float("nan")), torch.zeros(1, dtype=torch.int64), "must lie in \\[0, 1\\]"),
+        (torch.zeros(2, 1, 8, 8), torch.zeros(1, dtype=torch.int64), "targets must be \\(2,\\) int64"),
+        (torch.zeros(1, 1, 8, 8), torch.zeros(1), "targets must be \\(1,\\) int64"),
+    ],
+)
+def test_wrong_input_is_refused(images, targets, message):
+    with pytest.raises(UsageError, match=message):
+        Brighten().search(Brightness(), images, targets)
