@@ -1,0 +1,1 @@
+"""Measuring engines: what they find, how real it looks, what it costs."""
