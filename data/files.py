@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from .errors import OutputError
@@ -15,17 +14,17 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OutputError: the directory cannot be written to, or the disk is full; nothing is left behind.
     """
-    temporary: str | None = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+            os.replace(temporary, path)
+        except BaseException:  # Ctrl-C, too, must not leave half a file
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
         reason = (error.strerror or str(error)).lower()
         raise OutputError(f"{path}: could not be written ({reason}); choose another directory") from error
 

@@ -64,7 +64,7 @@ class Fit(ABC):
                 torch.manual_seed(self.seed * 7_368_787 + index)
                 losses = self.step(index)
                 if report and (index % 20 == 0 or index + 1 == self.total_steps):
-                    report(index + 1, self.total_steps, {k: float(v) for k, v in losses.items()})
+                    report(index + 1, self.total_steps, {k: float(v.detach()) for k, v in losses.items()})
                 if checkpoint and time.monotonic() - saved > every_s:
                     self._save(checkpoint, index + 1)
                     saved = time.monotonic()

@@ -1,0 +1,129 @@
+"""A fit that was killed and resumed ends where one that ran through ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cfx.data.datasets import Labelled
+from cfx.data.fitting import Fit, one_cycle, set_learning_rate
+
+
+class LinearFit(Fit):
+    """Softmax regression with noise on its input, so that the generator's state matters too."""
+
+    def __init__(self, data: Labelled, epochs: float = 5) -> None:
+        super().__init__(data, batch_size=32, epochs=epochs, seed=3)
+        torch.manual_seed(self.seed)
+        self.model = nn.Linear(784, 10)
+        self.optimizer = torch.optim.AdamW(self.model.parameters())
+        self.modules = {"model": self.model}
+        self.optimizers = {"model": self.optimizer}
+
+    def step(self, index: int) -> dict[str, Tensor]:
+        set_learning_rate(self.optimizer, 1e-2 * one_cycle(index, self.total_steps))
+        images, labels = self.batch(index)
+        noisy = images.flatten(1) + 0.1 * torch.randn(len(images), 784)
+        loss = F.cross_entropy(self.model(noisy), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss}
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture
+def data(digits: tuple[Tensor, Tensor]) -> Labelled:
+    images, labels = digits
+    return Labelled((images * 255).round().to(torch.uint8), labels)
+
+
+def weights(fit: Fit) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in fit.modules["model"].state_dict().items()}
+
+
+def kill_at(step: int):
+    def report(done: int, _total: int, _losses: dict[str, float]) -> None:
+        if done > step:
+            raise Killed
+
+    return report
+
+
+def test_killed_and_resumed_equals_run_through(data: Labelled, tmp_path: Path) -> None:
+    whole = LinearFit(data)
+    whole.run()
+
+    checkpoint = tmp_path / "fit.checkpoint"
+    for step in (20, 40):  # killed twice, each time in another process for all that the fit knows
+        with pytest.raises(Killed):
+            LinearFit(data).run(checkpoint, report=kill_at(step), every_s=0)
+        assert checkpoint.exists()
+    torch.manual_seed(99)
+    resumed = LinearFit(data)
+    first = []
+    resumed.run(checkpoint, report=lambda done, _total, _losses: first.append(done), every_s=0)
+
+    assert first[0] == 41, "it went on from the checkpoint rather than from the start"
+    for name, tensor in weights(whole).items():
+        assert torch.equal(tensor, weights(resumed)[name]), name
+
+
+def test_it_learns(data: Labelled) -> None:
+    fit = LinearFit(data, epochs=20)
+    losses: list[float] = []
+    fit.run(report=lambda _done, _total, latest: losses.append(latest["loss"]))
+    assert losses[-1] < losses[0] / 2
+
+
+def test_finished_run_is_not_run_again(data: Labelled, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "fit.checkpoint"
+    done = LinearFit(data)
+    done.run(checkpoint)
+    again = LinearFit(data)
+    again.run(checkpoint, report=lambda *_: pytest.fail("there was nothing left to do"))
+    assert all(torch.equal(tensor, weights(again)[name]) for name, tensor in weights(done).items())
+
+
+def test_checkpoint_of_a_run_of_other_length_is_ignored(data: Labelled, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "fit.checkpoint"
+    LinearFit(data, epochs=1).run(checkpoint)
+    fresh, with_old = LinearFit(data), LinearFit(data)
+    fresh.run()
+    with_old.run(checkpoint)
+    assert all(torch.equal(tensor, weights(with_old)[name]) for name, tensor in weights(fresh).items())
+
+
+def test_leaves_no_partial_files_and_the_global_generator_alone(data: Labelled, tmp_path: Path) -> None:
+    fit = LinearFit(data, epochs=1)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    fit.run(tmp_path / "fit.checkpoint", every_s=0)
+    assert torch.equal(torch.rand(3), expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.checkpoint"]
+    assert not fit.modules["model"].training
+
+
+def test_an_epoch_sees_each_image_once(data: Labelled) -> None:
+    data = Labelled(data.images, torch.arange(len(data)))
+    fit = LinearFit(data)
+    seen = torch.cat([fit.batch(index)[1] for index in range(fit.steps_per_epoch)])
+    assert len(seen.unique()) == len(seen) == 12 * 32
+    following = torch.cat([fit.batch(fit.steps_per_epoch + index)[1] for index in range(fit.steps_per_epoch)])
+    assert not torch.equal(seen, following), "each epoch has its own order"
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    shares = [one_cycle(index, 100) for index in range(100)]
+    assert shares[0] > 0
+    assert max(shares) <= 1
+    assert shares.index(max(shares)) in (14, 15, 16)
+    assert shares[-1] < 0.01
