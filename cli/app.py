@@ -1,0 +1,109 @@
+"""The command `cfx`: its commands, its global options, and the one door through which errors leave."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..data.errors import CfxError
+from .explain import explain
+from .info import info
+from .train import train
+
+COMMANDS = (explain, train, info)
+
+WRONG_USAGE = 2
+INTERRUPTED = 130
+PIPE_CLOSED = 141  # what a shell reports for a program stopped by SIGPIPE, as in `yes | head`
+
+app = typer.Typer(
+    name="cfx",
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, and no import of Rich for it
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+@dataclass
+class Globals:
+    """Global options, handed from the parser to the door."""
+
+    debug: bool = False
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cfx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def cfx(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", envvar="CFX_DEBUG", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Explain image classifiers by counterfactuals: what would have to change for another answer?"""
+    context.ensure_object(Globals).debug = debug
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(WRONG_USAGE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; every error becomes one line on stderr.
+
+    Args:
+        arguments: instead of `sys.argv[1:]`.
+    """
+    settings = Globals()
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(args=arguments, prog_name="cfx", standalone_mode=False, obj=settings)
+        sys.stdout.flush()
+        return code or 0
+    except SystemExit as stop:
+        # typer and Rich both turn a closed pipe into exit code 1, which here means "answered no".
+        return _pipe_closed() if isinstance(stop.__context__, BrokenPipeError) else int(stop.code or 0)
+    except BrokenPipeError:
+        return _pipe_closed()
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except CfxError as error:
+        return _report(str(error), settings.debug)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "cfx"
+        return _report(f"{error.format_message().rstrip('.?')}; see {where} --help", settings.debug)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+            return _report(f"out of memory; try a smaller --batch-size ({reason})", settings.debug)
+        return _report(f"{reason} (unexpected; run with --debug for the traceback)", settings.debug)
+
+
+def _report(message: str, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print("error:", " ".join(message.split()), file=sys.stderr)
+    return WRONG_USAGE
+
+
+def _pipe_closed() -> int:
+    # Whoever read stdout is gone; what is still buffered must not fail once more when Python exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED

@@ -1,0 +1,368 @@
+"""The work of `cfx explain`: batch by batch, read, search, score, write, print, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..counterfactuals.registry import load_engine
+from ..data.errors import CfxError, UsageError
+from .naming import file_names, make_directory, stems
+from .options import class_index, pick_device
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from ..bundles.bundle import Bundle
+    from ..counterfactuals.engine import Counterfactuals, Engine
+    from ..counterfactuals.metrics.evaluate import Scores
+    from .answers import Tally
+    from .record import Explanation, Sight
+    from .render import Screen
+
+    Compared = tuple[Explanation, Image, Image]
+    """An answer, the factual and the counterfactual as pictures."""
+
+JUDGES = ("judge", "autoencoders", "reference")
+CARDS = 4  # images up to which each gets a card; more get a line each
+FRAME = 150  # milliseconds that a frame of the animation stands
+HOLD = 8  # frames for which the animation rests at its end
+
+DONE, ANSWERED_NO, UNREADABLE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line."""
+
+    images: tuple[str, ...]
+    target: str
+    engine: str
+    bundle: str
+    confidence: float
+    out: Path
+    format: str
+    seed: int
+    device: str
+    path: bool
+    batch_size: int
+    invert: bool
+    lpips: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images that were read, classified, and have a target: what the engines get.
+
+    Attributes:
+        places: which of all images each is.
+        images: (N, C, H, W) in [0, 1].
+        targets: (N,) int64.
+        sights: what the classifier sees in each.
+        notes: what was done to each on reading.
+    """
+
+    places: list[int]
+    images: Tensor
+    targets: Tensor
+    sights: list[Sight]
+    notes: list[tuple[str, ...]]
+
+
+class Job:
+    """One invocation: batch by batch, read, search, score, write, print, forget."""
+
+    def __init__(self, request: Request, engine_names: Sequence[str], screen: Screen) -> None:
+        self.request = request
+        self.screen = screen
+        self.names = list(engine_names)
+        self.unreadable = False
+        self.all_valid = True
+        self.paths: list[Path] = []
+        self.stems: list[str] = []
+        self.tallies: dict[str, Tally] = {}
+
+    def run(self) -> int:
+        """Do it; returns the exit code."""
+        request, screen = self.request, self.screen
+        with screen.busy("loading torch"):
+            self.paths = self.find()
+        if not self.paths:
+            return UNREADABLE
+        self.stems = stems(self.paths)
+        for path, stem in zip(self.paths, self.stems, strict=True):
+            if stem != path.stem:
+                screen.note(f"{path}: an earlier image is called {path.stem}, too; its results are named {stem}")
+        with screen.busy("loading the models"):
+            from ..bundles.bundle import load_bundle
+
+            self.bundle: Bundle = load_bundle(request.bundle, pick_device(request.device))
+            self.wanted = class_index(request.target, self.bundle.classes)
+            self.target_names = file_names(self.bundle.classes)
+            self.engines = self.load_engines()
+            # A damaged judge is an error before the search, not a missing number after it.
+            for name in ("classifier", *(name for name in JUDGES if self.bundle.has(name))):
+                self.bundle.part(name)
+        for batch in self.batches():
+            make_directory(request.out)
+            compared: list[list[Compared]] = [[] for _ in batch.places]
+            for number, name in enumerate(self.engines):
+                done = len(self.engines) * batch.places[0] + number * len(batch.places)
+                for rows, compared_row in zip(self.answer(batch, name, done), compared, strict=True):
+                    compared_row.append(rows)
+            if len(self.engines) > 1:
+                self.write_overviews(compared)
+        self.close()
+        return UNREADABLE if self.unreadable else DONE if self.all_valid else ANSWERED_NO
+
+    def find(self) -> list[Path]:
+        """All images asked for, in the order in which they were named; what is not there is reported."""
+        from ..data.images import find_images
+
+        found: dict[Path, Path] = {}
+        for pattern in self.request.images:
+            try:
+                for path in find_images([pattern]):
+                    found.setdefault(path.absolute(), path)
+            except CfxError as error:
+                if len(self.request.images) == 1:
+                    raise
+                self.report(error)
+        return list(found.values())
+
+    def report(self, error: CfxError) -> None:
+        """Say what is wrong with one image, and go on to the next."""
+        self.screen.error(str(error))
+        self.unreadable = True
+
+    def load_engines(self) -> dict[str, Engine]:
+        """The engines, with the bundle's models; `all` leaves out those that the bundle has no models for."""
+        engines: dict[str, Engine] = {}
+        everything = "all" in self.request.engine.split(",")
+        for name in self.names:
+            try:
+                kind = load_engine(name)
+            except UsageError as error:
+                if not everything:
+                    raise
+                self.screen.note(f"{error}; it is left out")
+                continue
+            missing = [part for part in kind.needs if not self.bundle.has(part)]
+            if missing and everything:
+                self.screen.note(f"engine {name} is left out: bundle {self.bundle.name} has no {', '.join(missing)}")
+                continue
+            engines[name] = kind.from_bundle(self.bundle, confidence=self.request.confidence)
+        if not engines:
+            raise UsageError(f"bundle {self.bundle.name}: it has the models of no engine; `cfx train` makes them")
+        return engines
+
+    def batches(self) -> Iterator[Batch]:
+        """The images, `batch_size` at a time, without those that cannot be read or need no answer."""
+        import torch
+
+        from ..data.images import read_image
+
+        size, bundle = self.request.batch_size, self.bundle
+        for start in range(0, len(self.paths), size):
+            places, pixels, notes = [], [], []
+            done, total = start * len(self.engines), len(self.paths) * len(self.engines)
+            with self.screen.busy("reading", total=total, done=done):
+                for place in range(start, min(start + size, len(self.paths))):
+                    path = self.paths[place]
+                    try:
+                        read = read_image(
+                            path, bundle.shape, invert=self.request.invert, light_on_dark=bundle.light_on_dark
+                        )
+                    except CfxError as error:
+                        self.report(error)
+                        continue
+                    places.append(place)
+                    pixels.append(read.pixels)
+                    notes.append(read.notes)
+                    for note in read.notes:
+                        self.screen.note(f"{path}: {note}")
+            if not places:
+                continue
+            images = torch.stack(pixels).to(bundle.device)
+            sights, runners_up = self.look(images)
+            targets = runners_up if self.wanted is None else torch.full_like(runners_up, self.wanted)
+            keep = [row for row, sight in enumerate(sights) if self.is_question(places[row], sight, targets[row])]
+            if keep:
+                yield Batch(
+                    [places[row] for row in keep],
+                    images[keep],
+                    targets[keep],
+                    [sights[row] for row in keep],
+                    [notes[row] for row in keep],
+                )
+
+    def look(self, images: Tensor) -> tuple[list[Sight], Tensor]:
+        """What the classifier sees in images (N, C, H, W), and the runner-up classes (N,)."""
+        import torch
+
+        from ..counterfactuals.engine import ModelError
+        from .record import Sight
+
+        with torch.inference_mode():
+            probabilities = self.bundle.classifier(images).softmax(dim=1)
+        if not torch.isfinite(probabilities).all():
+            raise ModelError(f"bundle {self.bundle.name}: the classifier returned NaN or infinity: check its weights")
+        best = probabilities.topk(2, dim=1)
+        sure, which = best.values[:, 0].tolist(), best.indices[:, 0].tolist()
+        names = self.bundle.classes
+        return [Sight(names[k], p) for k, p in zip(which, sure, strict=True)], best.indices[:, 1].clone()
+
+    def is_question(self, place: int, sight: Sight, target: Tensor) -> bool:
+        """Whether there is something to search: the target is not what the model sees anyway.
+
+        Raises:
+            UsageError: there is not, and this is the only image.
+        """
+        if self.bundle.classes[int(target)] != sight.name:
+            return True
+        what = f"{self.paths[place]}: the model already sees {sight}"
+        if len(self.paths) == 1 and len(self.request.images) == 1:
+            raise UsageError(f"{what}; choose another --target, or auto for the runner-up class")
+        self.screen.note(f"{what}; skipped")
+        return False
+
+    def answer(self, batch: Batch, name: str, done: int) -> list[Compared]:
+        """One engine's answers for a batch: found, scored, written, then printed.
+
+        Args:
+            done: how many answers there were before, for the progress bar.
+
+        Returns:
+            For each image what the overview of all engines shows.
+        """
+        from time import perf_counter
+
+        from ..counterfactuals.metrics.evaluate import evaluate
+        from ..data.images import to_picture
+
+        request, bundle = self.request, self.bundle
+        total = len(self.paths) * len(self.engines)
+        with self.screen.busy(f"searching with {name}", total=total, done=done) as advance:
+            start = perf_counter()
+            found = self.engines[name].search(
+                bundle.classifier, batch.images, batch.targets, path=request.path, seed=request.seed
+            )
+            found.valid.tolist()  # waits for the device, which may still be at work
+            seconds = (perf_counter() - start) / len(found)
+            scores = evaluate(bundle, batch.images, batch.targets, found, lpips=request.lpips)
+            answers = []
+            for answer in self.explanations(batch, name, found, scores, seconds):
+                self.write(answer, batch, found, len(answers))
+                answers.append(answer)
+                advance()
+        for row, answer in enumerate(answers):
+            self.show(answer, batch.images[row], found.images[row])
+        return [
+            (answer, to_picture(batch.images[row]), to_picture(found.images[row])) for row, answer in enumerate(answers)
+        ]
+
+    def write_overviews(self, compared: Sequence[Sequence[Compared]]) -> None:
+        """For each image of a batch one picture with a row an engine."""
+        from ..data.images import write_picture
+        from .overview import draw_overview
+
+        for rows in compared:
+            panel = rows[0][0].files["panel"]
+            stem, _, rest = panel.name.partition(f".{rows[0][0].engine}.")
+            path = panel.with_name(f"{stem}.engines.{rest}")
+            write_picture(path, draw_overview(rows))
+            self.screen.note(f"{path}: all engines in one picture")
+
+    def explanations(
+        self, batch: Batch, name: str, found: Counterfactuals, scores: Scores, seconds: float
+    ) -> Iterator[Explanation]:
+        """What is to be said of each image of a batch."""
+        from .record import Cost, Explanation
+
+        request, bundle = self.request, self.bundle
+        sights, _ = self.look(found.images)
+        height, width = bundle.shape[1:]
+        for row, values in enumerate(scores.rows()):
+            place, target = batch.places[row], int(batch.targets[row])
+            yield Explanation(
+                input=self.paths[place],
+                factual=batch.sights[row],
+                target=bundle.classes[target],
+                engine=name,
+                settings=self.engines[name].settings(),
+                counterfactual=sights[row],
+                valid=bool(found.valid[row]),
+                confidence=float(found.confidence[row]),
+                threshold=request.confidence,
+                pixels=height * width,
+                scores=values,
+                cost=Cost(
+                    int(found.steps[row]),
+                    int(found.forward_calls[row]),
+                    int(found.backward_calls[row]),
+                    seconds,
+                ),
+                bundle=bundle.name,
+                digest=bundle.digest,
+                device=str(bundle.device),
+                seed=request.seed,
+                files=self.names_of_files(self.stems[place], name, self.target_names[target]),
+                notes=(*batch.notes[row], *scores.notes),
+            )
+
+    def names_of_files(self, stem: str, engine: str, target: str) -> dict[str, Path]:
+        """Where the results of one image and engine go, by kind."""
+        kinds = {"counterfactual": "png", "panel": "panel.png", "record": "json"}
+        if self.request.path:
+            kinds |= {"path": "path.png", "gif": "gif"}
+        return {kind: self.request.out / f"{stem}.{engine}.{target}.{ending}" for kind, ending in kinds.items()}
+
+    def write(self, explanation: Explanation, batch: Batch, found: Counterfactuals, row: int) -> None:
+        """Write the files of one answer, the record last."""
+        from ..data.files import write_text
+        from ..data.images import to_picture, write_gif, write_picture, write_png
+        from .panel import draw_frames, draw_panel, draw_strip
+
+        files = explanation.files
+        write_png(files["counterfactual"], found.images[row])
+        panel = draw_panel(explanation, to_picture(batch.images[row]), to_picture(found.images[row]))
+        write_picture(files["panel"], panel)
+        if found.path is not None:
+            frames = [to_picture(frame) for frame in found.path[row]]
+            sights, _ = self.look(found.path[row])
+            write_picture(files["path"], draw_strip(explanation, frames, sights))
+            animation = draw_frames(explanation, frames, sights)
+            write_gif(files["gif"], [*animation, *animation[-1:] * HOLD], FRAME)
+        write_text(files["record"], explanation.as_json() + "\n")
+
+    def show(self, explanation: Explanation, factual: Tensor, found: Tensor) -> None:
+        """Print one answer, and remember what the end of the output and the exit code need."""
+        from .answers import Tally, print_card, print_row
+
+        self.all_valid &= explanation.valid
+        self.tallies.setdefault(explanation.label, Tally()).add(explanation, alone=len(self.paths) == 1)
+        if self.request.format == "json":
+            self.screen.line(explanation.as_json())
+        elif len(self.paths) > CARDS:
+            print_row(self.screen.out, explanation)
+        else:
+            from ..data.images import to_picture
+            from .panel import change_picture
+
+            before, after = to_picture(factual), to_picture(found)
+            change, _ = change_picture(before, after)
+            self.screen.pictures(("factual", before), ("counterfactual", after), ("change", change))
+            print_card(self.screen.out, explanation)
+
+    def close(self) -> None:
+        """What stands at the end: the comparison, and how things were measured."""
+        from .answers import MEASURED, print_comparison
+
+        if self.request.format == "json" or not self.tallies:
+            return
+        if len(self.tallies) > 1 or len(self.paths) > 1:
+            print_comparison(self.screen.out, self.tallies)
+        self.screen.out.print(MEASURED, style="dim")

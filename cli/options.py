@@ -1,0 +1,64 @@
+"""What the words on a command line mean: engines, formats, devices, classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..counterfactuals.registry import engine_names
+from ..data.errors import UsageError, unknown_name
+
+FORMATS = ("text", "json")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def check_choice(kind: str, value: str, known: Sequence[str]) -> None:
+    """Raises UsageError, which names the known ones, unless `value` is one of them."""
+    if value not in known:
+        raise unknown_name(kind, value, known)
+
+
+def chosen_engines(wanted: str) -> list[str]:
+    """The names in "latent,vcnet", or every engine's for "all".
+
+    Raises:
+        UsageError: one of them is unknown.
+    """
+    known = engine_names()
+    names = [name for name in dict.fromkeys(part.strip() for part in wanted.split(",")) if name]
+    if "all" in names:
+        return known
+    for name in names or [wanted]:
+        if name not in known:
+            raise unknown_name("engine", name, [*known, "all"])
+    return names
+
+
+def pick_device(wanted: str) -> str:
+    """The device to use; `auto` takes cuda, else mps, else cpu.
+
+    Raises:
+        UsageError: the device is not to be had here.
+    """
+    import torch
+
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    if wanted == "auto":
+        return next(name for name, there in available.items() if there())
+    if not available[wanted]():
+        raise UsageError(f"device {wanted}: not available on this machine; use --device auto or cpu")
+    return wanted
+
+
+def class_index(wanted: str, classes: Sequence[str]) -> int | None:
+    """The class of this name, else of this index; None for `auto`.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    if wanted in classes:
+        return list(classes).index(wanted)
+    if wanted == "auto":
+        return None
+    if wanted.isdecimal() and int(wanted) < len(classes):
+        return int(wanted)
+    raise unknown_name("class", wanted, [*classes, "auto"])
