@@ -10,6 +10,9 @@ from torch import Tensor
 
 from .engine import Question
 
+BETAS = (0.9, 0.999)  # Adam's (Kingma and Ba 2015, arXiv 1412.6980, section 2)
+TINY = 1e-12
+
 Decode = Callable[[Tensor, Tensor], Tensor]
 """latents (M, D), rows (M,) -> images (M, C, H, W)"""
 
@@ -55,36 +58,41 @@ class Ascent:
         """Adam on -log p(target) + penalty from `start`, until each row is valid or the steps run out.
 
         An image leaves the batch at its first valid point: decoder and classifier only ever see the rows
-        still searching. Adam works number by number, so no row's way depends on the others in the batch.
+        still searching, and no row's way depends on the others in the batch.
+
+        The second moment is averaged over an image's coordinates, so that a step points where the gradient
+        points. Adam's own, one for each coordinate, would blow up those that hardly matter to the image, and
+        with them undo what the choice of coordinates is there for. (torch.optim has no such option, and
+        building any of its optimisers imports torch.compile's machinery, which doubles the time of a command.)
 
         Args:
             start: (M, D) latents to begin at.
             rows: (M,) the images that they belong to.
-            learning_rate: Adam's, in units of the latent space.
+            learning_rate: length of a step, in root mean square units of the latent space.
             max_steps: most steps an image.
         """
-        latents = start.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([latents], lr=learning_rate)
-        active = torch.arange(len(rows), device=start.device)
-        for _ in range(max_steps + 1):
+        latents = start.clone()
+        mean, square = torch.zeros_like(start), torch.zeros(len(start), 1, device=start.device)
+        for step in range(max_steps + 1):
             with torch.enable_grad():
-                here, asked = latents[active], rows[active]
-                log_probabilities = question.log_probabilities(decode(here, asked), asked)
-                cost = -log_probabilities.gather(1, question.targets[asked][:, None]).squeeze(1)
+                here = latents.detach().requires_grad_(True)
+                log_probabilities = question.log_probabilities(decode(here, rows), rows)
+                cost = -log_probabilities.gather(1, question.targets[rows][:, None]).squeeze(1)
                 if penalty is not None:
-                    cost = cost + penalty(here, asked)
+                    cost = cost + penalty(here, rows)
                 total = cost.sum()
-            valid, confidence = question.answer(log_probabilities, asked)
-            better = confidence > self.confidence[asked]
-            self.best[asked[better]] = here.detach()[better]
-            self.confidence[asked[better]] = confidence[better]
-            self.best[asked[valid]] = here.detach()[valid]
-            self.confidence[asked[valid]] = confidence[valid]
-            self.valid[asked[valid]] = True
-            if bool(valid.all()):
+            valid, confidence = question.answer(log_probabilities, rows)
+            better = valid | (confidence > self.confidence[rows])
+            self.best[rows[better]] = latents[better]
+            self.confidence[rows[better]] = confidence[better]
+            self.valid[rows[valid]] = True
+            if step == max_steps or bool(valid.all()):
                 return
-            optimizer.zero_grad(set_to_none=True)
-            total.backward()
-            optimizer.step()
-            question.steps[asked[~valid].cpu()] += 1
-            active = active[~valid]
+            (gradient,) = torch.autograd.grad(total, here)
+            searching = ~valid
+            rows, gradient = rows[searching], gradient[searching]
+            mean = torch.lerp(gradient, mean[searching], BETAS[0])
+            square = torch.lerp(gradient.square().mean(dim=1, keepdim=True), square[searching], BETAS[1])
+            first, second = 1 - BETAS[0] ** (step + 1), 1 - BETAS[1] ** (step + 1)
+            latents = latents[searching] - learning_rate * (mean / first) / ((square / second).sqrt() + TINY)
+            question.steps[rows.cpu()] += 1

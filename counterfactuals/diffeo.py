@@ -19,7 +19,7 @@ class DiffeomorphicAscent(Engine):
 
     The flow g is a bijection: the search starts at the image itself, not at a reconstruction of it, and moves
     in coordinates in which leaving the data is expensive. Dombrowski et al. 2022, Diffeomorphic
-    Counterfactuals, arXiv 2206.05075; the prior is ours.
+    Counterfactuals, arXiv 2206.05075; the prior, and a flow with a class-conditional base to have it, are ours.
     """
 
     name: ClassVar[str] = "diffeo"
@@ -28,9 +28,9 @@ class DiffeomorphicAscent(Engine):
     needs: ClassVar[tuple[str, ...]] = ("flow",)
 
     flow: ImageFlow
-    learning_rate: float = 0.05  # Adam's, in base standard deviations (the authors' for MNIST)
+    learning_rate: float = 0.1  # root mean square length of a step, in base standard deviations
     max_steps: int = 150
-    prior_weight: float = 0.02  # nats of the classifier for one nat of the base's density
+    prior_weight: float = 0.1  # nats of the classifier for one nat of the base's density
 
     def find(self, question: Question) -> Curve:
         origin = self.flow.encode(question.images)

@@ -33,9 +33,9 @@ class LatentAscent(Engine):
 
     vae: GenerativeModel
     anchors: LatentAnchors
-    learning_rate: float = 0.1  # Adam's, in latent standard deviations
+    learning_rate: float = 0.2  # root mean square length of a step, in latent standard deviations
     max_steps: int = 120
-    prior_weight: float = 0.1  # nats of the classifier for one nat of the prior
+    prior_weight: float = 0.3  # nats of the classifier for one nat of the prior
     residual: bool = False  # keep what the model cannot draw: x + decode(z) - decode(z0)
 
     def find(self, question: Question) -> Curve:

@@ -22,8 +22,8 @@ class PixelAscent(Engine):
     summary: ClassVar[str] = "control: ascent on the pixels, finds adversarial noise"
     paper: ClassVar[str] = "Wachter et al. 2017, arXiv 1711.00399"
 
-    learning_rate: float = 0.02  # Adam's, in units of the pixel range
-    max_steps: int = 300
+    learning_rate: float = 0.02  # root mean square length of a step, in units of the pixel range
+    max_steps: int = 500
 
     def find(self, question: Question) -> Curve:
         shape = question.images.shape

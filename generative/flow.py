@@ -1,4 +1,4 @@
-"""A normalizing flow over images: an exact bijection with a density, built from normflows' Glow blocks."""
+"""A normalizing flow over images: an exact bijection with a density, built from normflows' couplings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import warnings
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
+from .layers import Decoder, Encoder
+from .vae import VAE
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -20,19 +21,50 @@ with warnings.catch_warnings():
 LEVELS = 256  # grey levels of an 8-bit image
 
 
-class ImageFlow(nn.Module):
-    """Glow (Kingma and Dhariwal 2018, arXiv 1807.03039) with a class-conditional Gaussian base: `Bijection`.
+class _Inference(nn.Module):
+    """An encoder as the network of a coupling: shifts and log-scales interleaved, as normflows wants them."""
 
-    Pixels are moved to the middle of their 8-bit bin, squeezed through a logit (alpha = 0.05, as in RealNVP),
-    then go through two resolutions of Glow blocks. Nothing is factored out: all C*S*S numbers reach the base.
+    def __init__(self, encoder: Encoder, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.shape = shape
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        mean, log_variance = self.encoder(pixels.view(-1, *self.shape)).chunk(2, dim=1)
+        return torch.stack([mean, 0.5 * log_variance.clamp(-8, 4)], dim=2).flatten(1)
+
+
+class _Drawing(nn.Module):
+    """A decoder as the network of an additive coupling."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return torch.sigmoid(self.decoder(latents)).flatten(1)
+
+
+class ImageFlow(nn.Module):
+    """An augmented normalizing flow with a class-conditional base: `Bijection`.
+
+    Augmented flows (Huang, Dinh and Courville 2020, arXiv 2002.07101) are bijections on the image x together with
+    a variable e that is noise to begin with. Three maps, each exactly invertible, lead to the base:
+
+    1. z = m(x) + s(x) e         an affine coupling; its network is an encoder
+    2. r = (x - D(z)) / sigma    an additive coupling and a scale per pixel; its network is a decoder
+    3. u = T^-1(z)               a neural spline flow (Durkan et al. 2019, arXiv 1906.04032)
+
+    The base variable is (u, r): u has a Gaussian for each class, r is standard normal. An image is encoded with
+    e = 0, the mean of the noise, and decoding gives it back exactly, as r holds whatever D cannot draw.
 
     Args:
         channels: colours of an image.
         size: side of the square image, in pixels; a multiple of 4.
         classes: number of classes K of the base.
-        fine: Glow blocks at half resolution.
-        coarse: Glow blocks at quarter resolution.
-        hidden: channels inside the couplings, at half and at quarter resolution.
+        latents: dimension of z.
+        couplings: spline couplings in T.
+        hidden: units inside them.
     """
 
     def __init__(
@@ -40,109 +72,143 @@ class ImageFlow(nn.Module):
         channels: int = 1,
         size: int = 28,
         classes: int = 10,
-        fine: int = 6,
-        coarse: int = 10,
-        hidden: tuple[int, int] = (48, 128),
+        latents: int = 32,
+        couplings: int = 6,
+        hidden: int = 128,
     ) -> None:
         super().__init__()
-        self.shape = (16 * channels, size // 4, size // 4)
+        self.shape = (channels, size, size)
         self.classes = classes
-        # normflows lists its layers from the base to the data.
-        layers: list[nn.Module] = [nf.flows.GlowBlock(16 * channels, hidden[1]) for _ in range(coarse)]
-        layers.append(nf.flows.Squeeze())
-        layers += [nf.flows.GlowBlock(4 * channels, hidden[0]) for _ in range(fine)]
-        layers += [nf.flows.Squeeze(), nf.transforms.Logit(alpha=0.05)]
-        self.flow = nf.ClassCondFlow(nf.distributions.ClassCondDiagGaussian(self.shape, classes), layers)
+        self.latents = latents
+        pixels = channels * size * size
+        inference = _Inference(Encoder(channels, size, 2 * latents), self.shape)
+        self.infer = nf.flows.AffineCoupling(inference, scale_map="exp")
+        self.draw = nf.flows.AffineCoupling(_Drawing(Decoder(channels, size, latents)), scale=False)
+        self.residual = nf.flows.AffineConstFlow((pixels,), shift=False)
+        layers: list[nn.Module] = []
+        for _ in range(couplings):
+            spline = nf.flows.CoupledRationalQuadraticSpline(latents, 2, hidden, num_bins=8, tail_bound=4.0)
+            layers += [spline, nf.flows.LULinearPermute(latents)]
+        self.splines = nn.ModuleList(layers)
+        self.base = nf.distributions.ClassCondDiagGaussian(latents, classes)
 
-    def _inverse(self, dequantised: Tensor) -> tuple[Tensor, Tensor]:
-        z, log_determinant = dequantised, torch.zeros(len(dequantised), device=dequantised.device)
-        for layer in reversed(self.flow.flows):
+    def to_base(self, continuous: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (N, P) and noise e (N, D) -> base variables (N, D + P), log-determinant (N,)."""
+        (pixels, z), inferred = self.infer([continuous, noise])
+        (_, rest), _ = self.draw.inverse([z, pixels])
+        rest, scaled = self.residual.inverse(rest)
+        log_determinant = inferred + scaled
+        for layer in reversed(self.splines):
             z, change = layer.inverse(z)  # pyright: ignore[reportCallIssue]
             log_determinant = log_determinant + change
-        return z, log_determinant
+        return torch.cat([z, rest], dim=1), log_determinant
+
+    def from_base(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Base variables (N, D + P) -> pixels (N, P), noise e (N, D): the inverse of `to_base`."""
+        z, rest = self._draw_from(latents)
+        (pixels, noise), _ = self.infer.inverse([rest, z])
+        return pixels, noise
+
+    def _draw_from(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        z, rest = latents[:, : self.latents], latents[:, self.latents :]
+        for layer in self.splines:
+            z, _ = layer(z)
+        rest, _ = self.residual(rest)
+        (z, pixels), _ = self.draw([z, rest])
+        return z, pixels
 
     def encode(self, images: Tensor) -> Tensor:
-        """images (N, C, H, W) -> base variables (N, C*H*W)."""
-        return self._inverse((images * (LEVELS - 1) + 0.5) / LEVELS)[0].flatten(1)
+        """images (N, C, H, W) -> base variables (N, D + C*H*W)."""
+        pixels = (images.flatten(1) * (LEVELS - 1) + 0.5) / LEVELS
+        return self.to_base(pixels, torch.zeros(len(images), self.latents, device=images.device))[0]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """base variables (N, C*H*W) -> images (N, C, H, W), within half a grey level of [0, 1]."""
-        x = latents.view(-1, *self.shape)
-        for layer in self.flow.flows:
-            x, _ = layer(x)
-        return (x * LEVELS - 0.5) / (LEVELS - 1)
+        """base variables (N, D + C*H*W) -> images (N, C, H, W), not clamped to [0, 1]."""
+        pixels = self._draw_from(latents)[1]
+        return ((pixels * LEVELS - 0.5) / (LEVELS - 1)).view(-1, *self.shape)
 
     def base_log_prob(self, latents: Tensor) -> Tensor:
-        """base variables (N, D) -> log-density under each class's Gaussian, in nats (N, K)."""
-        base = self.flow.q0
-        mean = base.loc.reshape(-1, self.classes)  # (D, K)
-        log_scale = base.log_scale.reshape(-1, self.classes)
-        precision = (-2 * log_scale).exp()
-        # Squares expanded, so that K classes cost two matrix products and no (N, D, K) tensor.
-        distance = latents.square() @ precision - 2 * latents @ (mean * precision) + (mean.square() * precision).sum(0)
-        return -0.5 * distance - log_scale.sum(0) - 0.5 * len(mean) * math.log(2 * math.pi)
+        """base variables (N, D + P) -> log-density under each class, in nats (N, K)."""
+        u, rest = latents[:, : self.latents], latents[:, self.latents :]
+        mean, log_scale = self.base.loc.T, self.base.log_scale.T  # (K, D)
+        distance = ((u[:, None] - mean) * (-log_scale).exp()).square().sum(dim=2)
+        shape = -0.5 * distance - log_scale.sum(dim=1)
+        detail = -0.5 * rest.square().sum(dim=1, keepdim=True)
+        return shape + detail - 0.5 * latents.shape[1] * math.log(2 * math.pi)
 
-    def class_log_prob(self, dequantised: Tensor) -> Tensor:
-        """continuous images (N, C, H, W) in (0, 1) -> log p(x | class), in nats (N, K)."""
-        z, log_determinant = self._inverse(dequantised)
-        return self.base_log_prob(z.flatten(1)) + log_determinant[:, None]
+    def class_log_prob(self, continuous: Tensor, noise: Tensor) -> Tensor:
+        """log p(x, e | class) - log q(e) for pixels (N, P) and noise e (N, D) drawn from q = N(0, I): (N, K), in nats.
 
-    def log_prob(self, images: Tensor) -> Tensor:
-        """images (N, C, H, W) -> log p(x) of the dequantised image, all classes alike likely, in nats (N,)."""
-        per_class = self.class_log_prob((images * (LEVELS - 1) + 0.5) / LEVELS)
-        return per_class.logsumexp(dim=1) - math.log(self.classes)
+        Its mean over the noise is a lower bound of log p(x | class) (Huang et al. 2020, eq. 4).
+        """
+        latents, log_determinant = self.to_base(continuous, noise)
+        drawn = -0.5 * (noise.square() + math.log(2 * math.pi)).sum(dim=1)
+        return self.base_log_prob(latents) + (log_determinant - drawn)[:, None]
+
+    def log_prob(self, images: Tensor, seed: int = 0) -> Tensor:
+        """images (N, C, H, W) -> lower bound of log p(x) of the dequantised image, in nats (N,).
+
+        One draw of the noise and of the dequantisation, both from `seed`; all classes alike likely.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        dequantisation = torch.rand(images.shape, generator=generator).to(images.device)
+        noise = torch.randn(len(images), self.latents, generator=generator).to(images.device)
+        pixels = (images * (LEVELS - 1) + dequantisation).flatten(1) / LEVELS
+        return self.class_log_prob(pixels, noise).logsumexp(dim=1) - math.log(self.classes)
 
 
 class FlowFit(Fit):
-    """Maximum likelihood, and a cross-entropy that makes the base's classes part.
+    """Maximum likelihood of base, splines and pixel scales, and a cross-entropy that makes the classes part.
 
-    Likelihood alone hardly cares about the class, which is worth 2.3 of some 600 nats. The second term,
-    the cross-entropy of the flow's own class posterior, gives it weight in the base space
-    (Ardizzone et al. 2020, IB-INN, arXiv 2001.06448), so that moving towards a class means drawing it.
+    Encoder and decoder are taken from a fitted VAE and stay as they are: an augmented flow of these two couplings
+    *is* a VAE (Huang et al. 2020, section 4), and likelihood alone would unlearn its sharpness. The cross-entropy
+    of the flow's own class posterior gives the class weight in the base space (Ardizzone et al. 2020, IB-INN,
+    arXiv 2001.06448), so that moving towards a class means drawing it.
 
     Args:
         model: what to fit.
+        vae: whose encoder and decoder the couplings use.
         class_weight: weight of the cross-entropy, against the likelihood in nats per image.
     """
 
     def __init__(
         self,
         model: ImageFlow,
+        vae: VAE,
         data: Labelled,
         *,
-        epochs: float = 20,
-        batch_size: int = 128,
+        epochs: float = 8,
+        batch_size: int = 256,
         learning_rate: float = 2e-3,
-        class_weight: float = 10.0,
+        class_weight: float = 2.0,
         seed: int = 0,
     ) -> None:
         super().__init__(data, batch_size, epochs, seed)
         self.model = model
         self.learning_rate = learning_rate
         self.class_weight = class_weight
-        with torch.no_grad():  # the first call sets the activation norms; the average must start from them
-            model.encode(data.floats(slice(0, 512)))
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998))
-        self.modules = {"model": model, "average": self.average}
-        self.optimizer = torch.optim.Adam(model.parameters())
+        couplings = nn.ModuleList([model.infer, model.draw])
+        couplings[0].param_map.encoder.load_state_dict(vae.encoder.state_dict())
+        couplings[1].param_map.decoder.load_state_dict(vae.decoder.state_dict())
+        couplings.requires_grad_(False)
+        with torch.no_grad():  # pixel scales start near what the decoder leaves over
+            sample = data.floats(slice(0, 4000))
+            left = (sample - vae.decode(vae.encode(sample))).flatten(1).square().mean(dim=0)
+            model.residual.s.copy_(0.5 * (left + 0.02**2).log())
+        self.modules = {"model": model}
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(trained, weight_decay=1e-3)
         self.optimizers = {"model": self.optimizer}
 
     def step(self, index: int) -> dict[str, Tensor]:
         set_learning_rate(self.optimizer, self.learning_rate * one_cycle(index, self.total_steps))
         images, labels = self.batch(index)
-        per_class = self.model.class_log_prob((images * (LEVELS - 1) + torch.rand_like(images)) / LEVELS)
+        pixels = (images * (LEVELS - 1) + torch.rand_like(images)).flatten(1) / LEVELS
+        per_class = self.model.class_log_prob(pixels, torch.randn(len(images), self.model.latents))
         likelihood = per_class.gather(1, labels[:, None]).mean()
         separation = cross_entropy(per_class, labels)
         self.optimizer.zero_grad(set_to_none=True)
         (self.class_weight * separation - likelihood).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 200.0)
         self.optimizer.step()
-        self.average.update_parameters(self.model)
-        pixels = images[0].numel()
-        bits = math.log2(LEVELS) - likelihood.detach() / (pixels * math.log(2))
+        bits = math.log2(LEVELS) - likelihood.detach() / (pixels.shape[1] * math.log(2))
         return {"bits_per_dim": bits, "separation": separation.detach()}
-
-    def finished(self) -> ImageFlow:
-        """The averaged weights."""
-        self.model.load_state_dict(self.average.module.state_dict())
-        return self.model.eval()
