@@ -1,0 +1,109 @@
+"""What is installed is what is here: every room, the shipped bundle, and a help that does not wait for torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+NOT_THE_PACKAGE = {".venv", ".git", ".ci", "build", "dist", "tests", "examples", "docs", "runs", "cfx-out"}
+HEAVY = ("torch", "torchvision", "lpips", "normflows", "numpy", "PIL")
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    """Standard output of a command that must succeed."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_packages_are_the_folders_with_an_init() -> None:
+    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = ["cfx"]
+    for init in REPOSITORY.glob("**/__init__.py"):
+        place = init.parent.relative_to(REPOSITORY)
+        if place.parts and place.parts[0] not in NOT_THE_PACKAGE:
+            found.append(".".join(("cfx", *place.parts)))
+    assert sorted(listed) == sorted(found)
+
+
+def test_tests_are_no_package() -> None:
+    assert not list((REPOSITORY / "tests").glob("**/__init__.py"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["explain", "--help"], ["--version"]], ids=" ".join)
+def test_help_does_not_import_torch(arguments: list[str]) -> None:
+    """Neither importing the command line nor asking it for help costs what a search costs."""
+    program = f"""
+import sys
+import cfx.cli.app
+arguments = {arguments!r}
+if arguments:
+    sys.argv = ["cfx", *arguments]
+    try:
+        cfx.cli.app.main()
+    except SystemExit as end:
+        assert not end.code, end.code
+print("heavy:", [name for name in {HEAVY!r} if name in sys.modules])
+"""
+    assert run(sys.executable, "-c", program).splitlines()[-1] == "heavy: []"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy, so that neither old build folders get in nor new ones stay."""
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not on PATH")
+    pytest.importorskip("setuptools", reason="the build backend is not installed here")
+    source = tmp_path_factory.mktemp("source") / "cfx"
+    unwanted = shutil.ignore_patterns(*(NOT_THE_PACKAGE - {"tests", "examples", "docs"}), "*.egg-info", "__pycache__")
+    shutil.copytree(REPOSITORY, source, ignore=unwanted)
+    out = tmp_path_factory.mktemp("wheel")
+    # without isolation nothing is downloaded: the backend is there, torch depends on it
+    build = ("uv", "build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", out)
+    run(*build, cwd=source)
+    (made,) = out.glob("*.whl")
+    return made
+
+
+@pytest.mark.slow
+def test_wheel_holds_what_is_needed_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"cfx"}, "one name in site-packages"
+    assert "cfx/py.typed" in names
+    assert "cfx/bundles/mnist/bundle.toml" in names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    strays = [name for name in names if name.startswith(("cfx/tests/", "cfx/examples/", "cfx/docs/"))]
+    assert not strays
+
+
+@pytest.mark.slow
+def test_installed_elsewhere_it_finds_its_bundle(wheel: Path, tmp_path: Path) -> None:
+    """A clean environment with the wheel; the dependencies are borrowed from this one."""
+    run("uv", "venv", "--python", sys.executable, tmp_path / "clean")
+    python = tmp_path / "clean" / "bin" / "python"
+    run("uv", "pip", "install", "--no-deps", "--python", python, wheel)
+    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    # a folder named in a .pth file comes after the environment's own, and the .pth files in it, by which an
+    # editable cfx is found, are not read
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    where = Path(run(python, "-c", "import cfx; print(cfx.__file__)", cwd=elsewhere).strip())
+    assert where.is_relative_to(site)
+    information = json.loads(run(python.parent / "cfx", "info", "--format", "json", cwd=elsewhere))
+    (shipped,) = [bundle for bundle in information["bundles"] if bundle["name"] == "mnist"]
+    assert Path(shipped["directory"]).is_relative_to(site)
+    assert shipped["verified"]

@@ -1,0 +1,76 @@
+"""Every command and every line of Python in the README runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# These take minutes to hours; the first is what runs this test, the others have tests of their own.
+LONG = ("uv run pytest", "uv run cfx train", "uv run python -m cfx.benchmarks.goals")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    wanted = [line.removeprefix("pip install uv && ") for line in lines if line]
+    return [line for line in wanted if not line.startswith(LONG)]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A directory with the examples in it, as a clone has them."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    return tmp_path
+
+
+def run(command: list[str] | str, directory: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(
+        command, cwd=directory, env=environment, shell=isinstance(command, str), capture_output=True, text=True
+    )
+
+
+def test_there_are_commands_to_test():
+    assert len(commands()) >= 6
+    assert commands()[0] == "uv run cfx explain examples/four.png --target 9"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", commands())
+def test_command(command: str, clone: Path):
+    result = run(command.replace("uv run ", ""), clone)
+    # 1 is an answer, too: one of many images may not get a valid counterfactual.
+    assert result.returncode == 0 or (result.returncode == 1 and "*" in command), result.stderr
+    assert "error" not in result.stderr.lower()
+    if "explain" in command:
+        assert list((clone / "cfx-out").glob("*.png"))
+
+
+@pytest.mark.slow
+def test_the_four_lines_of_python(clone: Path):
+    (block,) = blocks("python")
+    check = "\nassert bool(found.valid.all()) and scores[0]['judge_agrees'], scores\n"
+    (clone / "four_lines.py").write_text(block + check)
+    result = run([sys.executable, "four_lines.py"], clone)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_pictures_are_there():
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert pictures and all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_linked_pages_are_there():
+    links = re.findall(r"\[[^]]*\]\((?!http)([^)#]+)\)", README)
+    assert links and all((ROOT / link).exists() for link in links)
