@@ -22,6 +22,7 @@ from ..counterfactuals.engine import Engine
 from ..counterfactuals.metrics.evaluate import evaluate
 from ..counterfactuals.registry import engine_names, load_engine
 from ..data.datasets import Labelled, load_torchvision
+from ..data.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Pairs:
     targets: Tensor
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def draw_pairs(bundle: Bundle, data: Labelled, count: int, seed: int = 0) -> Pairs:
     """`count` random images that the classifier gets right, each with a random other target."""
     generator = torch.Generator().manual_seed(seed)
@@ -128,6 +129,7 @@ def main() -> None:
     parser.add_argument("--engines", default=",".join(engine_names()))
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     options = parser.parse_args()
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     bundle = load_bundle(options.bundle)
     pairs = draw_pairs(bundle, load_torchvision(bundle.name, options.data, train=False), options.n)

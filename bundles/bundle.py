@@ -119,7 +119,9 @@ class Bundle:
             BundleError: the part is not in the bundle, its file is missing, changed, a pickle, or of other shapes.
         """
         if name not in self._loaded:
-            self._loaded[name] = self._load(name).to(self.device).eval().requires_grad_(False)
+            # Whoever asks first may be in inference mode, whose tensors no later gradient could pass through.
+            with torch.inference_mode(False):
+                self._loaded[name] = self._load(name).to(self.device).eval().requires_grad_(False)
         return self._loaded[name]
 
     @property

@@ -134,7 +134,8 @@ class Workshop:
                 model, architecture, arguments = MAKERS[name](self)
                 entry: dict[str, Any] = {"architecture": architecture, "arguments": arguments}
                 save_part(self.directory, name, model, entry)  # rounds the model to what is stored
-                entry["measured"] = MEASURES[name](self, model) if name in MEASURES else {}
+                if name in MEASURES:
+                    entry["measured"] = MEASURES[name](self, model)
                 save_part(self.directory, name, model, entry)
                 for checkpoint in [f"{name}.ckpt", *(p.name for p in self.checkpoints.glob(f"{name}-*.ckpt"))]:
                     (self.checkpoints / checkpoint).unlink(missing_ok=True)

@@ -98,7 +98,9 @@ class Job:
                 screen.note(f"{path}: an earlier image is called {path.stem}, too; its results are named {stem}")
         with screen.busy("loading the models"):
             from ..bundles.bundle import load_bundle
+            from ..data.memory import keep_freed_memory
 
+            keep_freed_memory()
             self.bundle: Bundle = load_bundle(request.bundle, pick_device(request.device))
             self.wanted = class_index(request.target, self.bundle.classes)
             self.target_names = file_names(self.bundle.classes)

@@ -29,8 +29,10 @@ def train(
     import torch
 
     from ..bundles.recipe import open_workshop
+    from ..data.memory import keep_freed_memory
     from .render import fitting_progress, print_bundle_parts
 
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     with fitting_progress() as progress:

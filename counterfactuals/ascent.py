@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .engine import Question
+from .engine import Question, clamped
 
 BETAS = (0.9, 0.999)  # Adam's (Kingma and Ba 2015, arXiv 1412.6980, section 2)
 TINY = 1e-12
@@ -54,6 +54,7 @@ class Ascent:
         learning_rate: float,
         max_steps: int,
         penalty: Penalty | None = None,
+        dequantise: bool = False,
     ) -> None:
         """Adam on -log p(target) + penalty from `start`, until each row is valid or the steps run out.
 
@@ -70,18 +71,29 @@ class Ascent:
             rows: (M,) the images that they belong to.
             learning_rate: length of a step, in root mean square units of the latent space.
             max_steps: most steps an image.
+            dequantise: ask for gradients at the image plus a fixed noise within the bin of an 8-bit value. Where
+                black ground comes back black to the sixth digit only, the ties of a max pooling would else be
+                broken by rounding errors, and the gradient with them. What is kept is asked about without it.
         """
+        generator = torch.Generator().manual_seed(question.seed)
+        noise = torch.rand(question.images.shape[1:], generator=generator).to(start.device) if dequantise else None
         latents = start.clone()
         mean, square = torch.zeros_like(start), torch.zeros(len(start), 1, device=start.device)
         for step in range(max_steps + 1):
             with torch.enable_grad():
                 here = latents.detach().requires_grad_(True)
-                log_probabilities = question.log_probabilities(decode(here, rows), rows)
+                drawn = decode(here, rows)
+                if noise is not None:
+                    drawn = (clamped(drawn) * 255 + noise) / 256
+                log_probabilities = question.log_probabilities(drawn, rows)
                 cost = -log_probabilities.gather(1, question.targets[rows][:, None]).squeeze(1)
                 if penalty is not None:
                     cost = cost + penalty(here, rows)
                 total = cost.sum()
             valid, confidence = question.answer(log_probabilities, rows)
+            if bool(valid.any()):  # valid is what is still valid once it is rounded to 8 bits
+                rounded = question.candidates(decode(latents[valid], rows[valid]), rows[valid])
+                valid[valid.clone()] = rounded.valid
             better = valid | (confidence > self.confidence[rows])
             self.best[rows[better]] = latents[better]
             self.confidence[rows[better]] = confidence[better]

@@ -27,6 +27,7 @@ Classifier = Callable[[Tensor], Tensor]
 """image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
 
 PATH_FRAMES = 9
+LARGEST_BATCH = 512  # images; beyond it a CPU spends its time on fresh memory, not on the model
 
 
 class ModelError(CfxError):
@@ -62,13 +63,17 @@ class Counterfactuals:
 
 
 def as_written(images: Tensor) -> Tensor:
-    """Clamp to [0, 1] and round to 8 bits, with the gradient of the identity (a straight-through estimate).
+    """Clamp to [0, 1] and round to 8 bits: exactly what a PNG will hold. No gradient passes."""
+    return (images.detach().clamp(0, 1) * 255).round() / 255
 
-    What the classifier is asked about is then exactly what a PNG will hold, and a gradient still gets
-    through pixels that are at their limit (as in Dombrowski et al.'s code, which clips in place).
+
+def clamped(images: Tensor) -> Tensor:
+    """Clamp to [0, 1] with the gradient of the identity (a straight-through estimate).
+
+    The gradient of a pixel at its limit still says where it should go (as in Dombrowski et al.'s code, which
+    clips in place).
     """
-    written = (images.detach().clamp(0, 1) * 255).round() / 255
-    return images + (written - images.detach()) if images.requires_grad else written
+    return images + (images.clamp(0, 1) - images).detach()
 
 
 class Question:
@@ -102,10 +107,10 @@ class Question:
         return torch.arange(len(self), device=self.images.device)
 
     def log_probabilities(self, candidates: Tensor, rows: Tensor) -> Tensor:
-        """Ask the classifier about candidates, as an 8-bit file would hold them.
+        """Ask the classifier about candidates.
 
         Args:
-            candidates: (M, C, H, W).
+            candidates: (M, C, H, W), clamped to [0, 1] here.
             rows: (M,) which image each candidate is for; an image may have several.
 
         Returns:
@@ -114,7 +119,7 @@ class Question:
         Raises:
             ModelError: the classifier's answer is not finite.
         """
-        result = self._classifier(as_written(candidates)).log_softmax(dim=1)
+        result = self._classifier(clamped(candidates)).log_softmax(dim=1)
         if not torch.isfinite(result.detach()).all():
             raise ModelError("the classifier or generative model returned NaN or infinity: check its weights")
         self.forward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
@@ -130,9 +135,29 @@ class Question:
         return valid, confidence
 
     @torch.no_grad()
-    def ask(self, candidates: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(valid (M,) bool, confidence (M,)) of candidates (M, C, H, W) for the images `rows` (M,)."""
-        return self.answer(self.log_probabilities(candidates, rows), rows)
+    def candidates(self, drawn: Tensor, rows: Tensor) -> Candidates:
+        """Ask about images drawn (M, C, H, W) for the images `rows` (M,), as an 8-bit file will hold them."""
+        written = as_written(drawn)
+        return Candidates(written, *self.answer(self.log_probabilities(written, rows), rows))
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Images that the classifier has been asked about, one for each row.
+
+    Attributes:
+        images: (N, C, H, W), as written.
+        valid: (N,) bool.
+        confidence: (N,) of the target.
+    """
+
+    images: Tensor
+    valid: Tensor
+    confidence: Tensor
+
+    def replace(self, rows: Tensor, images: Tensor, valid: Tensor, confidence: Tensor) -> None:
+        """Put other candidates in the places `rows`."""
+        self.images[rows], self.valid[rows], self.confidence[rows] = images, valid, confidence
 
 
 @dataclass(frozen=True)
@@ -143,57 +168,56 @@ class Curve:
         draw: draw(shares (M,), rows (M,)) -> images (M, C, H, W), before rounding.
         grid: shares in (0, 1) to look at, in one batch, before bisecting; without it tightening bisects at once.
         bisections: halvings of the interval in which validity begins.
+        end: what stands at share 1, where the engine has asked about it already.
     """
 
     draw: Callable[[Tensor, Tensor], Tensor]
     grid: Sequence[float] = ()
-    bisections: int = 5
+    bisections: int = 8
+    end: Candidates | None = None
 
 
 @torch.no_grad()
-def tighten(question: Question, curve: Curve) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def tighten(question: Question, curve: Curve) -> tuple[Tensor, Candidates]:
     """The nearest still-valid point on each curve, from its valid end back towards the factual.
 
-    The grid is looked at first, all its points in one batch, because confidence need not rise evenly; then
+    The grid is looked at first, all points of an image in one batch, because confidence need not rise evenly; then
     the gap before the first valid point is halved `curve.bisections` times. Rows whose end is not valid are
     left at their end.
 
     Returns:
-        shares (N,), images (N, C, H, W), valid (N,), confidence (N,).
+        Where on its curve each point is, shares (N,), and the points.
     """
     rows = question.every_row()
     shares = torch.ones(len(rows), device=rows.device)
-    images = as_written(curve.draw(shares, rows))
-    valid, confidence = question.ask(images, rows)
-    searching = rows[valid]
+    found = curve.end or question.candidates(curve.draw(shares, rows), rows)
+    searching = rows[found.valid]
     low = torch.zeros_like(shares)
 
-    def keep(better: Tensor, at: Tensor, drawn: Tensor, sure: Tensor) -> None:
-        shares[better], images[better], confidence[better] = at, drawn, sure
-
-    if curve.grid and len(searching):
+    if curve.grid:
         grid = torch.tensor(curve.grid, device=rows.device)
-        at = grid.repeat(len(searching))
-        asked = searching.repeat_interleave(len(grid))
-        drawn = as_written(curve.draw(at, asked))
-        good, sure = (part.view(-1, len(grid)) for part in question.ask(drawn, asked))
-        first = good.int().argmax(dim=1)
-        some = good.any(dim=1)
-        drawn = drawn.view(-1, len(grid), *drawn.shape[1:])
-        place = torch.arange(len(searching), device=rows.device)[some]
-        keep(searching[some], grid[first[some]], drawn[place, first[some]], sure[place, first[some]])
         edges = torch.cat([torch.zeros(1, device=rows.device), grid])
-        low[searching] = torch.where(some, edges[first], edges[-1])
+        for part in searching.split(max(1, LARGEST_BATCH // len(grid))):
+            asked = part.repeat_interleave(len(grid))
+            drawn = question.candidates(curve.draw(grid.repeat(len(part)), asked), asked)
+            good = drawn.valid.view(-1, len(grid))
+            some, first = good.any(dim=1), good.int().argmax(dim=1)
+            low[part] = torch.where(some, edges[first], edges[-1])
+            place = (torch.arange(len(part), device=rows.device) * len(grid) + first)[some]
+            better = part[some]
+            found.replace(better, drawn.images[place], drawn.valid[place], drawn.confidence[place])
+            shares[better] = grid[first[some]]
 
     for _ in range(curve.bisections):
         if not len(searching):
             break
         middle = (low[searching] + shares[searching]) / 2
-        drawn = as_written(curve.draw(middle, searching))
-        good, sure = question.ask(drawn, searching)
-        keep(searching[good], middle[good], drawn[good], sure[good])
+        drawn = question.candidates(curve.draw(middle, searching), searching)
+        good, better = drawn.valid, searching[drawn.valid]
+        found.replace(better, drawn.images[good], drawn.valid[good], drawn.confidence[good])
+        shares[better] = middle[good]
         low[searching[~good]] = middle[~good]
-    return shares, images, valid, confidence
+    return shares, found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,19 +278,25 @@ class Engine(ABC):
             ModelError: a model returned NaN.
         """
         check(images, targets)
+        if not len(images):
+            nothing = torch.zeros(0, dtype=torch.int64)
+            frame = images.new_zeros(0, PATH_FRAMES, *images.shape[1:]) if path else None
+            return Counterfactuals(
+                images, targets, targets.bool(), images.sum((1, 2, 3)), nothing, nothing, nothing, frame
+            )
         question = Question(classifier, images, targets, self.confidence, seed)
         with torch.no_grad(), undisturbed(classifier):
             curve = self.find(question)
-            shares, found, valid, confidence = tighten(question, curve)
+            shares, found = tighten(question, curve)
             return Counterfactuals(
-                images=found,
+                images=found.images,
                 targets=targets,
-                valid=valid,
-                confidence=confidence,
+                valid=found.valid,
+                confidence=found.confidence,
                 steps=question.steps,
                 forward_calls=question.forward_calls,
                 backward_calls=question.backward_calls,
-                path=frames(question, curve, shares, found) if path else None,
+                path=frames(question, curve, shares, found.images) if path else None,
             )
 
     def settings(self) -> dict[str, object]:

@@ -23,7 +23,7 @@ class PixelAscent(Engine):
     paper: ClassVar[str] = "Wachter et al. 2017, arXiv 1711.00399"
 
     learning_rate: float = 0.02  # root mean square length of a step, in units of the pixel range
-    max_steps: int = 500
+    max_steps: int = 2000
 
     def find(self, question: Question) -> Curve:
         shape = question.images.shape

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..generative.anchors import LatentAnchors
 from ..generative.contract import ConditionalModel, GenerativeModel
-from .engine import Curve, Engine, Question
+from .engine import Candidates, Curve, Engine, Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class SharpShooter(Engine):
     vae: GenerativeModel
     conditional_vae: ConditionalModel
     anchors: LatentAnchors
-    points: int = 12  # of the line, asked about in one batch
+    points: int = 8  # of the line, asked about in one batch
     bisections: int = 3  # between the last invalid and the first valid of them
     neighbours: int = 8  # real images tried where the projection is not valid
 
@@ -44,24 +44,27 @@ class SharpShooter(Engine):
         condition = F.one_hot(question.targets, classes).float()
         projection = self.conditional_vae.decode(self.conditional_vae.encode(question.images), condition)
         end = self.vae.encode(projection)
-        rows = question.every_row()
-        valid, confidence = question.ask(self.vae.decode(end), rows)
-        stray = rows[~valid]
-        if len(stray):
-            end[stray] = self._real(question, origin, end, confidence, stray)
+        reached = question.candidates(self.vae.decode(end), question.every_row())
+        self._move_to_real(question, origin, end, reached)
         return Curve(
             lambda shares, rows: self.vae.decode(torch.lerp(origin[rows], end[rows], shares[:, None])),
             grid=[place / self.points for place in range(1, self.points)],
             bisections=self.bisections,
+            end=reached,
         )
 
-    def _real(self, question: Question, origin: Tensor, end: Tensor, confidence: Tensor, rows: Tensor) -> Tensor:
+    def _move_to_real(self, question: Question, origin: Tensor, end: Tensor, reached: Candidates) -> None:
+        """Where the end is not valid, put it at the nearest real image that is, or at the surest of them all."""
+        rows = question.every_row()[~reached.valid]
+        if not len(rows):
+            return
         near = self.anchors.nearest(origin[rows], question.targets[rows], self.neighbours)
-        drawn = self.vae.decode(near.flatten(0, 1))
-        good, sure = question.ask(drawn, rows.repeat_interleave(self.neighbours))
-        good, sure = good.view(len(rows), -1), sure.view(len(rows), -1)
-        # The nearest valid one; where none is, the surest of all, the projection included.
+        drawn = question.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(self.neighbours))
+        good, sure = (values.view(len(rows), -1) for values in (drawn.valid, drawn.confidence))
         choice = torch.where(good.any(dim=1), good.int().argmax(dim=1), sure.argmax(dim=1))
         place = torch.arange(len(rows), device=rows.device)
-        better = good.any(dim=1) | (sure[place, choice] > confidence[rows])
-        return torch.where(better[:, None], near[place, choice], end[rows])
+        better = good.any(dim=1) | (sure[place, choice] > reached.confidence[rows])
+        rows, place, choice = rows[better], place[better], choice[better]
+        end[rows] = near[place, choice]
+        flat = place * self.neighbours + choice
+        reached.replace(rows, drawn.images[flat], drawn.valid[flat], drawn.confidence[flat])

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..generative.contract import ConditionalModel
 from .engine import Curve, Engine, Question
@@ -27,8 +28,7 @@ class VCNet(Engine):
     needs: ClassVar[tuple[str, ...]] = ("conditional_vae",)
 
     conditional_vae: ConditionalModel
-    points: int = 4  # of the line, asked about in one batch
-    bisections: int = 2  # between the last invalid and the first valid of them
+    bisections: int = 4  # of the line of conditions: its point is found to a sixteenth
     shrinkages: tuple[float, ...] = (0.75, 0.5, 0.25, 0.0)  # of the latent, for images whose own fails
 
     def find(self, question: Question) -> Curve:
@@ -37,22 +37,21 @@ class VCNet(Engine):
         origin = question.log_probabilities(question.images, rows).exp()
         corner = F.one_hot(question.targets, origin.shape[1]).float()
         end = latents.clone()
-        best = question.ask(self.conditional_vae.decode(latents, corner), rows)
-        stray, sure = rows[~best[0]], best[1][~best[0]]
+        reached = question.candidates(self.conditional_vae.decode(latents, corner), rows)
         for share in self.shrinkages:
+            stray = rows[~reached.valid]
             if not len(stray):
                 break
             tried = latents[stray] * share
-            valid, confidence = question.ask(self.conditional_vae.decode(tried, corner[stray]), stray)
-            better = valid | (confidence > sure)
+            drawn = question.candidates(self.conditional_vae.decode(tried, corner[stray]), stray)
+            better = drawn.valid | (drawn.confidence > reached.confidence[stray])
             end[stray[better]] = tried[better]
-            sure = torch.maximum(sure, confidence)
-            stray, sure = stray[~valid], sure[~valid]
+            reached.replace(stray[better], drawn.images[better], drawn.valid[better], drawn.confidence[better])
 
-        def draw(shares: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        def draw(shares: Tensor, rows: Tensor) -> Tensor:
             way = shares[:, None]
             return self.conditional_vae.decode(
                 torch.lerp(latents[rows], end[rows], way), torch.lerp(origin[rows], corner[rows], way)
             )
 
-        return Curve(draw, [place / self.points for place in range(1, self.points)], self.bisections)
+        return Curve(draw, bisections=self.bisections, end=reached)

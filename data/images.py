@@ -153,7 +153,7 @@ def _fit(picture: Image.Image, size: tuple[int, int], notes: list[str]) -> Image
     width, height = (max(1, round(side * scale)) for side in before)
     note = f"resized from {before[0]}x{before[1]} to {width}x{height}"
     # Hamming: antialiased, and unlike bicubic or Lanczos without halos on a flat ground. On MNIST and
-    # Fashion-MNIST enlarged tenfold and read back, its error is between half and three quarters of bilinear.
+    # Fashion-MNIST enlarged tenfold and read back, its error is between half and three quarters of bilinear's.
     picture = picture.resize((width, height), Image.Resampling.HAMMING)
     if (width, height) != size:
         note += f" and padded to {size[0]}x{size[1]}"

@@ -42,14 +42,11 @@ def load_lpips(device: torch.device) -> nn.Module:
     if path is None:
         raise BundleError(REMEDY)
     import lpips  # costs twice the import of torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     try:
-        if path.suffix == ".pth":
-            weights = torch.load(path, weights_only=True)
-        else:
-            from safetensors.torch import load_file
-
-            weights = load_file(path)
+        weights = torch.load(path, weights_only=True) if path.suffix == ".pth" else load_file(path)
         convolutions = {name.removeprefix("features."): w for name, w in weights.items() if "classifier" not in name}
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
@@ -59,7 +56,7 @@ def load_lpips(device: torch.device) -> nn.Module:
             for number, layer in block.named_children():
                 if isinstance(layer, nn.Conv2d):
                     layer.load_state_dict({k: convolutions[f"{number}.{k}"].float() for k in ("weight", "bias")})
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
         raise BundleError(f"{path}: not AlexNet's convolutions ({error}); {REMEDY}") from error
     return metric.to(device).eval().requires_grad_(False)
 

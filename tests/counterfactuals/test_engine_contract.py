@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from cfx.counterfactuals.engine import Curve, Engine, ModelError, Question, as_written, tighten
+from cfx.counterfactuals.engine import Curve, Engine, ModelError, Question, as_written, clamped, tighten
 from cfx.data.errors import UsageError
 
 
@@ -61,10 +61,10 @@ def test_the_grid_finds_an_early_island_that_bisection_would_miss():
         light = ((shares - 0.3).abs() < 0.06) | (shares > 0.8)
         return light.float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
-    shares, _, valid, _ = tighten(question, Curve(draw, grid=[n / 10 for n in range(1, 10)], bisections=4))
-    assert valid.all()
+    shares, found = tighten(question, Curve(draw, grid=[n / 10 for n in range(1, 10)], bisections=4))
+    assert found.valid.all()
     assert 0.24 <= float(shares) <= 0.3
-    alone, _, _, _ = tighten(question, Curve(draw, bisections=4))
+    alone, _ = tighten(question, Curve(draw, bisections=4))
     assert float(alone) > 0.8
 
 
@@ -77,11 +77,16 @@ def test_rows_that_are_not_valid_stay_at_their_end():
     assert found.confidence[1] < 1e-6
 
 
-def test_rounding_passes_gradients_on():
+def test_what_is_written_is_rounded_to_8_bits():
+    written = as_written(torch.tensor([-0.5, 0.2499, 0.25, 1.7]))
+    assert torch.equal(written * 255, torch.tensor([0.0, 64.0, 64.0, 255.0]))
+
+
+def test_clamping_passes_gradients_on():
     images = torch.full((1, 1, 2, 2), 1.3, requires_grad=True)
-    written = as_written(images)
-    assert torch.allclose(written, torch.ones(1, 1, 2, 2))
-    written.sum().backward()
+    inside = clamped(images)
+    assert torch.allclose(inside, torch.ones(1, 1, 2, 2))
+    inside.sum().backward()
     assert torch.equal(images.grad, torch.ones_like(images))
 
 
