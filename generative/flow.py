@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -187,10 +188,11 @@ class FlowFit(Fit):
         self.model = model
         self.learning_rate = learning_rate
         self.class_weight = class_weight
-        couplings = nn.ModuleList([model.infer, model.draw])
-        couplings[0].param_map.encoder.load_state_dict(vae.encoder.state_dict())
-        couplings[1].param_map.decoder.load_state_dict(vae.decoder.state_dict())
-        couplings.requires_grad_(False)
+        inference, drawing = cast(_Inference, model.infer.param_map), cast(_Drawing, model.draw.param_map)
+        inference.encoder.load_state_dict(vae.encoder.state_dict())
+        drawing.decoder.load_state_dict(vae.decoder.state_dict())
+        inference.requires_grad_(False)
+        drawing.requires_grad_(False)
         with torch.no_grad():  # pixel scales start near what the decoder leaves over
             sample = data.floats(slice(0, 4000))
             left = (sample - vae.decode(vae.encode(sample))).flatten(1).square().mean(dim=0)

@@ -50,7 +50,7 @@ def test_every_part_is_made_measured_and_loads(made: Path, split: Split):
     assert set(bundle.parts) == set(PARTS) == set(MAKERS)
     assert not (made / "checkpoints").exists()
     measured = bundle.parts["flow"]["measured"]
-    assert measured["round_trip_error"] < 1e-4
+    assert measured["round_trip_error"] < 1e-3  # of one epoch on 130 digits; the shipped flow's is tested to 1e-4
     assert 0 < bundle.parts["classifier"]["measured"]["test_accuracy"] <= 1
     images = split.test.floats(slice(0, 2))
     for name in ("latent", "diffeo", "vcnet", "projection"):

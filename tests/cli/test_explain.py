@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -467,8 +468,7 @@ def test_several_engines_are_compared_in_one_picture(explain: Run, engines: None
 
 def contains(sheet: Image.Image, part: Image.Image) -> bool:
     """Whether `part` stands somewhere in `sheet`, pixel for pixel."""
-    whole, wanted = torch.tensor(list(sheet.getdata())), torch.tensor(list(part.convert("L").getdata()))
-    whole, wanted = whole.view(sheet.height, sheet.width), wanted.view(part.height, part.width)
+    whole, wanted = (torch.from_numpy(np.array(picture.convert("L"))) for picture in (sheet, part))
     windows = whole.unfold(0, part.height, 1).unfold(1, part.width, 1)
     # The middle column of the part rules out nearly all places, so that few are compared in full.
     middle = part.width // 2
