@@ -11,10 +11,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import Decoder, Discriminator, Encoder, hinge_loss, kl_to_standard_normal
+from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, hinge_loss, kl_to_standard_normal
 
 
-class ConditionalVAE(nn.Module):
+class ConditionalVAE(GaussianPosterior):
     """Encoder to class-free latents, decoder conditioned on class probabilities: `ConditionalModel`.
 
     The generator of VCNet (Guyomard et al. 2022, arXiv 2212.10847), ported to images: the condition is the
@@ -33,15 +33,6 @@ class ConditionalVAE(nn.Module):
         self.latents = latents
         self.encoder = Encoder(channels, size, 2 * latents)
         self.decoder = Decoder(channels, size, latents, conditions=classes)
-
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (N, C, H, W) -> mean and log-variance of the approximate posterior, each (N, D)."""
-        mean, log_variance = self.encoder(images).chunk(2, dim=1)
-        return mean, log_variance.clamp(-8, 4)
-
-    def encode(self, images: Tensor) -> Tensor:
-        """images (N, C, H, W) -> posterior means (N, D)."""
-        return self.posterior(images)[0]
 
     def decode(self, latents: Tensor, condition: Tensor) -> Tensor:
         """latents (N, D), class probabilities (N, K) -> images (N, C, H, W) in [0, 1]."""

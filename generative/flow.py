@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import Decoder, Encoder
+from .layers import LOG_VARIANCES, Decoder, Encoder
 from .vae import VAE
 
 with warnings.catch_warnings():
@@ -32,7 +32,7 @@ class _Inference(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         mean, log_variance = self.encoder(pixels.view(-1, *self.shape)).chunk(2, dim=1)
-        return torch.stack([mean, 0.5 * log_variance.clamp(-8, 4)], dim=2).flatten(1)
+        return torch.stack([mean, 0.5 * log_variance.clamp(*LOG_VARIANCES)], dim=2).flatten(1)
 
 
 class _Drawing(nn.Module):

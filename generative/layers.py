@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 CHANNELS_LAST = torch.channels_last  # the order in which CPU convolutions of few channels are fastest
+LOG_VARIANCES = (-8.0, 4.0)  # within which a posterior's log-variance is kept
 
 
 class Encoder(nn.Module):
@@ -29,6 +30,21 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images * 2 - 1)
+
+
+class GaussianPosterior(nn.Module):
+    """What both VAEs have in common: `encoder` gives mean and log-variance of a Gaussian over latents."""
+
+    encoder: Encoder
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (N, C, H, W) -> mean and log-variance of the approximate posterior, each (N, D)."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance.clamp(*LOG_VARIANCES)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """images (N, C, H, W) -> posterior means (N, D)."""
+        return self.posterior(images)[0]
 
 
 class Decoder(nn.Module):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import Decoder, Discriminator, Encoder, hinge_loss, kl_to_standard_normal
+from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, hinge_loss, kl_to_standard_normal
 
 
-class VAE(nn.Module):
+class VAE(GaussianPosterior):
     """Variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114): `GenerativeModel`.
 
     Args:
@@ -25,15 +25,6 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder = Encoder(channels, size, 2 * latents)
         self.decoder = Decoder(channels, size, latents)
-
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (N, C, H, W) -> mean and log-variance of the approximate posterior, each (N, D)."""
-        mean, log_variance = self.encoder(images).chunk(2, dim=1)
-        return mean, log_variance.clamp(-8, 4)
-
-    def encode(self, images: Tensor) -> Tensor:
-        """images (N, C, H, W) -> posterior means (N, D)."""
-        return self.posterior(images)[0]
 
     def decode(self, latents: Tensor) -> Tensor:
         """latents (N, D) -> images (N, C, H, W) in [0, 1]."""
