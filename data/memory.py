@@ -12,9 +12,9 @@ GIBIBYTE = 2**30
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next batch instead of returning it to the system after each layer.
 
-    A batch's activations are tens of megabytes a layer; fetching them page by page anew took more time than the
-    convolutions (2,500 against 4,000 decodings and classifications a second on two cores). Call it once, from a
-    command and not from the library: it is the process's business. Does nothing where there is no glibc.
+    A batch's activations are tens of megabytes a layer, and fetching them page by page anew takes about as long as
+    the convolutions. Call it once, from a command and not from the library: it is the process's business. Does
+    nothing where there is no glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import warnings
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -41,6 +42,11 @@ def load_lpips(device: torch.device) -> nn.Module:
     path = backbone()
     if path is None:
         raise BundleError(REMEDY)
+    return _load(path, device)
+
+
+@cache  # batches come one after another, and the weights take longer to read than a batch to score
+def _load(path: Path, device: torch.device) -> nn.Module:
     import lpips  # costs twice the import of torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
