@@ -76,7 +76,7 @@ class Frechet:
         judge = cast(ResidualNet, self.bundle.part("judge"))
         parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
         pictures = ([self.run.directory / name for name in part] for part in parts)
-        return torch.cat([judge.embed(load_pictures(part, self.bundle)).cpu() for part in pictures])
+        return torch.cat([judge.embed(self.bundle.shrink(load_pictures(part, self.bundle))).cpu() for part in pictures])
 
 
 def mean_diversity(run: Run, bundle: Bundle, engine: str, rows: Tensor) -> float | None:

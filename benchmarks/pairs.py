@@ -94,7 +94,7 @@ class FileInputs:
     def __init__(self, paths: Sequence[Path], bundle: Bundle) -> None:
         self.paths = paths
         self.labels: Tensor | None = None
-        self._shape, self._light_on_dark = bundle.shape, bundle.light_on_dark
+        self._bundle = bundle
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -103,7 +103,8 @@ class FileInputs:
         return str(self.paths[index])
 
     def read(self, index: int) -> Tensor:
-        return read_image(self.paths[index], self._shape, light_on_dark=self._light_on_dark).pixels
+        bundle = self._bundle
+        return read_image(self.paths[index], bundle.shape, light_on_dark=bundle.light_on_dark, fit=bundle.fit).pixels
 
 
 @dataclass(frozen=True)
@@ -277,13 +278,15 @@ class Drawing:
                     name = self.bundle.classes[seen]
                     self.report(f"{self.inputs.name(index)} (line {line}): the model already sees {name}", False)
             return [target for _, target in targets.asked[index] if target != seen]
+        present = set(self.bundle.present)
+        others = [target for place in range(1, count) if (target := (seen + place) % count) in present]
         if targets == "all":
-            return [target for target in range(count) if target != seen]
+            return sorted(others)
         if targets == "runner-up":
-            return [int(probabilities.topk(2).indices[1])]
+            return [max(others, key=lambda target: float(probabilities[target]))]
         # One generator an image, so that a target does not depend on which other images could be read.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        return [(seen + int(torch.randint(1, count, (1,), generator=generator))) % count]
+        return [others[int(torch.randint(len(others), (1,), generator=generator))]]
 
 
 def read_pairs(directory: Path) -> list[Pair]:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..data.errors import BundleError, unknown_name
 from ..data.files import write_bytes, write_text
+from ..data.images import resized
 
 SCHEMA = 1
 
@@ -98,6 +99,45 @@ class Bundle:
         return channels, height, width
 
     @property
+    def working(self) -> tuple[int, int]:
+        """(H, W) that the generative models and the judges work in: the images' own, or smaller."""
+        height, width = self.description.get("working", self.shape[1:])
+        return height, width
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether models work in a smaller size, and changes are carried back to the images' own."""
+        return self.working != self.shape[1:]
+
+    def shrink(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in the size that models work in; the same images where that is their own."""
+        return resized(images, self.working)
+
+    def enlarge(self, images: Tensor) -> Tensor:
+        """Images in the size that models work in as the classifier takes them, (N, C, H, W)."""
+        return resized(images, self.shape[1:])
+
+    @property
+    def fit(self) -> str:
+        """How an image of other proportions comes into `shape`: "pad", "crop" or "stretch"."""
+        return self.description.get("fit", "pad")
+
+    @property
+    def present(self) -> list[int]:
+        """The classes that its models have seen images of, and that can be asked for."""
+        return self.description.get("present", list(range(len(self.classes))))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the classifier is one that the user brought."""
+        return "kind" in self.parts.get("classifier", {})
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether gradients come through the classifier."""
+        return self.parts.get("classifier", {}).get("differentiable", True)
+
+    @property
     def light_on_dark(self) -> bool:
         """Whether its images are light strokes on a dark ground, so that ink on paper must be inverted."""
         return bool(self.description.get("light_on_dark", False))
@@ -115,6 +155,19 @@ class Bundle:
     def has(self, name: str) -> bool:
         """Whether the bundle lists this part."""
         return name in self.parts
+
+    def must_have(self, name: str) -> dict[str, Any]:
+        """What bundle.toml says of a part.
+
+        Raises:
+            BundleError: it is not in the bundle; says why, or what makes it.
+        """
+        if not self.has(name):
+            what = PARTS.get(name, "unknown part")
+            why_not = self.description.get("left_out", {}).get(name)
+            remedy = why_not or f"`cfx train {self.directory} --only {name}` makes it"
+            raise BundleError(f"bundle {self.name}: has no part {name!r} ({what}); {remedy}")
+        return self.parts[name]
 
     def part(self, name: str) -> nn.Module:
         """The part's model in eval mode on the bundle's device; checked and loaded at the first call.
@@ -143,12 +196,9 @@ class Bundle:
             self.part(name)
 
     def _load(self, name: str) -> nn.Module:
-        entry = self.parts.get(name)
-        if entry is None:
-            what = PARTS.get(name, "unknown part")
-            raise BundleError(
-                f"bundle {self.name}: has no part {name!r} ({what}); `cfx train --recipe mnist --only {name}` makes it"
-            )
+        entry = self.must_have(name)
+        if "kind" in entry:
+            return self._foreign(entry)
         path = self.directory / entry["file"]
         where = f"bundle {self.name}: part {name!r} ({path.name})"
         try:
@@ -173,6 +223,25 @@ class Bundle:
             problem = str(error).splitlines()[-1].strip()
             raise BundleError(f"{where} does not fit {entry['architecture']}: {problem}") from error
         return model
+
+    def _foreign(self, entry: Mapping[str, Any]) -> nn.Module:
+        """The classifier that the user brought, as its entry says that it takes images."""
+        from ..classifiers.adapted import Adapted
+        from ..classifiers.preprocessing import Preprocessing
+        from ..classifiers.sources import reopen
+
+        if "file" in entry:
+            path = self.directory / entry["file"]
+            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != entry.get("sha256"):
+                raise BundleError(
+                    f"bundle {self.name}: {path.name} is not the file that bundle.toml describes (sha256 differs); "
+                    "restore it"
+                )
+        foreign = reopen(entry, self.directory)
+        preprocessing = foreign.preprocessing or Preprocessing(self.shape[0])
+        return Adapted(
+            foreign.model, preprocessing, self.differentiable, entry.get("columns"), fixed_batch=foreign.fixed_batch
+        )
 
 
 def widen(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -252,12 +321,17 @@ def save_part(directory: Path, name: str, model: nn.Module, entry: Mapping[str, 
 
 def write_description(directory: Path, description: Mapping[str, Any]) -> None:
     """Write bundle.toml: top-level values, then one table a part, in the order of `PARTS`."""
-    top = {key: value for key, value in description.items() if key != "parts"}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in top.items()]
+    lines = [f"{key} = {as_toml(value)}" for key, value in description.items() if key != "parts"]
     parts = description.get("parts", {})
     for name in sorted(parts, key=list(PARTS).index):
-        lines += ["", f"[parts.{name}]"]
-        for key, value in parts[name].items():
-            inline = ", ".join(f"{k} = {json.dumps(v)}" for k, v in value.items()) if isinstance(value, dict) else None
-            lines.append(f"{key} = {json.dumps(value)}" if inline is None else f"{key} = {{ {inline} }}")
+        lines += ["", f"[parts.{name}]", *(f"{key} = {as_toml(value)}" for key, value in parts[name].items())]
     write_text(directory / "bundle.toml", "\n".join(lines) + "\n")
+
+
+def as_toml(value: Any) -> str:
+    """A TOML value on one line: what JSON and TOML write alike, and inline tables with plain names as keys."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {as_toml(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_toml(each) for each in value) + "]"
+    return json.dumps(value, ensure_ascii=False)

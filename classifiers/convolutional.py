@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,23 +12,39 @@ from torch import Tensor, nn
 class ConvNet(nn.Module):
     """A small convolutional classifier: image batch -> logits.
 
-    Four 3x3 convolutions with batch norm, two poolings, one hidden layer. Normalisation of the input lives
-    inside: images come in [0, 1] and are moved to mean 0.1307, deviation 0.3081 (MNIST's own).
+    Four 3x3 convolutions with batch norm, two poolings (more on images of over 40 pixels), one hidden layer.
+    Normalisation of the input lives inside: images come in [0, 1].
 
     Args:
         channels: colours of the input.
-        size: side of the square input, in pixels.
+        size: height and width of the input in pixels, or the side of a square one.
         classes: number of classes.
         width: channels of the first convolution.
+        hidden: units of the hidden layer; 8 * width if None.
+        mean, std: of the training images' pixels; the defaults are MNIST's.
     """
 
-    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10, width: int = 16) -> None:
+    def __init__(
+        self,
+        channels: int = 1,
+        size: int | Sequence[int] = 28,
+        classes: int = 10,
+        width: int = 16,
+        hidden: int | None = None,
+        mean: float = 0.1307,
+        std: float = 0.3081,
+    ) -> None:
         super().__init__()
+        self.mean, self.std = mean, std
+        hidden = hidden or 8 * width
+        sides = (size, size) if isinstance(size, int) else tuple(size)
+        poolings = next(count for count in range(2, 9) if max(sides) < 41 * 2 ** (count - 2))
 
         def block(inputs: int, outputs: int) -> list[nn.Module]:
             convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
             return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
+        deeper = [layer for _ in range(poolings - 2) for layer in (nn.MaxPool2d(2), *block(4 * width, 4 * width))]
         self.features = nn.Sequential(
             *block(channels, width),
             nn.MaxPool2d(2),
@@ -33,16 +52,18 @@ class ConvNet(nn.Module):
             nn.MaxPool2d(2),
             *block(2 * width, 4 * width),
             *block(4 * width, 4 * width),
+            *deeper,
             nn.Flatten(),
-            nn.Linear(4 * width * (size // 4) ** 2, 8 * width),
+            nn.Linear(4 * width * (sides[0] // 2**poolings) * (sides[1] // 2**poolings), hidden),
             nn.ReLU(),
             nn.Dropout(0.4),
         )
-        self.head = nn.Linear(8 * width, classes)
+        self.head = nn.Linear(hidden, classes)
+        self.to(memory_format=torch.channels_last)  # on a CPU half as fast again
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (N, C, H, W) in [0, 1] -> logits (N, K)."""
-        return self.head(self.features((images - 0.1307) / 0.3081))
+        return self.head(self.features((images - self.mean) / self.std))
 
 
 class _Residual(nn.Module):
@@ -66,11 +87,12 @@ class ResidualNet(nn.Module):
         channels: colours of the input.
         classes: number of classes.
         width: channels after the stem; the features have four times as many.
+        stride: of the stem, in pixels; 4 for images of over 64 pixels keeps the cost down.
     """
 
-    def __init__(self, channels: int = 1, classes: int = 10, width: int = 24) -> None:
+    def __init__(self, channels: int = 1, classes: int = 10, width: int = 24, stride: int = 2) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(channels, width, 5, stride=2, padding=2)
+        self.stem = nn.Conv2d(channels, width, 5, stride=stride, padding=2)
         self.blocks = nn.Sequential(
             _Residual(width, width, 1), _Residual(width, 2 * width, 2), _Residual(2 * width, 4 * width, 2)
         )

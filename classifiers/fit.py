@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.augment import random_affine
+from ..data.augment import Augmentation
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
 
@@ -20,6 +20,7 @@ class ClassifierFit(Fit):
             Mixup makes a classifier unsure between classes instead of sure of either
             (Zhang et al. 2018, arXiv 1710.09412; Thulasidasan et al. 2019, arXiv 1905.11001).
         noise: largest standard deviation of the Gaussian noise added to a training image.
+        augmentation: how training images are bent.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class ClassifierFit(Fit):
         weight_decay: float = 0.02,
         mixup: float = 0.0,
         noise: float = 0.0,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(data, batch_size, epochs, seed)
@@ -40,6 +42,7 @@ class ClassifierFit(Fit):
         self.learning_rate = learning_rate
         self.mixup = mixup
         self.noise = noise
+        self.augmentation = augmentation or Augmentation()
         self.modules = {"model": model}
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
         self.optimizers = {"model": self.optimizer}
@@ -47,7 +50,7 @@ class ClassifierFit(Fit):
     def step(self, index: int) -> dict[str, Tensor]:
         set_learning_rate(self.optimizer, self.learning_rate * one_cycle(index, self.total_steps))
         images, labels = self.batch(index)
-        images = random_affine(images)
+        images = self.augmentation(images)
         if self.noise:
             images = images + torch.randn_like(images) * torch.rand(len(images), 1, 1, 1) * self.noise
         if self.mixup:
@@ -61,6 +64,10 @@ class ClassifierFit(Fit):
         loss.backward()
         self.optimizer.step()
         return {"loss": loss.detach()}
+
+    def check(self, data: Labelled) -> Tensor:
+        """Cross-entropy, in nats."""
+        return F.cross_entropy(self.model(data.floats()), data.labels)
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 ROWS_AT_ONCE = 512
+FAR = 1e4  # each coordinate of what stands where a class has no more features: never the nearest
 
 
 class RealImages(nn.Module):
@@ -17,7 +18,7 @@ class RealImages(nn.Module):
 
     Args:
         classes: number of classes K.
-        count: features a class, R.
+        count: most features that a class has, R; a class with fewer is filled up with ones infinitely far away.
         features: dimension of the judge's features, F.
         levels: real images a class whose distances are kept, Q.
         neighbours: how many nearest features are averaged.
@@ -29,7 +30,7 @@ class RealImages(nn.Module):
     def __init__(self, classes: int, count: int, features: int, levels: int, neighbours: int = 5) -> None:
         super().__init__()
         self.neighbours = neighbours
-        self.register_buffer("features", torch.zeros(classes, count, features))
+        self.register_buffer("features", torch.full((classes, count, features), FAR))
         self.register_buffer("distances", torch.zeros(classes, levels))
 
     def distance(self, features: Tensor, labels: Tensor) -> Tensor:
@@ -37,7 +38,9 @@ class RealImages(nn.Module):
         result = torch.empty(len(features), device=features.device)
         for label in labels.unique().tolist():
             chosen = labels == label
-            nearest = torch.cdist(features[chosen], self.features[label]).topk(self.neighbours, largest=False)
+            real = self.features[label][self.features[label, :, 0] < FAR / 2]
+            count = min(self.neighbours, len(real))
+            nearest = torch.cdist(features[chosen], real).topk(count, largest=False)
             result[chosen] = nearest.values.mean(dim=1)
         return result
 

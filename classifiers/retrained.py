@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,12 +15,12 @@ class Retrained(nn.Module):
 
     Args:
         count: number of classifiers M.
-        channels, size, classes, width: as in `ConvNet`.
+        options: of each `ConvNet`.
     """
 
-    def __init__(self, count: int = 2, channels: int = 1, size: int = 28, classes: int = 10, width: int = 10) -> None:
+    def __init__(self, count: int = 2, **options: Any) -> None:
         super().__init__()
-        self.members = nn.ModuleList(ConvNet(channels, size, classes, width) for _ in range(count))
+        self.members = nn.ModuleList(ConvNet(**options) for _ in range(count))
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (N, C, H, W) in [0, 1] -> logits (M, N, K)."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -14,19 +17,27 @@ class PatchTransformer(nn.Module):
 
     Args:
         channels: colours of the input.
-        size: side of the square input, in pixels; a multiple of `patch`.
+        size: height and width of the input in pixels, or the side of a square one.
         classes: number of classes.
-        patch: side of a patch, in pixels.
+        patch: side of a patch, in pixels; images are filled up to whole patches.
         width: dimension of a token.
         depth: number of layers.
     """
 
     def __init__(
-        self, channels: int = 1, size: int = 28, classes: int = 10, patch: int = 4, width: int = 48, depth: int = 5
+        self,
+        channels: int = 1,
+        size: int | Sequence[int] = 28,
+        classes: int = 10,
+        patch: int = 4,
+        width: int = 48,
+        depth: int = 5,
     ) -> None:
         super().__init__()
+        height, wide = (size, size) if isinstance(size, int) else size
+        self.missing = (0, -wide % patch, 0, -height % patch)
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)
-        self.positions = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2, width))
+        self.positions = nn.Parameter(0.02 * torch.randn(1, -(-height // patch) * -(-wide // patch), width))
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 width, nhead=4, dim_feedforward=2 * width, dropout=0.0, activation="gelu",
@@ -39,6 +50,7 @@ class PatchTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """images: (N, C, H, W) in [0, 1] -> logits (N, K)."""
+        images = F.pad(images, self.missing, mode="replicate") if any(self.missing) else images
         tokens = self.patches(images - 0.5).flatten(2).transpose(1, 2) + self.positions
         for layer in self.layers:
             tokens = layer(tokens)

@@ -17,9 +17,10 @@ from .bench import bench
 from .compare import compare
 from .explain import explain
 from .info import info
+from .init import init
 from .train import train
 
-COMMANDS = (explain, bench, compare, train, info)
+COMMANDS = (explain, bench, compare, init, train, info)
 
 WRONG_USAGE = 2
 INTERRUPTED = 130

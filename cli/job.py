@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..bundles.bundle import Bundle
     from ..counterfactuals.engine import Counterfactuals
     from ..counterfactuals.metrics.evaluate import Scores
+    from ..data.images import Placement
     from .answers import Tally
     from .record import Explanation, Sight
     from .render import Screen
@@ -63,6 +64,7 @@ class Batch:
         targets: (N,) int64.
         sights: what the classifier sees in each.
         notes: what was done to each on reading.
+        placements: which part of its file each is.
     """
 
     places: list[int]
@@ -70,6 +72,7 @@ class Batch:
     targets: Tensor
     sights: list[Sight]
     notes: list[tuple[str, ...]]
+    placements: list[Placement]
 
 
 class Job:
@@ -104,7 +107,7 @@ class Job:
 
             keep_freed_memory()
             self.bundle: Bundle = load_bundle(request.bundle, pick_device(request.device))
-            self.wanted = class_index(request.target, self.bundle.classes)
+            self.wanted = class_index(request.target, self.bundle)
             self.target_names = file_names(self.bundle.classes)
             everything = "all" in request.engine.split(",")
             self.engines = load_engines(
@@ -156,14 +159,18 @@ class Job:
 
         size, bundle = self.request.batch_size, self.bundle
         for start in range(0, len(self.paths), size):
-            places, pixels, notes = [], [], []
+            places, pixels, notes, placements = [], [], [], []
             done, total = start * len(self.engines), len(self.paths) * len(self.engines)
             with self.screen.busy("reading", total=total, done=done):
                 for place in range(start, min(start + size, len(self.paths))):
                     path = self.paths[place]
                     try:
                         read = read_image(
-                            path, bundle.shape, invert=self.request.invert, light_on_dark=bundle.light_on_dark
+                            path,
+                            bundle.shape,
+                            invert=self.request.invert,
+                            light_on_dark=bundle.light_on_dark,
+                            fit=bundle.fit,
                         )
                     except CfxError as error:
                         self.report(error)
@@ -171,6 +178,7 @@ class Job:
                     places.append(place)
                     pixels.append(read.pixels)
                     notes.append(read.notes)
+                    placements.append(read.placement)
                     for note in read.notes:
                         self.screen.note(f"{path}: {note}")
             if not places:
@@ -186,6 +194,7 @@ class Job:
                     targets[keep],
                     [sights[row] for row in keep],
                     [notes[row] for row in keep],
+                    [placements[row] for row in keep],
                 )
 
     def look(self, images: Tensor) -> tuple[list[Sight], Tensor]:
@@ -199,10 +208,14 @@ class Job:
             probabilities = self.bundle.classifier(images).softmax(dim=1)
         if not torch.isfinite(probabilities).all():
             raise ModelError(f"bundle {self.bundle.name}: the classifier returned NaN or infinity: check its weights")
-        best = probabilities.topk(2, dim=1)
-        sure, which = best.values[:, 0].tolist(), best.indices[:, 0].tolist()
+        best = probabilities.max(dim=1)
+        # Runner-up is the likeliest of the other classes that can be drawn at all.
+        others = torch.full_like(probabilities, -1.0)
+        others[:, self.bundle.present] = probabilities[:, self.bundle.present]
+        others.scatter_(1, best.indices[:, None], -1.0)
         names = self.bundle.classes
-        return [Sight(names[k], p) for k, p in zip(which, sure, strict=True)], best.indices[:, 1].clone()
+        seen = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [Sight(names[k], p) for k, p in seen], others.argmax(dim=1)
 
     def is_question(self, place: int, sight: Sight, target: Tensor) -> bool:
         """Whether there is something to search: the target is not what the model sees anyway.
@@ -245,6 +258,7 @@ class Job:
             scores = evaluate(bundle, batch.images, batch.targets, found, lpips=request.lpips)
             answers = []
             for answer in self.explanations(batch, name, found, scores, seconds):
+                answer = self.carried(answer, batch, found, len(answers))
                 self.write(answer, batch, found, len(answers))
                 if request.html:
                     self.entries.append(page_entry(answer, to_picture(batch.images[len(answers)])))
@@ -311,6 +325,26 @@ class Job:
         if self.request.path:
             kinds |= {"path": "path.png", "gif": "gif"}
         return {kind: self.request.out / f"{stem}.{engine}.{target}.{ending}" for kind, ending in kinds.items()}
+
+    def carried(self, explanation: Explanation, batch: Batch, found: Counterfactuals, row: int) -> Explanation:
+        """The same answer, with the photo's own size written beside it where models see less than all of it."""
+        placement = batch.placements[row]
+        if not (self.bundle.is_carried and placement.shrinks) or self.request.invert:
+            return explanation
+        from .full import write_full
+
+        path = self.request.out / f"{explanation.files['counterfactual'].stem}.full.png"
+        note = write_full(
+            path,
+            explanation.input,
+            found.images[row] - batch.images[row],
+            placement,
+            self.bundle,
+            target=int(batch.targets[row]),
+            confidence=self.request.confidence,
+        )
+        files = {**explanation.files, "full": path}
+        return replace(explanation, files=files, notes=(*explanation.notes, note))
 
     def write(self, explanation: Explanation, batch: Batch, found: Counterfactuals, row: int) -> None:
         """Write the files of one answer, the record last."""

@@ -89,16 +89,25 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
-def class_index(wanted: str, classes: Sequence[str]) -> int | None:
+def class_index(wanted: str, bundle: Bundle) -> int | None:
     """The class of this name, else of this index; None for `auto`.
 
     Raises:
-        UsageError: there is no such class.
+        UsageError: there is no such class, or none that the bundle's models have seen images of.
     """
+    classes = bundle.classes
     if wanted in classes:
-        return list(classes).index(wanted)
-    if wanted == "auto":
+        index = classes.index(wanted)
+    elif wanted == "auto":
         return None
-    if wanted.isdecimal() and int(wanted) < len(classes):
-        return int(wanted)
-    raise unknown_name("class", wanted, [*classes, "auto"])
+    elif wanted.isdecimal() and int(wanted) < len(classes):
+        index = int(wanted)
+    else:
+        raise unknown_name("class", wanted, [*classes, "auto"])
+    if index not in bundle.present:
+        known = ", ".join(classes[label] for label in bundle.present)
+        raise UsageError(
+            f"class {classes[index]!r}: bundle {bundle.name} was trained without images of it and cannot draw it; "
+            f"targets are {known}"
+        )
+    return index

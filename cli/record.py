@@ -103,9 +103,11 @@ class Explanation:
         for name, value in self.scores.items():
             if value is not None and not math.isfinite(value):
                 notes.append(f"{name}: not a finite number")
-        kinds = ("counterfactual", "panel", "record", "path", "gif")
+        kinds = ("counterfactual", "panel", "record", "path", "gif", "full")
         if "path" not in self.files:
             notes.append("files.path, files.gif: not asked for (--path)")
+        if "full" not in self.files:
+            notes.append("files.full: the model sees the image at its own size")
         return {
             "schema": SCHEMA,
             "version": __version__,

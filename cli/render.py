@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..bundles.bundle import Bundle
-    from ..bundles.recipe import Progress as FittingProgress
+    from ..bundles.setup import Checked
+    from ..bundles.workshop import Progress as FittingProgress
 
 PATIENCE = 1.0  # seconds after which a user wants to know what is going on
 WIDEST = 48  # columns that a picture in the terminal takes at most
@@ -96,6 +97,10 @@ class Screen:
     def error(self, text: str) -> None:
         """What was wrong with one input of several, on stderr."""
         self.err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
+
+    def warning(self, text: str) -> None:
+        """Something that looks wrong, on stderr."""
+        self.err.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
     @property
     def interactive(self) -> bool:
@@ -171,7 +176,7 @@ def fitting_progress() -> Iterator[FittingProgress]:
     def report(label: str, done: int, total: int, losses: dict[str, float]) -> None:
         if bars.disable:
             if done >= total:
-                console.print(f"{label}: {total} steps done", markup=False, soft_wrap=True)
+                console.print(f"{label}: done", markup=False, soft_wrap=True)
             return
         if label not in tasks:
             tasks[label] = bars.add_task(label, total=total, losses="")
@@ -188,8 +193,39 @@ def print_bundle_parts(bundle: Bundle) -> None:
     console.print(Text(f"bundle {bundle.name} in {bundle.directory}"))
     table = _grid()
     for name, entry in bundle.parts.items():
-        table.add_row(name, part_line(entry))
+        table.add_row(name, verdict_line(entry) if "verdict" in entry else part_line(entry))
+    for name, why in bundle.description.get("left_out", {}).items():
+        table.add_row(name, Text(f"left out: {why}", "dim"))
     console.print(table)
+
+
+def verdict_line(entry: Mapping[str, Any]) -> Text:
+    """Whether a part is good enough to trust, and why."""
+    good = entry["verdict"] == "good"
+    return Text.assemble((f"{entry['verdict']}: ", "green" if good else "bold yellow"), entry["because"])
+
+
+def print_checked(console: Console, checked: Checked) -> None:
+    """What `cfx init` found out."""
+    about = checked.description
+    table = _grid()
+    size = "x".join(map(str, about["shape"][1:]))
+    colours = "grey" if about["shape"][0] == 1 else "colour"
+    counts = dict(zip(checked.images.classes, checked.images.counts().tolist(), strict=True))
+    table.add_row("images", Text(f"{len(checked.images)} in {colours}, read as {size} (height x width)"))
+    shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:12])
+    more = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
+    table.add_row("classes", Text(f"{len(counts)}: {shown}{more}"))
+    if checked.accuracy is None:
+        table.add_row("classifier", Text("none given: cfx train trains one"))
+    else:
+        entry = about["parts"]["classifier"]
+        right = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"
+        table.add_row("classifier", Text(f"{entry['name']} ({entry['kind']}): {right}"))
+        said = "; ".join(f"{is_} seen as {seen} ({count})" for count, is_, seen in checked.confusions)
+        table.add_row("mistakes", Text(said or "none"))
+    console.print(Text(f"bundle {about['name']} begun in {checked.directory}"), table, sep="\n")
+    console.print(Text(f"next: cfx train {checked.directory} --budget 20m", "dim"))
 
 
 def part_line(entry: Mapping[str, Any]) -> Text:

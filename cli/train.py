@@ -1,4 +1,4 @@
-"""`cfx train`: make a bundle by a recipe, part by part; killed and started again, it goes on where it was."""
+"""`cfx train`: make the models of a bundle, part by part; killed and started again, it goes on where it was."""
 
 from __future__ import annotations
 
@@ -7,34 +7,60 @@ from typing import Annotated
 
 import typer
 
+from ..data.errors import UsageError
+
 
 def train(
-    recipe: Annotated[str, typer.Option(help="What to make: a recipe's name, such as mnist.")] = "mnist",
-    data: Annotated[
-        Path, typer.Option(envvar="CFX_DATA", help="Directory with the data set in torchvision's layout.")
-    ] = Path("data"),
-    out: Annotated[Path, typer.Option(help="Directory of the bundle.")] = Path("cfx-bundle"),
-    only: Annotated[
-        list[str] | None, typer.Option(help="Make this part anew, and no other; may be given more than once.")
+    bundle: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the bundle, from cfx init or new.")],
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Wall-clock time for all of it, such as 20m or 2h.")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="PART", help="Make this part anew, and no other; may be repeated.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Remake a shipped bundle instead: mnist or fashion-mnist.")
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Of a recipe: its data set in torchvision's layout.")
+    ] = Path("data"),
     joint: Annotated[
-        bool, typer.Option(help="Train classifier and conditional VAE in one loss, as VCNet's paper does.")
+        bool, typer.Option("--joint", help="Of a recipe: classifier and conditional VAE in one loss, as VCNet's paper.")
     ] = False,
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to torch.")] = 0,
+    threads: Annotated[int, typer.Option(metavar="N", min=0, help="CPU threads; 0 leaves the choice to torch.")] = 0,
 ) -> None:
-    """Make a bundle from a data set: classifier, judge, generative models, reference features.
+    """Fit generators and judges to a bundle's images and classifier.
+
+    Each part ends with a verdict on images that it was not fitted to; DIR/contact-sheet.png shows what the generators
+    draw. Without a classifier (cfx init without --classifier) one is trained, too.
 
     Resumable: every part that bundle.toml lists is done, the one in work continues from its checkpoint.
     """
+    from ..bundles.budget import seconds_in
+
+    seconds = None if budget is None else seconds_in(budget)
+    if joint and recipe is None:
+        raise UsageError("--joint: trains a recipe's own classifier; give --recipe")
+    if recipe is not None:
+        from ..bundles.recipe import find_recipe
+
+        find_recipe(recipe)
     import torch
 
-    from ..bundles.recipe import open_workshop
+    from ..bundles.workshop import open_workshop, reopen_workshop
     from ..data.memory import keep_freed_memory
-    from .render import fitting_progress, print_bundle_parts
+    from .render import Screen, fitting_progress, print_bundle_parts
 
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
+    screen = Screen()
     with fitting_progress() as progress:
-        bundle = open_workshop(recipe, data, out, progress=progress, joint=joint).make(only or ())
-    print_bundle_parts(bundle)
+        if recipe is None:
+            shop = reopen_workshop(bundle, progress=progress, budget=seconds)
+        else:
+            shop = open_workshop(recipe, data, bundle, progress=progress, joint=joint, budget=seconds)
+        for sentence in shop.broken:
+            screen.note(f"left out: {sentence}")
+        made = shop.make(only or ())
+    print_bundle_parts(made)

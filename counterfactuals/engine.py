@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..data.errors import CfxError, UsageError
+from ..data.errors import BundleError, CfxError, UsageError
+from ..data.images import resized
 
 if TYPE_CHECKING:
     from ..bundles.bundle import Bundle
@@ -80,18 +81,30 @@ def clamped(images: Tensor) -> Tensor:
 class Question:
     """The images, the targets, and a classifier that counts how often it is asked.
 
+    Where models work in a smaller size than the classifier, engines see and draw small images; what the classifier is
+    asked about, and what is found, is the factual itself plus the change, enlarged.
+
     Attributes:
-        images: (N, C, H, W) in [0, 1], the factuals.
+        images: (N, C, h, w) in [0, 1], the factuals in the size that models work in.
+        factuals: (N, C, H, W), the factuals in their own.
         targets: (N,) int64.
         threshold: least confidence of a valid counterfactual.
         seed: for engines that draw random numbers; the same for every batch.
     """
 
     def __init__(
-        self, classifier: Classifier, images: Tensor, targets: Tensor, threshold: float, seed: int = 0
+        self,
+        classifier: Classifier,
+        images: Tensor,
+        targets: Tensor,
+        threshold: float,
+        seed: int = 0,
+        working: tuple[int, int] | None = None,
     ) -> None:
         self._classifier = classifier
-        self.images = images
+        self.factuals = images
+        self.images = images if working is None else resized(images, working)
+        self._ground = None if working is None else self.images
         self.targets = targets
         self.threshold = threshold
         self.seed = seed
@@ -107,20 +120,46 @@ class Question:
         """The indices of all images, (N,)."""
         return torch.arange(len(self), device=self.images.device)
 
-    def log_probabilities(self, candidates: Tensor, rows: Tensor) -> Tensor:
-        """Ask the classifier about candidates.
+    @property
+    def is_carried(self) -> bool:
+        """Whether what is drawn is smaller than the factuals, and only changes are carried back to them."""
+        return self.images.shape != self.factuals.shape
+
+    def keep_the_rest(self, drawn: Tensor) -> None:
+        """Keep what a model cannot draw: from now on, only what differs from `drawn` is taken for a change.
+
+        x_cf = x + decode(z) - decode(z_0), in Generative Regularisers' words a small deviation from the generator's
+        range (Duff et al. 2021, arXiv 2107.11191).
 
         Args:
-            candidates: (M, C, H, W), clamped to [0, 1] here.
+            drawn: (N, C, h, w), the factuals as the model draws them.
+        """
+        self._ground = drawn
+
+    def in_full(self, drawn: Tensor, rows: Tensor) -> Tensor:
+        """What is drawn (M, C, h, w) for the images `rows` (M,) as the classifier is asked about it, (M, C, H, W)."""
+        if self._ground is None:
+            return drawn
+        factuals = self.factuals[rows]
+        return factuals + resized(clamped(drawn) - self._ground[rows], (factuals.shape[2], factuals.shape[3]))
+
+    def log_probabilities(self, drawn: Tensor, rows: Tensor) -> Tensor:
+        """Ask the classifier about what is drawn.
+
+        Args:
+            drawn: (M, C, h, w); clamped to [0, 1] here.
             rows: (M,) which image each candidate is for; an image may have several.
 
         Returns:
-            (M, K) log-probabilities, differentiable where the candidates are.
+            (M, K) log-probabilities, differentiable where the candidates and the classifier are.
 
         Raises:
             ModelError: the classifier's answer is not finite.
         """
-        result = self._classifier(clamped(candidates)).log_softmax(dim=1)
+        return self._ask(self.in_full(drawn, rows), rows)
+
+    def _ask(self, images: Tensor, rows: Tensor) -> Tensor:
+        result = self._classifier(clamped(images)).log_softmax(dim=1)
         if not torch.isfinite(result.detach()).all():
             raise ModelError("the classifier or generative model returned NaN or infinity: check its weights")
         self.forward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
@@ -137,9 +176,9 @@ class Question:
 
     @torch.no_grad()
     def candidates(self, drawn: Tensor, rows: Tensor) -> Candidates:
-        """Ask about images drawn (M, C, H, W) for the images `rows` (M,), as an 8-bit file will hold them."""
-        written = as_written(drawn)
-        return Candidates(written, *self.answer(self.log_probabilities(written, rows), rows))
+        """Ask about what is drawn (M, C, h, w) for the images `rows` (M,), as an 8-bit file will hold it."""
+        written = as_written(self.in_full(drawn, rows))
+        return Candidates(written, *self.answer(self._ask(written, rows), rows))
 
 
 @dataclass(frozen=True)
@@ -166,7 +205,7 @@ class Curve:
     """A way from each factual (share 0) to the best counterfactual known (share 1).
 
     Attributes:
-        draw: draw(shares (M,), rows (M,)) -> images (M, C, H, W), before rounding.
+        draw: draw(shares (M,), rows (M,)) -> images (M, C, h, w), before rounding.
         grid: shares in (0, 1) to look at, in one batch, before bisecting; without it tightening bisects at once.
         bisections: halvings of the interval in which validity begins.
         end: what stands at share 1, where the engine has asked about it already.
@@ -243,8 +282,11 @@ class Engine(ABC):
     paper: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of the bundle's parts that it takes, in the order of `from_bundle`; their fields bear the same names."""
+    gradients: ClassVar[bool] = True
+    """Whether it asks for the classifier's gradients; without, it can explain a black box, too."""
 
     confidence: float = 0.9
+    working: tuple[int, int] | None = None  # size (H, W) that its models work in; None: the images' own
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -255,8 +297,15 @@ class Engine(ABC):
         """Build the engine with the bundle's models; `settings` are its other fields.
 
         Raises:
-            BundleError: the bundle lacks a part that the engine needs.
+            BundleError: the bundle lacks a part that the engine needs, or gradients.
         """
+        if cls.gradients and not bundle.differentiable:
+            raise BundleError(
+                f"bundle {bundle.name}: engine {cls.name} needs gradients of the classifier, which is a black box; "
+                "use projection or vcnet"
+            )
+        if bundle.is_carried:
+            settings.setdefault("working", bundle.working)
         parts = {name: bundle.part(name) for name in cls.needs}
         return cls(**parts, **settings)  # pyright: ignore[reportArgumentType]
 
@@ -293,7 +342,7 @@ class Engine(ABC):
             return Counterfactuals(
                 images, targets, targets.bool(), images.sum((1, 2, 3)), nothing, nothing, nothing, frame
             )
-        question = Question(classifier, images, targets, self.confidence, seed)
+        question = Question(classifier, images, targets, self.confidence, seed, self.working)
         with torch.no_grad(), undisturbed(classifier):
             curve = self.find(question)
             shares, found = tighten(question, curve)
@@ -317,9 +366,10 @@ def frames(question: Question, curve: Curve, shares: Tensor, found: Tensor) -> T
     """The curve from the factual to the tightened point: (N, PATH_FRAMES, C, H, W)."""
     rows = question.every_row()
     between = [
-        as_written(curve.draw(shares * (place / (PATH_FRAMES - 1)), rows)) for place in range(1, PATH_FRAMES - 1)
+        as_written(question.in_full(curve.draw(shares * (place / (PATH_FRAMES - 1)), rows), rows))
+        for place in range(1, PATH_FRAMES - 1)
     ]
-    return torch.stack([question.images, *between, found], dim=1)
+    return torch.stack([question.factuals, *between, found], dim=1)
 
 
 def check(images: Tensor, targets: Tensor) -> None:

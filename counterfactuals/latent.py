@@ -40,16 +40,13 @@ class LatentAscent(Engine):
     prior_weight: float = 1.0  # nats of the classifier for one nat of the prior
     neighbours: int = 3  # real images whose mean is the prototype
     typical: float = 0.65  # share of real images that have another one within the limit
-    residual: bool = False  # keep what the model cannot draw: x + decode(z) - decode(z0)
+    residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
 
     def find(self, question: Question) -> Curve:
         origin = self.vae.encode(question.images)
-        rest = question.images - self.vae.decode(origin) if self.residual else None
+        if question.is_carried if self.residual is None else self.residual:
+            question.keep_the_rest(self.vae.decode(origin))
         reach = self.anchors.reach(self.typical)
-
-        def decode(latents: Tensor, rows: Tensor) -> Tensor:
-            images = self.vae.decode(latents)
-            return images if rest is None else images + rest[rows]
 
         def penalty(latents: Tensor, rows: Tensor) -> Tensor:
             prototypes = self.anchors.nearest(latents.detach(), question.targets[rows], self.neighbours).mean(dim=1)
@@ -74,7 +71,7 @@ class LatentAscent(Engine):
             state.climb(
                 question,
                 start(rows),
-                decode,
+                lambda latents, _rows: self.vae.decode(latents),
                 rows=rows,
                 learning_rate=self.learning_rate,
                 max_steps=self.max_steps,
@@ -82,7 +79,7 @@ class LatentAscent(Engine):
                 accept=near,
             )
         return Curve(
-            lambda shares, rows: decode(on_the_way(shares, rows), rows),
+            lambda shares, rows: self.vae.decode(on_the_way(shares, rows)),
             # What never came near keeps its valid end as it is, and only that.
             accept=lambda shares, rows: near(on_the_way(shares, rows), rows),
         )

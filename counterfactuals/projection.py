@@ -30,16 +30,20 @@ class SharpShooter(Engine):
     summary: ClassVar[str] = "project onto the target class, first valid point on the latent line"
     paper: ClassVar[str] = "Barr et al. 2021, SharpShooter, arXiv 2112.00890"
     needs: ClassVar[tuple[str, ...]] = ("vae", "conditional_vae", "anchors")
+    gradients: ClassVar[bool] = False
 
     vae: GenerativeModel
     conditional_vae: ConditionalModel
     anchors: LatentAnchors
     points: int = 8  # of the line, asked about in one batch
     bisections: int = 3  # between the last invalid and the first valid of them
+    residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
     neighbours: int = 8  # real images tried where the projection is not valid
 
     def find(self, question: Question) -> Curve:
         origin = self.vae.encode(question.images)
+        if question.is_carried if self.residual is None else self.residual:
+            question.keep_the_rest(self.vae.decode(origin))
         classes = self.anchors.latents.shape[0]
         condition = F.one_hot(question.targets, classes).float()
         projection = self.conditional_vae.decode(self.conditional_vae.encode(question.images), condition)

@@ -26,9 +26,11 @@ class VCNet(Engine):
     summary: ClassVar[str] = "conditional VAE, condition moved from the prediction to the target"
     paper: ClassVar[str] = "Guyomard et al. 2022, VCNet, arXiv 2212.10847"
     needs: ClassVar[tuple[str, ...]] = ("conditional_vae",)
+    gradients: ClassVar[bool] = False
 
     conditional_vae: ConditionalModel
     bisections: int = 4  # of the line of conditions: its point is found to a sixteenth
+    residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
     shrinkages: tuple[float, ...] = (0.75, 0.5, 0.25, 0.0)  # of the latent, for images whose own fails
 
     def find(self, question: Question) -> Curve:
@@ -36,6 +38,8 @@ class VCNet(Engine):
         latents = self.conditional_vae.encode(question.images)
         origin = question.log_probabilities(question.images, rows).exp()
         corner = F.one_hot(question.targets, origin.shape[1]).float()
+        if question.is_carried if self.residual is None else self.residual:
+            question.keep_the_rest(self.conditional_vae.decode(latents, origin))
         end = latents.clone()
         reached = question.candidates(self.conditional_vae.decode(latents, corner), rows)
         for share in self.shrinkages:

@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def random_affine(
-    images: Tensor, degrees: float = 12.0, scale: float = 0.1, shear: float = 0.15, shift: float = 0.07
-) -> Tensor:
-    """Rotate, scale, shear and shift each image of a batch by its own random amount.
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training images are bent; called with a batch (N, C, H, W) in [0, 1] it bends each by its own amount.
 
-    Args:
-        images: (N, C, H, W) in [0, 1].
+    Attributes:
         degrees: largest rotation, in degrees.
         scale: largest relative change of size.
         shear: largest horizontal shear.
         shift: largest shift, as a share of half the image's side.
+        flip: also mirror half of the images; only where left and right do not matter to the class.
+        ground: what comes in from beyond the edge, "zeros" or "border" (the edge's own colour).
     """
 
-    def uniform(limit: float) -> Tensor:
-        return (torch.rand(len(images), device=images.device) * 2 - 1) * limit
+    degrees: float = 12.0
+    scale: float = 0.1
+    shear: float = 0.15
+    shift: float = 0.07
+    flip: bool = False
+    ground: str = "zeros"
 
-    angle = uniform(math.radians(degrees))
-    size = 1 + uniform(scale)
-    cos, sin, slant = angle.cos() / size, angle.sin() / size, uniform(shear)
-    matrix = torch.stack(
-        [
-            torch.stack([cos, -sin + slant * cos, uniform(shift)], dim=1),
-            torch.stack([sin, cos + slant * sin, uniform(shift)], dim=1),
-        ],
-        dim=1,
-    )
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    def __call__(self, images: Tensor) -> Tensor:
+        def uniform(limit: float) -> Tensor:
+            return (torch.rand(len(images), device=images.device) * 2 - 1) * limit
+
+        angle = uniform(math.radians(self.degrees))
+        size = 1 + uniform(self.scale)
+        cos, sin, slant = angle.cos() / size, angle.sin() / size, uniform(self.shear)
+        matrix = torch.stack(
+            [
+                torch.stack([cos, -sin + slant * cos, uniform(self.shift)], dim=1),
+                torch.stack([sin, cos + slant * sin, uniform(self.shift)], dim=1),
+            ],
+            dim=1,
+        )
+        if self.flip:
+            mirrored = torch.rand(len(images), device=images.device) < 0.5
+            matrix = torch.where(mirrored[:, None, None], matrix * matrix.new_tensor([[-1.0], [1.0]]), matrix)
+        grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False, padding_mode=self.ground)

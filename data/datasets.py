@@ -13,7 +13,12 @@ from .errors import DataError
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images and their classes. `images`: (N, C, H, W) uint8; `labels`: (N,) int64."""
+    """Images and their classes.
+
+    Attributes:
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64.
+    """
 
     images: Tensor
     labels: Tensor
@@ -69,11 +74,15 @@ def load_torchvision(name: str, root: Path, train: bool) -> Labelled:
     return Labelled(found.data.unsqueeze(1), found.targets.long())
 
 
-def split_halves(train: Labelled, test: Labelled, held_out: int = 2000, seed: int = 0) -> Split:
-    """Cut a training set into two disjoint halves (explained world, judges' world), each with a held-out part."""
+def split_in_two(train: Labelled, test: Labelled, held_out: int = 2000, share: float = 0.5, seed: int = 0) -> Split:
+    """Cut a training set into two disjoint parts, each with a held-out part of its own.
+
+    Args:
+        share: of the explained world; the rest is the judges'.
+    """
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-    half = len(train) // 2
-    explained, judging = order[:half], order[half:]
+    first = round(len(train) * share)
+    explained, judging = order[:first], order[first:]
     return Split(
         fit=train[explained[held_out:]],
         held_out=train[explained[:held_out]],

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from .datasets import Labelled
+from .errors import CfxError, OutputError
 
 Report = Callable[[int, int, dict[str, float]], None]
 """Called as report(steps done, steps in all, latest losses)."""
+
+CHECKS = 20  # looks at held-out images in the course of a fit
+PATIENCE = 6  # of them without a better one, after which a fit has learnt what it can
+ENOUGH = 1000  # held-out images that are looked at
+REPORT_EVERY = 20  # steps
+
+
+class FitError(CfxError):
+    """A fit went astray."""
 
 
 class Fit(ABC):
@@ -28,6 +41,11 @@ class Fit(ABC):
         batch_size: images per step.
         epochs: passes over the data.
         seed: of initialisation, order and noise.
+
+    Attributes:
+        total_steps: the length of the run; may be set before it starts.
+        held_out: images that are not fitted; where there are some, the run ends early once it no longer gets
+            better at them, and the weights that were best are kept.
     """
 
     def __init__(self, data: Labelled, batch_size: int, epochs: float, seed: int) -> None:
@@ -35,51 +53,112 @@ class Fit(ABC):
         self.batch_size = min(batch_size, len(data))
         self.steps_per_epoch = max(1, len(data) // self.batch_size)
         self.total_steps = max(1, round(epochs * self.steps_per_epoch))
+        self.held_out: Labelled | None = None
         self.seed = seed
         self.modules: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._best = _Best()
 
     @abstractmethod
     def step(self, index: int) -> dict[str, Tensor]:
         """Train on batch number `index`; returns the losses to report, by name."""
 
-    def batch(self, index: int) -> tuple[Tensor, Tensor]:
-        """The images (N, C, H, W) in [0, 1] and labels (N,) of batch number `index`."""
+    def check(self, data: Labelled) -> Tensor:
+        """The loss of images that are not fitted, lower is better, without noise; in whatever unit."""
+        raise NotImplementedError
+
+    def chosen(self, index: int) -> Tensor:
+        """Which images batch number `index` consists of, (N,)."""
         epoch, place = divmod(index, self.steps_per_epoch)
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             self._order = (epoch, torch.randperm(len(self.data), generator=generator))
-        chosen = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+        return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+
+    def batch(self, index: int) -> tuple[Tensor, Tensor]:
+        """The images (N, C, H, W) in [0, 1] and labels (N,) of batch number `index`."""
+        chosen = self.chosen(index)
         return self.data.floats(chosen), self.data.labels[chosen]
 
+    def seconds_per_step(self, steps: int = 4) -> float:
+        """How long a step takes here, measured on a copy; the first, which is slower, does not count."""
+        probe = copy.deepcopy(self)
+        with torch.random.fork_rng(devices=[]):
+            probe.step(0)
+            start = time.perf_counter()
+            for index in range(1, steps):
+                probe.step(index)
+        return (time.perf_counter() - start) / (steps - 1)
+
     def run(self, checkpoint: Path | None = None, report: Report | None = None, every_s: float = 30.0) -> None:
-        """Train to the end, from `checkpoint` where it exists, writing it every `every_s` seconds."""
+        """Train to the end, from `checkpoint` where it exists, writing it every `every_s` seconds.
+
+        Raises:
+            FitError: a loss is no longer a finite number.
+        """
         start = self._resume(checkpoint)
         saved = time.monotonic()
         for module in self.modules.values():
             module.train()
+        check_every = max(1, self.total_steps // CHECKS)
         with torch.random.fork_rng(devices=[]):
             for index in range(start, self.total_steps):
                 torch.manual_seed(self.seed * 7_368_787 + index)
                 losses = self.step(index)
-                if report and (index % 20 == 0 or index + 1 == self.total_steps):
-                    report(index + 1, self.total_steps, {k: float(v.detach()) for k, v in losses.items()})
+                last = index + 1 == self.total_steps
+                if index % REPORT_EVERY == 0 or last:
+                    values = {name: float(loss.detach()) for name, loss in losses.items()}
+                    self._must_be_finite(values, index + 1)
+                    if report:
+                        report(index + 1, self.total_steps, values)
+                if self.held_out is not None and ((index + 1) % check_every == 0 or last) and self._learnt_out(index):
+                    if report:
+                        report(self.total_steps, self.total_steps, {})
+                    break
                 if checkpoint and time.monotonic() - saved > every_s:
                     self._save(checkpoint, index + 1)
                     saved = time.monotonic()
+        self._best.put_back(self.modules)
         if checkpoint:
             self._save(checkpoint, self.total_steps)
         for module in self.modules.values():
             module.eval()
 
+    def _must_be_finite(self, losses: dict[str, float], step: int) -> None:
+        wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
+        if wrong:
+            raise FitError(
+                f"training went astray: {wrong[0]} is {losses[wrong[0]]} at step {step} of {self.total_steps}; start "
+                "it again to go on from the last checkpoint, and if it happens again look for images that are all alike"
+            )
+
+    def _learnt_out(self, index: int) -> bool:
+        """Whether the last looks at held-out images were all worse than one before them."""
+        assert self.held_out is not None
+        for module in self.modules.values():
+            module.eval()
+        with torch.no_grad():
+            loss = float(self.check(self.held_out[:ENOUGH]))
+        for module in self.modules.values():
+            module.train()
+        self._must_be_finite({"held-out loss": loss}, index + 1)
+        self._best.look(loss, self.modules)
+        # While the learning rate is high, a bad spell means nothing.
+        return index > 0.4 * self.total_steps and self._best.since >= PATIENCE
+
     def _save(self, checkpoint: Path, step: int) -> None:
         state: dict[str, Any] = {"step": step, "total_steps": self.total_steps}
         state["modules"] = {name: module.state_dict() for name, module in self.modules.items()}
         state["optimizers"] = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        state["best"] = asdict(self._best)
         partial = checkpoint.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(checkpoint)
+        try:
+            torch.save(state, partial)
+            partial.replace(checkpoint)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"{checkpoint}: could not be written ({error}); is the disk full?") from error
 
     def _resume(self, checkpoint: Path | None) -> int:
         if checkpoint is None or not checkpoint.exists():
@@ -91,13 +170,41 @@ class Fit(ABC):
             module.load_state_dict(state["modules"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        if "best" in state:
+            self._best = _Best(**state["best"])
         return state["step"]
+
+
+@dataclass
+class _Best:
+    """The weights that did best on held-out images, and how many looks ago that was."""
+
+    loss: float = math.inf
+    since: int = 0
+    weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def look(self, loss: float, modules: Mapping[str, nn.Module]) -> None:
+        self.since += 1
+        if loss < self.loss:
+            self.loss, self.since = loss, 0
+            self.weights = {
+                name: {key: value.clone() for key, value in module.state_dict().items()}
+                for name, module in modules.items()
+            }
+
+    def put_back(self, modules: Mapping[str, nn.Module]) -> None:
+        for name, weights in self.weights.items():
+            modules[name].load_state_dict(weights)
+        self.weights = {}
+
+
+def length_of(checkpoint: Path) -> int | None:
+    """The steps in all of the run that left a checkpoint, or None where there is no checkpoint."""
+    return torch.load(checkpoint, weights_only=True)["total_steps"] if checkpoint.exists() else None
 
 
 def one_cycle(index: int, total: int, warm_up: float = 0.15) -> float:
     """Share of the peak learning rate at step `index`: linear up, then cosine down to zero."""
-    import math
-
     place = index / max(1, total)
     if place < warm_up:
         return max(place, 1 / max(1, total)) / warm_up

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from .decoding import decode
-from .errors import ImageError, UsageError
+from .errors import ImageError, UsageError, unknown_name
 from .files import write_bytes
 
 EXTENSIONS = (
@@ -31,6 +32,33 @@ EXTENSIONS = (
 LEAST_CONTRAST = 25
 
 
+FITS = ("pad", "crop", "stretch")
+"""How an image of other proportions comes into a shape: kept whole and padded, cut to cover it, or distorted."""
+
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom, in pixels"""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of the upright picture in a file became which part of the image read from it.
+
+    Attributes:
+        size: (width, height) of the picture.
+        source: in the picture.
+        target: in the image.
+    """
+
+    size: tuple[int, int]
+    source: Box
+    target: Box
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether the image holds fewer pixels than the picture did."""
+        return self.source[2] - self.source[0] > self.target[2] - self.target[0]
+
+
 @dataclass(frozen=True)
 class ReadImage:
     """An image as the model takes it.
@@ -38,10 +66,12 @@ class ReadImage:
     Attributes:
         pixels: (C, H, W) float32 in [0, 1], multiples of 1/255.
         notes: what had to be decided in reading it, one sentence each.
+        placement: where it lies in the picture.
     """
 
     pixels: Tensor
     notes: tuple[str, ...]
+    placement: Placement
 
 
 def find_images(patterns: Sequence[str]) -> list[Path]:
@@ -87,12 +117,17 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def read_image(
-    path: Path, shape: tuple[int, int, int], *, invert: bool = False, light_on_dark: bool = False
+    path: Path,
+    shape: tuple[int, int, int],
+    *,
+    invert: bool = False,
+    light_on_dark: bool = False,
+    fit: str = "pad",
 ) -> ReadImage:
     """Read an image file in the model's shape.
 
     An 8-bit greyscale file of the right size comes through bit for bit. Anything else is converted: depth,
-    palette, colour, transparency, EXIF rotation, size. Proportions are kept; what is missing to the shape
+    palette, colour, transparency, EXIF rotation, size. By default proportions are kept; what is missing to the shape
     is filled with the median colour of the border.
 
     Args:
@@ -100,6 +135,7 @@ def read_image(
         shape: (C, H, W), C being 1 or 3.
         invert: turn light to dark and dark to light.
         light_on_dark: the model knows light strokes on a dark ground; note where the image has dark on light.
+        fit: one of `FITS`.
 
     Raises:
         ImageError: the file is missing, unreadable, empty, not an image, damaged, or too large to open.
@@ -110,19 +146,44 @@ def read_image(
         raise UsageError(f"shape {shape}: only images of 1 or 3 channels can be read from a file")
     notes: list[str] = []
     picture = decode(Path(path), notes)
-    picture = _without_alpha(picture, light_on_dark, notes)
+    picture = without_alpha(picture, light_on_dark, notes)
     picture = picture.convert("L" if channels == 1 else "RGB")
-    picture = _fit(picture, (width, height), notes)
+    picture, placement = fitted(picture, (width, height), notes, fit)
     values = np.array(picture).reshape(height, width, channels)
     if invert:
         values = 255 - values
     elif light_on_dark and _looks_dark_on_light(values):
         notes.append("looks like dark on light; the model knows light on dark: try --invert")
     pixels = torch.from_numpy(values).permute(2, 0, 1).contiguous().float() / 255
-    return ReadImage(pixels, tuple(notes))
+    return ReadImage(pixels, tuple(notes), placement)
 
 
-def _without_alpha(picture: Image.Image, light_on_dark: bool, notes: list[str]) -> Image.Image:
+def carry_back(path: Path, change: Tensor, placement: Placement, *, light_on_dark: bool = False) -> Image.Image:
+    """The picture in a file with a change made to it at its own size.
+
+    Args:
+        path: what `read_image` has read.
+        change: (C, H, W) in [-1, 1], what is added to the image that was read.
+        placement: of that image.
+        light_on_dark: as in `read_image`.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    picture = without_alpha(decode(Path(path), []), light_on_dark, [])
+    left, top, right, bottom = placement.target
+    part = change[None, :, top:bottom, left:right].float()
+    left, top, right, bottom = placement.source
+    enlarged = F.interpolate(part, (bottom - top, right - left), mode="bicubic", align_corners=False)[0]
+    values = np.asarray(picture).astype(np.float32)
+    values = values[:, :, None] if values.ndim == 2 else values
+    if len(enlarged) == 3 and values.shape[2] == 1:
+        values = values.repeat(3, axis=2)
+    values[top:bottom, left:right] += 255 * enlarged.permute(1, 2, 0).numpy()
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8).squeeze())
+
+
+def without_alpha(picture: Image.Image, light_on_dark: bool, notes: list[str]) -> Image.Image:
     """Laid on the ground that the model expects, or on the other one where strokes would vanish in it."""
     if not picture.mode.endswith("A"):
         return picture
@@ -144,13 +205,32 @@ def _without_alpha(picture: Image.Image, light_on_dark: bool, notes: list[str]) 
     return laid
 
 
-def _fit(picture: Image.Image, size: tuple[int, int], notes: list[str]) -> Image.Image:
-    """Resized to fit into `size` (width, height) in its own proportions, and padded to it."""
-    if picture.size == size:
-        return picture
-    before = picture.size
+def fitted(
+    picture: Image.Image, size: tuple[int, int], notes: list[str], how: str = "pad"
+) -> tuple[Image.Image, Placement]:
+    """Resized to `size` (width, height), in its own proportions unless `how` is "stretch"; and where it lies.
+
+    Raises:
+        UsageError: `how` is none of `FITS`.
+    """
+    if how not in FITS:
+        raise unknown_name("fit", how, FITS)
+    before, whole = picture.size, (0, 0, *size)
+    source = (0, 0, *before)
+    if before == size:
+        return picture, Placement(before, source, whole)
+    if how == "crop":
+        scale = max(size[0] / before[0], size[1] / before[1])
+        width, height = (min(side, round(wanted / scale)) for side, wanted in zip(before, size, strict=True))
+        left, top = (before[0] - width) // 2, (before[1] - height) // 2
+        source = (left, top, left + width, top + height)
+    if how != "pad":
+        cut = "" if source == (0, 0, *before) else f", the middle {source[2] - source[0]}x{source[3] - source[1]} of it"
+        notes.append(f"resized from {before[0]}x{before[1]}{cut} to {size[0]}x{size[1]}")
+        return picture.resize(size, Image.Resampling.HAMMING, box=source), Placement(before, source, whole)
     scale = min(size[0] / before[0], size[1] / before[1])
     width, height = (max(1, round(side * scale)) for side in before)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
     note = f"resized from {before[0]}x{before[1]} to {width}x{height}"
     # Hamming: antialiased, and unlike bicubic or Lanczos without halos on a flat ground. On MNIST and
     # Fashion-MNIST enlarged tenfold and read back, its error is between half and three quarters of bilinear's.
@@ -160,10 +240,10 @@ def _fit(picture: Image.Image, size: tuple[int, int], notes: list[str]) -> Image
         values = np.array(picture)
         colour = np.median(_border(values), axis=0).round().astype(int)
         padded = Image.new(picture.mode, size, tuple(colour.tolist()) if colour.ndim else int(colour))
-        padded.paste(picture, ((size[0] - width) // 2, (size[1] - height) // 2))
+        padded.paste(picture, (left, top))
         picture = padded
     notes.append(note)
-    return picture
+    return picture, Placement(before, source, (left, top, left + width, top + height))
 
 
 def _border(values: np.ndarray) -> np.ndarray:
@@ -238,3 +318,10 @@ def write_gif(path: Path, pictures: Sequence[Image.Image], milliseconds: int) ->
     first, *others = pictures
     first.save(content, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
     write_bytes(path, content.getvalue())
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images (N, C, H, W) in another size (H, W), differentiable; the same images where it is their own."""
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
+from .layers import Halvings, Size
 
 
 class Autoencoder(nn.Module):
@@ -15,27 +18,32 @@ class Autoencoder(nn.Module):
 
     Args:
         channels: colours of an image.
-        size: side of the square image, in pixels; a multiple of 4.
+        size: height and width of an image in pixels, or the side of a square one.
         waist: numbers that an image is squeezed through.
     """
 
-    def __init__(self, channels: int = 1, size: int = 28, waist: int = 12) -> None:
+    def __init__(self, channels: int = 1, size: Size = 28, waist: int = 12) -> None:
         super().__init__()
-        side = size // 4
-        self.encoder = nn.Sequential(
-            nn.Conv2d(channels, 12, 4, stride=2, padding=1), nn.SiLU(),
-            nn.Conv2d(12, 24, 4, stride=2, padding=1), nn.SiLU(),
-            nn.Flatten(), nn.Linear(24 * side**2, waist),
-        )  # fmt: skip
+        self.halvings = Halvings(size)
+        maps = [channels, 12, *[24] * (self.halvings.count - 1)]
+        falls: list[nn.Module] = []
+        rises: list[nn.Module] = []
+        for outer, inner in pairwise(maps):
+            falls += [nn.Conv2d(outer, inner, 4, stride=2, padding=1), nn.SiLU()]
+            rises = [nn.ConvTranspose2d(inner, outer, 4, stride=2, padding=1), nn.SiLU(), *rises]
+        squeezed = 24 * self.halvings.area
+        self.encoder = nn.Sequential(*falls, nn.Flatten(), nn.Linear(squeezed, waist))
         self.decoder = nn.Sequential(
-            nn.Linear(waist, 24 * side**2), nn.SiLU(), nn.Unflatten(1, (24, side, side)),
-            nn.ConvTranspose2d(24, 12, 4, stride=2, padding=1), nn.SiLU(),
-            nn.ConvTranspose2d(12, channels, 4, stride=2, padding=1), nn.Sigmoid(),
-        )  # fmt: skip
+            nn.Linear(waist, squeezed),
+            nn.SiLU(),
+            nn.Unflatten(1, (24, *self.halvings.inner)),
+            *rises[:-1],
+            nn.Sigmoid(),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """images (N, C, H, W) -> their reconstructions, in [0, 1]."""
-        return self.decoder(self.encoder(images))
+        return self.halvings.cut(self.decoder(self.encoder(self.halvings.fill(images))))
 
 
 class ClassAutoencoders(nn.Module):
@@ -46,7 +54,7 @@ class ClassAutoencoders(nn.Module):
         channels, size, waist: as in `Autoencoder`.
     """
 
-    def __init__(self, classes: int = 10, channels: int = 1, size: int = 28, waist: int = 12) -> None:
+    def __init__(self, classes: int = 10, channels: int = 1, size: Size = 28, waist: int = 12) -> None:
         super().__init__()
         self.of_class = nn.ModuleList(Autoencoder(channels, size, waist) for _ in range(classes))
         self.of_all = Autoencoder(channels, size, 2 * waist)
@@ -88,3 +96,8 @@ class AutoencoderFit(Fit):
         loss.backward()
         self.optimizer.step()
         return {"loss": loss.detach()}
+
+    def check(self, data: Labelled) -> Tensor:
+        """Mean squared error a pixel."""
+        images = data.floats()
+        return F.mse_loss(self.model(images), images)

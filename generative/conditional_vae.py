@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, hinge_loss, kl_to_standard_normal
+from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, Size, hinge_loss, kl_to_standard_normal
 
 
 class ConditionalVAE(GaussianPosterior):
@@ -22,12 +23,12 @@ class ConditionalVAE(GaussianPosterior):
 
     Args:
         channels: colours of an image.
-        size: side of the square image, in pixels; a multiple of 4.
+        size: height and width of an image in pixels, or the side of a square one.
         classes: number of classes K.
         latents: dimension of the latent space.
     """
 
-    def __init__(self, channels: int = 1, size: int = 28, classes: int = 10, latents: int = 32) -> None:
+    def __init__(self, channels: int = 1, size: Size = 28, classes: int = 10, latents: int = 32) -> None:
         super().__init__()
         self.classes = classes
         self.latents = latents
@@ -57,15 +58,17 @@ class ConditionalVAEFit(Fit):
 
     Args:
         model: what to fit.
-        predictor: the classifier whose probabilities are the condition.
+        predictor: what gives the probabilities that are the condition: the explained classifier, or, where asking it
+            at every step would be slow, its answers (N, K) for the images of `data`.
         guides: classifiers that supervise the swapped images.
         joint: also train `predictor`, in the same loss, as VCNet's paper does; otherwise it is frozen.
+        present: (P,) the classes that have images; swapped conditions ask for no others. All, if None.
     """
 
     def __init__(
         self,
         model: ConditionalVAE,
-        predictor: nn.Module,
+        predictor: nn.Module | Tensor,
         guides: Sequence[nn.Module],
         data: Labelled,
         *,
@@ -81,6 +84,7 @@ class ConditionalVAEFit(Fit):
         noise: float = 0.15,
         joint: bool = False,
         prediction: float = 50.0,
+        present: Tensor | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(data, batch_size, epochs, seed)
@@ -97,7 +101,7 @@ class ConditionalVAEFit(Fit):
         self.noise = noise
         self.joint = joint
         self.prediction = prediction
-        channels, size = data.images.shape[1:3]
+        channels, *size = data.images.shape[1:]
         self.classes = model.classes
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
         self.critic = Discriminator(channels, size, self.classes)
@@ -109,11 +113,16 @@ class ConditionalVAEFit(Fit):
             "model": model, "average": self.average, "critic": self.critic, "guesser": self.guesser,
         }  # fmt: skip
         trained = list(model.parameters())
-        if joint:
-            self.modules["predictor"] = predictor
-            trained += list(predictor.parameters())
-        else:
-            predictor.eval().requires_grad_(False)
+        if isinstance(predictor, nn.Module):
+            if joint:
+                self.modules["predictor"] = predictor
+                trained += list(predictor.parameters())
+            else:
+                predictor.eval().requires_grad_(False)
+        # The place of each class among those present, and the class at each place.
+        self.present = torch.arange(self.classes) if present is None else present
+        self.place = torch.zeros(self.classes, dtype=torch.int64)
+        self.place[self.present] = torch.arange(len(self.present))
         self.model_optimizer = torch.optim.Adam(trained, betas=(0.5, 0.99))
         self.critic_optimizer = torch.optim.Adam(
             [*self.critic.parameters(), *self.guesser.parameters()], betas=(0.5, 0.99)
@@ -126,12 +135,16 @@ class ConditionalVAEFit(Fit):
         set_learning_rate(self.critic_optimizer, rate)
         images, labels = self.batch(index)
         count = len(images)
-        predicted = self.predictor(images)
-        probabilities = predicted.softmax(dim=1)
+        if isinstance(self.predictor, nn.Module):
+            predicted = self.predictor(images)
+            probabilities = predicted.softmax(dim=1)
+        else:
+            predicted, probabilities = None, self.predictor[self.chosen(index)]
         mean, log_variance = self.model.posterior(images)
         sampled = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
 
-        targets = (labels + torch.randint(1, self.classes, (count,))) % self.classes
+        others = (self.place[labels] + torch.randint(1, len(self.present), (count,))) % len(self.present)
+        targets = self.present[others]
         swapped = F.one_hot(targets, self.classes).float()
         # Half the swaps go all the way, half stop somewhere on the line; near its middle nothing is asked.
         way = torch.rand(count, 1) * 0.8
@@ -168,7 +181,7 @@ class ConditionalVAEFit(Fit):
             "style": self.style * style,
             "nearness": self.nearness * nearness,
         }
-        if self.joint:
+        if self.joint and predicted is not None:
             losses["prediction"] = self.prediction * F.cross_entropy(predicted, labels)
         self.model_optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
@@ -177,6 +190,17 @@ class ConditionalVAEFit(Fit):
         self.guesser.requires_grad_(True)
         self.average.update_parameters(self.model)
         return {name: loss.detach() for name, loss in losses.items()} | {"critic": critic_loss.detach()}
+
+    def check(self, data: Labelled) -> Tensor:
+        """Cross-entropy of reconstructions under their own label plus the guides' of swapped ones, in nats an image."""
+        model, images = cast(ConditionalVAE, self.average.module), data.floats()
+        latents = model.encode(images)
+        logits = model.decoder(latents, F.one_hot(data.labels, self.classes).float())
+        reconstruction = F.binary_cross_entropy_with_logits(logits, images, reduction="none").sum(dim=(1, 2, 3)).mean()
+        asked = self.present[(self.place[data.labels] + 1) % len(self.present)]
+        drawn = model.decode(latents, F.one_hot(asked, self.classes).float())
+        guidance = torch.stack([F.cross_entropy(guide(drawn), asked) for guide in self.guides]).mean()
+        return reconstruction + self.guidance * guidance
 
     def finished(self) -> ConditionalVAE:
         """The averaged weights, which draw more steadily than the last ones."""

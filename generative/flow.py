@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import LOG_VARIANCES, Decoder, Encoder
+from .layers import LOG_VARIANCES, Decoder, Encoder, Halvings, Size
 from .vae import VAE
 
 with warnings.catch_warnings():
@@ -61,7 +61,7 @@ class ImageFlow(nn.Module):
 
     Args:
         channels: colours of an image.
-        size: side of the square image, in pixels; a multiple of 4.
+        size: height and width of an image in pixels, or the side of a square one.
         classes: number of classes K of the base.
         latents: dimension of z.
         couplings: spline couplings in T.
@@ -71,17 +71,18 @@ class ImageFlow(nn.Module):
     def __init__(
         self,
         channels: int = 1,
-        size: int = 28,
+        size: Size = 28,
         classes: int = 10,
         latents: int = 32,
         couplings: int = 6,
         hidden: int = 128,
     ) -> None:
         super().__init__()
-        self.shape = (channels, size, size)
+        whole = Halvings(size)
+        self.shape = (channels, whole.height, whole.width)
         self.classes = classes
         self.latents = latents
-        pixels = channels * size * size
+        pixels = math.prod(self.shape)
         inference = _Inference(Encoder(channels, size, 2 * latents), self.shape)
         self.infer = nf.flows.AffineCoupling(inference, scale_map="exp")
         self.draw = nf.flows.AffineCoupling(_Drawing(Decoder(channels, size, latents)), scale=False)
@@ -212,5 +213,13 @@ class FlowFit(Fit):
         self.optimizer.zero_grad(set_to_none=True)
         (self.class_weight * separation - likelihood).backward()
         self.optimizer.step()
-        bits = math.log2(LEVELS) - likelihood.detach() / (pixels.shape[1] * math.log(2))
-        return {"bits_per_dim": bits, "separation": separation.detach()}
+        return {"bits_per_dim": bits_per_dim(likelihood.detach(), pixels.shape[1]), "separation": separation.detach()}
+
+    def check(self, data: Labelled) -> Tensor:
+        """Bits per dimension, an upper bound."""
+        return bits_per_dim(self.model.log_prob(data.floats()).mean(), data.images[0].numel())
+
+
+def bits_per_dim(nats: Tensor, dimensions: int) -> Tensor:
+    """A log-likelihood of images in [0, 1], in nats, as bits for each of their 8-bit values; lower is better."""
+    return math.log2(LEVELS) - nats / (dimensions * math.log(2))

@@ -2,34 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+Size = int | Sequence[int]
+"""Height and width of an image in pixels, or the side of a square one."""
+
+COARSEST = 12  # pixels that the longer side of the innermost feature maps may have at most
 CHANNELS_LAST = torch.channels_last  # the order in which CPU convolutions of few channels are fastest
 LOG_VARIANCES = (-8.0, 4.0)  # within which a posterior's log-variance is kept
 
 
-class Encoder(nn.Module):
-    """images (N, C, S, S) -> (N, outputs), by two strided convolutions and one hidden layer."""
+class Halvings:
+    """How often networks halve images of a size, and the sides that are left.
 
-    def __init__(self, channels: int, size: int, outputs: int, width: int = 32) -> None:
+    Attributes:
+        height, width: of the images, in pixels.
+        count: halvings, at least two, until no side is longer than `COARSEST`.
+        inner: height and width of the innermost feature maps.
+    """
+
+    def __init__(self, size: Size) -> None:
+        self.height, self.width = (size, size) if isinstance(size, int) else size
+        self.count = 2
+        while max(self.height, self.width) > COARSEST * 2**self.count:
+            self.count += 1
+        step = 2**self.count
+        self.inner = (-(-self.height // step), -(-self.width // step))
+
+    @property
+    def area(self) -> int:
+        """Of the innermost feature maps."""
+        return self.inner[0] * self.inner[1]
+
+    def fill(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) with their last row and column repeated until both sides can be halved evenly."""
+        step = 2**self.count
+        right, below = self.inner[1] * step - images.shape[3], self.inner[0] * step - images.shape[2]
+        return F.pad(images, (0, right, 0, below), mode="replicate") if right or below else images
+
+    def cut(self, images: Tensor) -> Tensor:
+        """What `fill` added taken away again."""
+        return images[..., : self.height, : self.width]
+
+
+class Encoder(nn.Module):
+    """images (N, C, H, W) -> (N, outputs), by strided convolutions and one hidden layer."""
+
+    def __init__(self, channels: int, size: Size, outputs: int, width: int = 32) -> None:
         super().__init__()
+        self.halvings = Halvings(size)
+        layers: list[nn.Module] = []
+        inputs = channels
+        for place in range(self.halvings.count):
+            maps = width * 2 ** min(place, 2)
+            layers += [nn.Conv2d(inputs, maps, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            inputs = maps
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
-            nn.LeakyReLU(0.2),
+            *layers,
             nn.Flatten(),
-            nn.Linear(2 * width * (size // 4) ** 2, 256),
+            nn.Linear(inputs * self.halvings.area, 256),
             nn.LeakyReLU(0.2),
             nn.Linear(256, outputs),
         )
         self.to(memory_format=CHANNELS_LAST)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images * 2 - 1)
+        return self.layers(self.halvings.fill(images) * 2 - 1)
 
 
 class GaussianPosterior(nn.Module):
@@ -48,20 +92,23 @@ class GaussianPosterior(nn.Module):
 
 
 class Decoder(nn.Module):
-    """inputs (N, D) -> image logits (N, C, S, S); a condition (N, K) scales and shifts every layer (FiLM).
+    """inputs (N, D) -> image logits (N, C, H, W); a condition (N, K) scales and shifts every layer (FiLM).
 
     FiLM: Perez et al. 2018, arXiv 1709.07871. With `conditions=0` it is a plain decoder.
     """
 
-    def __init__(self, channels: int, size: int, inputs: int, conditions: int = 0, width: int = 24) -> None:
+    def __init__(self, channels: int, size: Size, inputs: int, conditions: int = 0, width: int = 24) -> None:
         super().__init__()
-        self.shape = (2 * width, size // 4, size // 4)
-        widths = (256, 2 * width, 2 * width, width)
+        self.halvings = Halvings(size)
+        self.shape = (2 * width, *self.halvings.inner)
+        maps = [2 * width] * self.halvings.count + [width]
+        widths = (256, *maps)
         self.expand = nn.Linear(inputs + conditions, 256)
-        self.spread = nn.Linear(256, 2 * width * (size // 4) ** 2)
+        self.spread = nn.Linear(256, 2 * width * self.halvings.area)
         self.low = nn.Conv2d(2 * width, 2 * width, 3, padding=1)
-        self.middle = nn.ConvTranspose2d(2 * width, 2 * width, 4, stride=2, padding=1)
-        self.high = nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1)
+        self.rises = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 4, stride=2, padding=1) for before, after in pairwise(maps)
+        )
         self.paint = nn.Conv2d(width, channels, 3, padding=1)
         self.film = nn.ModuleList(nn.Linear(conditions, 2 * w) for w in widths) if conditions else None
         self.to(memory_format=CHANNELS_LAST)
@@ -78,9 +125,9 @@ class Decoder(nn.Module):
         x = act(self.expand(x), 0)
         x = F.leaky_relu(self.spread(x), 0.2).view(-1, *self.shape)
         x = act(self.low(x), 1)
-        x = act(self.middle(x), 2)
-        x = act(self.high(x), 3)
-        return self.paint(x)
+        for place, rise in enumerate(self.rises, start=2):
+            x = act(rise(x), place)
+        return self.halvings.cut(self.paint(x))
 
 
 class Discriminator(nn.Module):
@@ -90,17 +137,22 @@ class Discriminator(nn.Module):
     Koyama 2018, arXiv 1802.05637. Only training uses it; it is never shipped.
     """
 
-    def __init__(self, channels: int, size: int, classes: int = 0, width: int = 32) -> None:
+    def __init__(self, channels: int, size: Size, classes: int = 0, width: int = 32) -> None:
         super().__init__()
+        self.halvings = Halvings(size)
+        layers: list[nn.Module] = []
+        inputs = channels
+        for place in range(self.halvings.count):
+            maps = width * 2 ** min(place, 1)
+            layers += [spectral_norm(nn.Conv2d(inputs, maps, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+            inputs = maps
+        height, width_left = ((side + 1) // 2 for side in self.halvings.inner)
         self.layers = nn.Sequential(
-            spectral_norm(nn.Conv2d(channels, width, 4, stride=2, padding=1)),
-            nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(width, 2 * width, 4, stride=2, padding=1)),
-            nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)),
+            *layers,
+            spectral_norm(nn.Conv2d(inputs, 4 * width, 3, stride=2, padding=1)),
             nn.LeakyReLU(0.2),
             nn.Flatten(),
-            spectral_norm(nn.Linear(4 * width * ((size // 4 + 1) // 2) ** 2, 128)),
+            spectral_norm(nn.Linear(4 * width * height * width_left, 128)),
             nn.LeakyReLU(0.2),
         )
         self.realness = spectral_norm(nn.Linear(128, 1))
@@ -109,7 +161,7 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """images (N, C, H, W), labels (N,) -> scores (N,), higher is more real."""
-        features = self.layers(images * 2 - 1)
+        features = self.layers(self.halvings.fill(images) * 2 - 1)
         score = self.realness(features).squeeze(1)
         if self.classes is not None and labels is not None:
             score = score + self.classes(features).gather(1, labels[:, None]).squeeze(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, hinge_loss, kl_to_standard_normal
+from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, Size, hinge_loss, kl_to_standard_normal
 
 
 class VAE(GaussianPosterior):
@@ -17,11 +19,11 @@ class VAE(GaussianPosterior):
 
     Args:
         channels: colours of an image.
-        size: side of the square image, in pixels; a multiple of 4.
+        size: height and width of an image in pixels, or the side of a square one.
         latents: dimension of the latent space.
     """
 
-    def __init__(self, channels: int = 1, size: int = 28, latents: int = 32) -> None:
+    def __init__(self, channels: int = 1, size: Size = 28, latents: int = 32) -> None:
         super().__init__()
         self.encoder = Encoder(channels, size, 2 * latents)
         self.decoder = Decoder(channels, size, latents)
@@ -61,7 +63,7 @@ class VAEFit(Fit):
         self.learning_rate = learning_rate
         self.beta = beta
         self.adversarial = adversarial
-        channels, size = data.images.shape[1:3]
+        channels, *size = data.images.shape[1:]
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
         self.critic = Discriminator(channels, size)
         self.modules = {"model": model, "average": self.average, "critic": self.critic}
@@ -102,6 +104,14 @@ class VAEFit(Fit):
             "critic": critic_loss.detach(),
             "fooling": fooling.detach(),
         }
+
+    def check(self, data: Labelled) -> Tensor:
+        """Negative ELBO at the posterior means, in nats an image."""
+        model, images = cast(VAE, self.average.module), data.floats()
+        mean, log_variance = model.posterior(images)
+        reconstruction = F.binary_cross_entropy_with_logits(model.decoder(mean), images, reduction="none")
+        divergence = kl_to_standard_normal(mean, log_variance).mean()
+        return reconstruction.sum(dim=(1, 2, 3)).mean() + self.beta * divergence
 
     def finished(self) -> VAE:
         """The averaged weights, which draw more steadily than the last ones."""

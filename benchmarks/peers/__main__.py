@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ...bundles.bundle import Bundle, load_bundle
 from ...classifiers.convolutional import ConvNet
 from ...counterfactuals.engine import Counterfactuals, as_written
-from ...data.datasets import TORCHVISION_SETS, load_torchvision, split_halves
+from ...data.datasets import TORCHVISION_SETS, load_torchvision, split_in_two
 from ...data.errors import CfxError, DataError, OutputError, UsageError
 from ...data.files import write_bytes, write_text
 from ..finish import finish
@@ -280,7 +280,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
             f"bundle {bundle.name}: the peers need its training images, and cfx knows no data set of that name"
         )
     train = load_torchvision(bundle.name, options.data, train=True)
-    fit = split_halves(train, test=train[:0]).fit.images  # the half that the generative models have seen
+    fit = split_in_two(train, test=train[:0]).fit.images  # the half that the generative models have seen
     exchange = options.run.resolve().with_name(options.run.resolve().name + ".peers")
     try:
         exchange.mkdir(parents=True, exist_ok=True)

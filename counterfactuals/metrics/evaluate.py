@@ -90,6 +90,7 @@ class _Scoring:
         self.images = images
         self.targets = targets
         self.results = results
+        self.small = bundle.shrink(results)  # as judges take them
         self.factual_classes = bundle.classifier(images).argmax(dim=1)
         self.columns: dict[str, Tensor | None] = {}
         self.notes: list[str] = []
@@ -114,15 +115,18 @@ class _Scoring:
             autoencoders = cast(ClassAutoencoders, self.bundle.part("autoencoders"))
         except BundleError as error:
             return self.missing(error, "im1", "im2")
-        self.columns["im1"] = realism.im1(autoencoders, self.results, self.factual_classes, self.targets)
-        self.columns["im2"] = realism.im2(autoencoders, self.results, self.targets)
+        im1 = realism.im1(autoencoders, self.small, self.factual_classes, self.targets)
+        # Of a class without images there is an autoencoder that has seen none.
+        known = torch.isin(self.factual_classes, torch.tensor(self.bundle.present, device=im1.device))
+        self.columns["im1"] = im1.where(known, torch.nan)
+        self.columns["im2"] = realism.im2(autoencoders, self.small, self.targets)
 
     def judges(self) -> None:
         try:
             judges = [self.bundle.part(name) for name in JUDGES if name == JUDGES[0] or self.bundle.has(name)]
         except BundleError as error:
             return self.missing(error, "judge_agrees", "judge_confidence")
-        probabilities = torch.stack([judge(self.results).softmax(dim=1) for judge in judges]).mean(dim=0)
+        probabilities = torch.stack([judge(self.small).softmax(dim=1) for judge in judges]).mean(dim=0)
         self.columns["judge_agrees"] = probabilities.argmax(dim=1) == self.targets
         self.columns["judge_confidence"] = probabilities.gather(1, self.targets[:, None]).squeeze(1)
 
@@ -132,10 +136,10 @@ class _Scoring:
             reference = cast(RealImages, self.bundle.part("reference"))
         except BundleError as error:
             return self.missing(error, "realism_percentile", "looks_real", "knn_agreement")
-        percentile = realism.realism_percentile(judge, reference, self.results, self.targets)
+        percentile = realism.realism_percentile(judge, reference, self.small, self.targets)
         self.columns["realism_percentile"] = percentile
         self.columns["looks_real"] = realism.looks_real(percentile)
-        self.columns["knn_agreement"] = realism.knn_agreement(judge, reference, self.results, self.targets)
+        self.columns["knn_agreement"] = realism.knn_agreement(judge, reference, self.small, self.targets)
 
     def robustness(self) -> None:
         classifier = self.bundle.classifier
@@ -145,4 +149,4 @@ class _Scoring:
             retrained = self.bundle.part("retrained")
         except BundleError as error:
             return self.missing(error, "robust_retrained")
-        self.columns["robust_retrained"] = robust_retrained(retrained, self.results, self.targets)
+        self.columns["robust_retrained"] = robust_retrained(retrained, self.small, self.targets)

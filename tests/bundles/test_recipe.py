@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from cfx.bundles.bundle import PARTS
-from cfx.bundles.recipe import MAKERS, RECIPES, Workshop, find_recipe, open_workshop
+from cfx.bundles.making import MAKERS
+from cfx.bundles.recipe import RECIPES, find_recipe
+from cfx.bundles.workshop import Workshop, open_workshop
 from cfx.counterfactuals.registry import load_engine
-from cfx.data.datasets import Labelled, Split, split_halves
+from cfx.data.datasets import Labelled, Split, split_in_two
 from cfx.data.errors import DataError, UsageError
 
 
@@ -21,7 +23,7 @@ def split(digits: tuple[torch.Tensor, torch.Tensor]) -> Split:
     images, labels = digits
     data = Labelled((images * 255).round().to(torch.uint8), labels)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
-    return split_halves(data[order[:300]], data[order[300:]], held_out=20)
+    return split_in_two(data[order[:300]], data[order[300:]], held_out=20)
 
 
 TINY = dataclasses.replace(RECIPES["mnist"], epochs={part: 1.0 for part in RECIPES["mnist"].epochs}, latents=4)
@@ -85,7 +87,7 @@ def test_only_remakes_one_part_and_leaves_the_others(split: Split, tmp_path: Pat
 @pytest.mark.slow
 def test_the_joint_mode_trains_predictor_and_generator_together(split: Split, tmp_path: Path):
     shop = Workshop(TINY, split, tmp_path, command="cfx train", joint=True)
-    shop.make(only=["classifier"])
+    shop.make(only=["classifier", "judge"])
     torch.manual_seed(0)
     untouched = type(shop.bundle.classifier)()
     shop.make(only=["conditional_vae"])

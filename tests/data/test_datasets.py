@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cfx.data.datasets import Labelled, Split, load_torchvision, split_halves
+from cfx.data.datasets import Labelled, Split, load_torchvision, split_in_two
 from cfx.data.errors import DataError
 
 
@@ -30,7 +30,7 @@ def parts(split: Split) -> dict[str, set[int]]:
 
 
 def test_parts_are_disjoint_and_lose_nothing(numbered: Labelled) -> None:
-    found = parts(split_halves(numbered, numbered[:10], held_out=30))
+    found = parts(split_in_two(numbered, numbered[:10], held_out=30))
     assert {name: len(part) for name, part in found.items()} == {
         "fit": 170,
         "held_out": 30,
@@ -41,17 +41,17 @@ def test_parts_are_disjoint_and_lose_nothing(numbered: Labelled) -> None:
 
 
 def test_images_stay_with_their_labels(numbered: Labelled) -> None:
-    split = split_halves(numbered, numbered[:10], held_out=30)
+    split = split_in_two(numbered, numbered[:10], held_out=30)
     assert torch.equal(split.judge_fit.images, numbered.images[split.judge_fit.labels])
     assert torch.equal(split.test.images, numbered.images[:10])
 
 
 def test_split_is_the_same_each_time_and_follows_the_seed(numbered: Labelled) -> None:
     torch.manual_seed(1)
-    one = split_halves(numbered, numbered, held_out=30)
+    one = split_in_two(numbered, numbered, held_out=30)
     torch.manual_seed(2)
-    two = split_halves(numbered, numbered, held_out=30)
-    other = split_halves(numbered, numbered, held_out=30, seed=1)
+    two = split_in_two(numbered, numbered, held_out=30)
+    other = split_in_two(numbered, numbered, held_out=30, seed=1)
     assert torch.equal(one.fit.labels, two.fit.labels)
     assert parts(one) != parts(other)
 

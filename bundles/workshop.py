@@ -1,0 +1,301 @@
+"""Where a bundle is made from images, part by part, resumable after a kill.
+
+A part is done once bundle.toml lists it. Unfinished work lies in `checkpoints/` beside it and is picked up
+by the same command; when every part is done the checkpoints are removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.datasets import Labelled, Split, load_torchvision, split_in_two
+from ..data.errors import BundleError, DataError, unknown_name
+from ..data.fitting import Fit, FitError, length_of
+from ..data.sources import Loaded, split_by_class
+from .budget import Budget
+from .bundle import PARTS, SCHEMA, Bundle, save_part, write_description
+from .making import MAKERS, NEEDS, fits_of
+from .measuring import MEASURES, VERDICTS
+from .recipe import Recipe, find_recipe, recipe_for
+from .setup import own_images
+from .sheet import draw_sheet
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Called as progress(what is being fitted, steps done, steps in all, latest losses)."""
+
+MOST_AUTOENCODERS = 60  # classes, beyond which IM1 and IM2 are done without
+PHOTOS_AT_ONCE = 64
+SHEET_CHOICE = 200  # images from which those on the contact sheet are taken
+SPACE = 400 * 2**20  # bytes of disk that a bundle and its checkpoints need at most
+
+
+class Workshop:
+    """One directory in which a recipe is being followed.
+
+    Args:
+        recipe: what to make.
+        split: the data at the size that models work in, cut so that judges and judged never share an image.
+        directory: where the bundle grows; if it has a bundle.toml, its classifier is the one that is explained.
+        command: recorded in bundle.toml as the way to remake it.
+        progress: told of every twentieth step.
+        joint: train classifier and conditional VAE in one loss, as VCNet's paper does.
+        budget: seconds for all of it; without it, each part gets the recipe's work.
+        photos: photos(name of a part of the split) -> its images at the size that the classifier takes, in batches;
+            needed where that is not the size of `split`.
+        broken: a sentence for each image that could not be read.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        split: Split,
+        directory: Path,
+        *,
+        command: str,
+        progress: Progress | None = None,
+        joint: bool = False,
+        budget: float | None = None,
+        photos: Callable[[str], Iterator[Tensor]] | None = None,
+        broken: tuple[str, ...] = (),
+    ) -> None:
+        self.recipe = recipe
+        self.split = split
+        self.directory = directory
+        self.command = command
+        self.progress = progress
+        self.joint = joint
+        self.seconds = budget
+        self.photos = photos
+        self.broken = broken
+        shape = tuple(split.fit.images.shape[1:])
+        self.sizes: dict[str, Any] = {"channels": shape[0], "size": list(shape[1:])}
+        self.count = len(recipe.classes)
+        self.present = split.fit.labels.unique().tolist()
+        self.checkpoints = directory / "checkpoints"
+        self.budget: Budget | None = None
+        sample = split.fit.floats(slice(0, 5000))
+        self.pixels: dict[str, Any] = {
+            "mean": round(float(sample.mean()), 4),
+            "std": round(max(0.01, float(sample.std())), 4),
+        }
+
+    def make(self, only: Sequence[str] = ()) -> Bundle:
+        """Make every part that is not there yet; with `only`, make these parts anew and no others.
+
+        Raises:
+            UsageError: `only` names an unknown part.
+            BundleError: one of them needs a part that is not there.
+            DataError: there is nothing to tell apart, or no room.
+            FitError: a loss is no longer a finite number.
+        """
+        for name in only:
+            if name not in MAKERS:
+                raise unknown_name("part", name, MAKERS)
+        if len(self.present) < 2:
+            raise DataError(f"{self.recipe.name}: images of one class only; a counterfactual needs at least two")
+        self._make_room()
+        if not (self.directory / "bundle.toml").exists():
+            write_description(self.directory, self._description())
+        names = [name for name in MAKERS if name in only or (not only and self._is_wanted(name))]
+        for place, name in enumerate(names):
+            for needed in NEEDS.get(name, ()):
+                if needed not in names[:place]:
+                    self.bundle.must_have(needed)
+        if self.seconds is not None:
+            fits = [fit for name in names for fit in fits_of(name, self.present)]
+            self.budget = Budget(self.seconds, fits, self.checkpoints / "spent.json")
+        for name in names:
+            self._make(name)
+        self._note_left_out()
+        bundle = self.bundle
+        bundle.verify()
+        if bundle.has("classifier"):
+            test = self.split.test[:SHEET_CHOICE]
+            probabilities = self.probabilities("test")[: len(test)]
+            draw_sheet(bundle, test.floats(), test.labels, probabilities, self.present)
+        if not any(self._is_wanted(name) for name in PARTS):
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        return bundle
+
+    def _make(self, name: str) -> None:
+        model, architecture, arguments = MAKERS[name](self)
+        entry: dict[str, Any] = {"architecture": architecture, "arguments": arguments}
+        save_part(self.directory, name, model, entry)  # rounds the model to what is stored
+        if name in MEASURES:
+            entry["measured"] = MEASURES[name](self, model)
+        if name in VERDICTS:
+            good, because = VERDICTS[name](self, entry["measured"])
+            entry |= {"verdict": "good" if good else "weak", "because": because}
+        save_part(self.directory, name, model, entry)
+        for checkpoint in [f"{name}.ckpt", *(p.name for p in self.checkpoints.glob(f"{name}-*.ckpt"))]:
+            (self.checkpoints / checkpoint).unlink(missing_ok=True)
+
+    def _note_left_out(self) -> None:
+        description = self.bundle.description
+        left_out = {name: why for name in PARTS if (why := self.why_not(name)) and not self.bundle.has(name)}
+        if left_out and description.get("left_out") != left_out:
+            write_description(self.directory, {**description, "left_out": left_out})
+
+    def _make_room(self) -> None:
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.directory).free
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise BundleError(f"{self.directory}: cannot be written to ({reason}); choose another directory") from error
+        if free < SPACE:
+            raise DataError(
+                f"{self.directory}: {free // 2**20} MB free, and models and checkpoints need up to "
+                f"{SPACE // 2**20} MB; make room or choose a directory on another disk"
+            )
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "name": self.recipe.name,
+            "classes": list(self.recipe.classes),
+            "shape": [self.sizes["channels"], *self.sizes["size"]],
+            "light_on_dark": self.recipe.light_on_dark,
+            "recipe": self.command,
+        }
+
+    def _is_wanted(self, name: str) -> bool:
+        return not self.bundle.has(name) and self.why_not(name) is None
+
+    def why_not(self, name: str) -> str | None:
+        """Why a part cannot be made here at all, or None."""
+        if name == "retrained" and self.bundle.is_foreign:
+            return "a classifier of your own cannot be trained again by cfx"
+        if name == "autoencoders" and len(self.present) > MOST_AUTOENCODERS:
+            return f"it takes one autoencoder a class, and {len(self.present)} classes are too many"
+        return None
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle as far as it has been made."""
+        return Bundle(self.directory)
+
+    def fit(self, label: str, fit: Fit, *, judges: bool = False, of_class: int | None = None) -> None:
+        """Run a fit with this workshop's checkpoints, progress and budget.
+
+        Args:
+            label: a part, or PART-something.
+            fit: what to run.
+            judges: whether its images are the judges'.
+            of_class: the class that it is about, if it is about one.
+        """
+        held_out = self.split.judge_held_out if judges else self.split.held_out
+        fit.held_out = held_out if of_class is None else held_out.of_class(of_class)
+        if not len(fit.held_out):
+            fit.held_out = None
+        checkpoint = self.checkpoints / f"{label}.ckpt"
+        begun = length_of(checkpoint)
+        if begun is not None:
+            fit.total_steps = begun
+        elif self.budget is not None:
+            fit.total_steps = self.budget.allot(label, fit)
+        progress = self.progress
+        report = None if progress is None else lambda i, n, losses: progress(label, i, n, losses)
+        try:
+            fit.run(checkpoint, report)
+        except FitError as error:
+            raise FitError(f"{label}: {error}") from error
+        finally:
+            if self.budget is not None:
+                self.budget.save()
+        if self.budget is not None:
+            self.budget.done(label)
+
+    @torch.no_grad()
+    def probabilities(self, name: str, batch_size: int = 256) -> Tensor:
+        """What the explained classifier says of the images of a part of the split, (N, K)."""
+        data: Labelled = getattr(self.split, name)
+        if self.photos is not None:
+            return torch.cat([self.bundle.classifier(images).softmax(dim=1) for images in self.photos(name)])
+        return self.probabilities_of(data.floats(), batch_size)
+
+    @torch.no_grad()
+    def probabilities_of(self, images: Tensor, batch_size: int = 256) -> Tensor:
+        """What the explained classifier says of images (N, C, H, W) at the size that models work in, (N, K)."""
+        bundle = self.bundle
+        classifier = bundle.classifier
+        return torch.cat([classifier(bundle.enlarge(part)).softmax(dim=1) for part in images.split(batch_size)])
+
+
+def open_workshop(
+    name: str,
+    data: Path,
+    directory: Path,
+    *,
+    progress: Progress | None = None,
+    joint: bool = False,
+    budget: float | None = None,
+) -> Workshop:
+    """Read the data set of a recipe of `RECIPES` and set up the directory in which it is followed.
+
+    Raises:
+        UsageError: no such recipe.
+        DataError: the data set is not below `data`.
+    """
+    recipe = find_recipe(name)
+    assert recipe.images is not None
+    train, test = (load_torchvision(recipe.images, data, train) for train in (True, False))
+    split = split_in_two(train, test, share=recipe.share)
+    command = f"cfx train DIR --recipe {name} --data DATA" + (" --joint" if joint else "")
+    return Workshop(recipe, split, directory, command=command, progress=progress, joint=joint, budget=budget)
+
+
+def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget: float | None = None) -> Workshop:
+    """Read the images that a bundle names (`cfx init`) and go on with it.
+
+    Raises:
+        BundleError: it names none.
+        DataError: they are not there any more, are too many for the memory, or too many are broken.
+    """
+    bundle = Bundle(directory)
+    source = bundle.description.get("images")
+    if source is None:
+        raise BundleError(
+            f"bundle {directory}: names no images to train on; begin with `cfx init`, or give the --recipe of it"
+        )
+    images = own_images(source)
+    parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
+    shape = (bundle.shape[0], *bundle.working)
+    loaded: dict[str, Loaded] = {}
+    for name in ("fit", "held_out", "judge_fit", "judge_held_out", "test"):
+
+        def report(done: int, total: int, name: str = name) -> None:
+            if progress is not None:
+                progress(f"reading images ({name.replace('_', ' ')})", done, total, {})
+
+        loaded[name] = images.load(parts[name], shape, fit=bundle.fit, report=report)
+    split = Split(**{name: part.data for name, part in loaded.items()})
+    recipe = recipe_for(
+        bundle.name,
+        bundle.classes,
+        shape,
+        len(split.fit),
+        light_on_dark=bundle.light_on_dark,
+        flip=source.get("flip", False),
+    )
+
+    def photos(name: str) -> Iterator[Tensor]:
+        for indices in loaded[name].indices.split(PHOTOS_AT_ONCE):
+            yield images.load(indices, bundle.shape, fit=bundle.fit).data.floats()
+
+    return Workshop(
+        recipe,
+        split,
+        directory,
+        command="cfx train DIR",
+        progress=progress,
+        budget=budget,
+        photos=photos if bundle.is_carried else None,
+        broken=tuple(sentence for part in loaded.values() for sentence in part.broken),
+    )
