@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.errors import CfxError, UsageError
+from .inputs import Batch, Inputs, look
 from .naming import file_names, make_directory, stems
 from .options import class_index, load_engines, pick_device
 
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from ..bundles.bundle import Bundle
     from ..counterfactuals.engine import Counterfactuals
     from ..counterfactuals.metrics.evaluate import Scores
-    from ..data.images import Placement
     from .answers import Tally
-    from .record import Explanation, Sight
+    from .record import Explanation
     from .render import Screen
 
     Compared = tuple[Explanation, Image, Image]
@@ -54,27 +53,6 @@ class Request:
     html: bool
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Images that were read, classified, and have a target: what the engines get.
-
-    Attributes:
-        places: which of all images each is.
-        images: (N, C, H, W) in [0, 1].
-        targets: (N,) int64.
-        sights: what the classifier sees in each.
-        notes: what was done to each on reading.
-        placements: which part of its file each is.
-    """
-
-    places: list[int]
-    images: Tensor
-    targets: Tensor
-    sights: list[Sight]
-    notes: list[tuple[str, ...]]
-    placements: list[Placement]
-
-
 class Job:
     """One invocation: batch by batch, read, search, score, write, print, forget."""
 
@@ -82,9 +60,8 @@ class Job:
         self.request = request
         self.screen = screen
         self.names = list(engine_names)
-        self.unreadable = False
+        self.inputs = Inputs(request.images, request.invert, screen)
         self.all_valid = True
-        self.paths: list[Path] = []
         self.stems: list[str] = []
         self.tallies: dict[str, Tally] = {}
         self.entries: list[Entry] = []
@@ -93,11 +70,12 @@ class Job:
         """Do it; returns the exit code."""
         request, screen = self.request, self.screen
         with screen.busy("loading torch"):
-            self.paths = self.find()
-        if not self.paths:
+            self.inputs.find()
+        paths = self.inputs.paths
+        if not paths:
             return UNREADABLE
-        self.stems = stems(self.paths)
-        for path, stem in zip(self.paths, self.stems, strict=True):
+        self.stems = stems(paths)
+        for path, stem in zip(paths, self.stems, strict=True):
             if stem != path.stem:
                 screen.note(f"{path}: an earlier image is called {path.stem}, too; its results are named {stem}")
         with screen.busy("loading the models"):
@@ -107,14 +85,14 @@ class Job:
 
             keep_freed_memory()
             self.bundle: Bundle = load_bundle(request.bundle, pick_device(request.device))
-            self.wanted = class_index(request.target, self.bundle)
+            wanted = class_index(request.target, self.bundle)
             self.target_names = file_names(self.bundle.classes)
             everything = "all" in request.engine.split(",")
             self.engines = load_engines(
                 self.names, self.bundle, request.confidence, leave_out=everything, note=screen.note
             )
             load_scoring(self.bundle)
-        for batch in self.batches():
+        for batch in self.inputs.batches(self.bundle, wanted, request.batch_size, len(self.engines)):
             make_directory(request.out)
             compared: list[list[Compared]] = [[] for _ in batch.places]
             for number, name in enumerate(self.engines):
@@ -129,107 +107,7 @@ class Job:
             page = write_answers(request, self.bundle, self.entries)
             screen.note(f"{page}: all answers, to look at")
         self.close()
-        return UNREADABLE if self.unreadable else DONE if self.all_valid else ANSWERED_NO
-
-    def find(self) -> list[Path]:
-        """All images asked for, in the order in which they were named; what is not there is reported."""
-        from ..data.images import find_images
-
-        found: dict[Path, Path] = {}
-        for pattern in self.request.images:
-            try:
-                for path in find_images([pattern]):
-                    found.setdefault(path.absolute(), path)
-            except CfxError as error:
-                if len(self.request.images) == 1:
-                    raise
-                self.report(error)
-        return list(found.values())
-
-    def report(self, error: CfxError) -> None:
-        """Say what is wrong with one image, and go on to the next."""
-        self.screen.error(str(error))
-        self.unreadable = True
-
-    def batches(self) -> Iterator[Batch]:
-        """The images, `batch_size` at a time, without those that cannot be read or need no answer."""
-        import torch
-
-        from ..data.images import read_image
-
-        size, bundle = self.request.batch_size, self.bundle
-        for start in range(0, len(self.paths), size):
-            places, pixels, notes, placements = [], [], [], []
-            done, total = start * len(self.engines), len(self.paths) * len(self.engines)
-            with self.screen.busy("reading", total=total, done=done):
-                for place in range(start, min(start + size, len(self.paths))):
-                    path = self.paths[place]
-                    try:
-                        read = read_image(
-                            path,
-                            bundle.shape,
-                            invert=self.request.invert,
-                            light_on_dark=bundle.light_on_dark,
-                            fit=bundle.fit,
-                        )
-                    except CfxError as error:
-                        self.report(error)
-                        continue
-                    places.append(place)
-                    pixels.append(read.pixels)
-                    notes.append(read.notes)
-                    placements.append(read.placement)
-                    for note in read.notes:
-                        self.screen.note(f"{path}: {note}")
-            if not places:
-                continue
-            images = torch.stack(pixels).to(bundle.device)
-            sights, runners_up = self.look(images)
-            targets = runners_up if self.wanted is None else torch.full_like(runners_up, self.wanted)
-            keep = [row for row, sight in enumerate(sights) if self.is_question(places[row], sight, targets[row])]
-            if keep:
-                yield Batch(
-                    [places[row] for row in keep],
-                    images[keep],
-                    targets[keep],
-                    [sights[row] for row in keep],
-                    [notes[row] for row in keep],
-                    [placements[row] for row in keep],
-                )
-
-    def look(self, images: Tensor) -> tuple[list[Sight], Tensor]:
-        """What the classifier sees in images (N, C, H, W), and the runner-up classes (N,)."""
-        import torch
-
-        from ..counterfactuals.engine import ModelError
-        from .record import Sight
-
-        with torch.inference_mode():
-            probabilities = self.bundle.classifier(images).softmax(dim=1)
-        if not torch.isfinite(probabilities).all():
-            raise ModelError(f"bundle {self.bundle.name}: the classifier returned NaN or infinity: check its weights")
-        best = probabilities.max(dim=1)
-        # Runner-up is the likeliest of the other classes that can be drawn at all.
-        others = torch.full_like(probabilities, -1.0)
-        others[:, self.bundle.present] = probabilities[:, self.bundle.present]
-        others.scatter_(1, best.indices[:, None], -1.0)
-        names = self.bundle.classes
-        seen = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [Sight(names[k], p) for k, p in seen], others.argmax(dim=1)
-
-    def is_question(self, place: int, sight: Sight, target: Tensor) -> bool:
-        """Whether there is something to search: the target is not what the model sees anyway.
-
-        Raises:
-            UsageError: there is not, and this is the only image.
-        """
-        if self.bundle.classes[int(target)] != sight.name:
-            return True
-        what = f"{self.paths[place]}: the model already sees {sight}"
-        if len(self.paths) == 1 and len(self.request.images) == 1:
-            raise UsageError(f"{what}; choose another --target, or auto for the runner-up class")
-        self.screen.note(f"{what}; skipped")
-        return False
+        return UNREADABLE if self.inputs.unreadable else DONE if self.all_valid else ANSWERED_NO
 
     def answer(self, batch: Batch, name: str, done: int) -> list[Compared]:
         """One engine's answers for a batch: found, scored, written, then printed.
@@ -247,7 +125,7 @@ class Job:
         from .html import page_entry
 
         request, bundle = self.request, self.bundle
-        total = len(self.paths) * len(self.engines)
+        total = len(self.inputs.paths) * len(self.engines)
         with self.screen.busy(f"searching with {name}", total=total, done=done) as advance:
             start = perf_counter()
             found = self.engines[name].search(
@@ -289,12 +167,12 @@ class Job:
         from .record import Cost, Explanation
 
         request, bundle = self.request, self.bundle
-        sights, _ = self.look(found.images)
+        sights, _ = look(self.bundle, found.images)
         height, width = bundle.shape[1:]
         for row, values in enumerate(scores.rows()):
             place, target = batch.places[row], int(batch.targets[row])
             yield Explanation(
-                input=self.paths[place],
+                input=self.inputs.paths[place],
                 factual=batch.sights[row],
                 target=bundle.classes[target],
                 engine=name,
@@ -358,7 +236,7 @@ class Job:
         write_picture(files["panel"], panel)
         if found.path is not None:
             frames = [to_picture(frame) for frame in found.path[row]]
-            sights, _ = self.look(found.path[row])
+            sights, _ = look(self.bundle, found.path[row])
             write_picture(files["path"], draw_strip(explanation, frames, sights))
             animation = draw_frames(explanation, frames, sights)
             write_gif(files["gif"], [*animation, *animation[-1:] * HOLD], FRAME)
@@ -369,10 +247,10 @@ class Job:
         from .answers import Tally, print_card, print_row
 
         self.all_valid &= explanation.valid
-        self.tallies.setdefault(explanation.label, Tally()).add(explanation, alone=len(self.paths) == 1)
+        self.tallies.setdefault(explanation.label, Tally()).add(explanation, alone=len(self.inputs.paths) == 1)
         if self.request.format == "json":
             self.screen.line(explanation.as_json())
-        elif len(self.paths) > CARDS:
+        elif len(self.inputs.paths) > CARDS:
             print_row(self.screen.out, explanation)
         else:
             from ..data.images import to_picture
@@ -389,6 +267,6 @@ class Job:
 
         if self.request.format == "json" or not self.tallies:
             return
-        if len(self.tallies) > 1 or len(self.paths) > 1:
+        if len(self.tallies) > 1 or len(self.inputs.paths) > 1:
             print_comparison(self.screen.out, self.tallies)
         self.screen.out.print(MEASURED, style="dim")
