@@ -102,7 +102,7 @@ RECIPES = {
         light_on_dark=True,
         images="fashion-mnist",
         share=2 / 3,
-        epochs={**EPOCHS, "second_judge": 16.0, "retrained": 12.0, "autoencoders": 20.0},
+        epochs={**EPOCHS, "second_judge": 16.0, "retrained": 12.0, "conditional_vae": 9.0, "autoencoders": 12.0},
         networks={
             "classifier": {"width": 32, "hidden": 128, "mean": 0.286, "std": 0.353},
             "retrained": {"width": 12, "hidden": 64},

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -25,8 +26,9 @@ LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
 WORKING = 64  # pixels of the longer side of that size, unless the user says
 LARGEST_SIDE = 256  # pixels of images whose classifier takes any size
 MOST_CLASSES = 60  # beyond which classes without images are put together
-SAMPLE = 512  # labelled images that the classifier is checked with
-TRIED = 256  # of them, for each normalisation
+SAMPLE = (128, 512)  # labelled images that the classifier is checked with: at least, at most
+TRIED = (48, 256)  # of them, for each normalisation
+PATIENCE = 20.0  # seconds for each of the two; a slow classifier is asked about fewer images
 LEAST_DIFFERENCE = 0.02  # in accuracy, that is worth a change of preprocessing
 ELSE = "(anything else)"  # the class that stands for all classes without images
 
@@ -107,11 +109,13 @@ def set_up(directory: Path, wish: Wish) -> Checked:
     if survey.broken:
         warnings.append(f"{len(survey.broken)} of {survey.looked_at} images looked at are broken: {survey.broken[0]}")
     parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
-    looked_at = torch.cat([parts["test"], parts["held_out"], parts["judge_held_out"], parts["fit"]])[:SAMPLE]
+    looked_at = torch.cat([parts["test"], parts["held_out"], parts["judge_held_out"], parts["fit"]])[: SAMPLE[1]]
     sample = images.load(looked_at, shape, fit=fit).data
     light_on_dark = looks_light_on_dark(sample)
     classes, present, entry, accuracy, confusions = list(images.classes), images.counts() > 0, None, None, ()
     if foreign is not None:
+        fields = _first_guess(foreign, sample) | (wish.preprocessing or {})
+        sample = sample[: affordable(foreign, fields, sample, SAMPLE)]
         classes, columns = match_classes(foreign, images, names, sample, wish.preprocessing, notes)
         adapted, declared = adapt(foreign, sample, columns, wish.preprocessing or {}, notes, warnings)
         with torch.no_grad():
@@ -310,6 +314,7 @@ def adapt(
         The adapted classifier, and the fields of its preprocessing that are declared.
     """
     fields = _first_guess(foreign, sample) | given
+    sample = sample[: affordable(foreign, fields, sample, TRIED, runs=len(candidates(fields["channels"])) + 1)]
     declared = [*dict.fromkeys((*foreign.declared, *given))]
 
     def with_fields(**more: Any) -> Adapted:
@@ -330,7 +335,7 @@ def adapt(
         tried["bgr"] = {"order": "bgr"}
     best = max(rates, key=lambda name: rates[name])
     known = bool({"mean", "std", "scale"} & set(declared))
-    if rates[best] > rates["as declared"] + by_chance(rates["as declared"], min(TRIED, len(sample))):
+    if rates[best] > rates["as declared"] + by_chance(rates["as declared"], len(sample)):
         says = f"{rates[best]:.1%} right with the normalisation {best!r}, {rates['as declared']:.1%}"
         if known:
             warnings.append(f"{says} as declared: is the declaration right?")
@@ -340,6 +345,19 @@ def adapt(
     elif not known:
         notes.append(f"no normalisation of the input does better than none ({rates['as declared']:.1%} right)")
     return with_fields(), declared
+
+
+def affordable(
+    foreign: Foreign, fields: dict[str, Any], sample: Labelled, limits: tuple[int, int], runs: int = 1
+) -> int:
+    """How many images the classifier can be asked about `runs` times within `PATIENCE`, within limits."""
+    adapted = Adapted(foreign.model, Preprocessing(**fields), False, fixed_batch=foreign.fixed_batch)
+    images = sample.floats(slice(0, 8))
+    _asked(adapted, foreign, images)  # the first call is slower
+    start = perf_counter()
+    _asked(adapted, foreign, images)
+    per_image = (perf_counter() - start) / len(images)
+    return max(limits[0], min(limits[1], int(PATIENCE / (runs * per_image))))
 
 
 def _same(values: dict[str, Any], fields: dict[str, Any]) -> bool:
@@ -354,7 +372,7 @@ def tuple_of(value: Any) -> tuple[float, ...]:
 @torch.no_grad()
 def right(adapted: Adapted, sample: Labelled) -> float:
     """Share of right answers; 0 where the model answers NaN."""
-    logits = torch.cat([adapted(part) for part in sample.floats(slice(0, TRIED)).split(64)])
+    logits = torch.cat([adapted(part) for part in sample.floats().split(64)])
     if not torch.isfinite(logits).all():
         return 0.0
     return float((logits.argmax(dim=1) == sample.labels[: len(logits)]).float().mean())

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,8 @@ def _made(name: str) -> Any:
         if isinstance(found, nn.Module):
             raise UsageError(f"{name}: is a model already; name a function without arguments that returns it")
         try:
-            return found()
+            with redirect_stdout(sys.stderr):  # cfx's own stdout is for results
+                return found()
         except Exception as error:
             raise UsageError(f"{name}: calling it without arguments failed ({_said(error)}); repair it") from error
 

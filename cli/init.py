@@ -82,7 +82,9 @@ def init(
     screen = Screen()
     with screen.busy("looking at classifier and images"):
         from ..bundles.setup import Wish, set_up
+        from ..data.memory import keep_freed_memory
 
+        keep_freed_memory()
         wish = Wish(
             images,
             classifier,

@@ -107,7 +107,8 @@ class Fit(ABC):
                 torch.manual_seed(self.seed * 7_368_787 + index)
                 losses = self.step(index)
                 last = index + 1 == self.total_steps
-                if index % REPORT_EVERY == 0 or last:
+                save = checkpoint is not None and time.monotonic() - saved > every_s
+                if index % REPORT_EVERY == 0 or last or save:
                     values = {name: float(loss.detach()) for name, loss in losses.items()}
                     self._must_be_finite(values, index + 1)
                     if report:
@@ -116,7 +117,7 @@ class Fit(ABC):
                     if report:
                         report(self.total_steps, self.total_steps, {})
                     break
-                if checkpoint and time.monotonic() - saved > every_s:
+                if checkpoint and save:
                     self._save(checkpoint, index + 1)
                     saved = time.monotonic()
         self._best.put_back(self.modules)

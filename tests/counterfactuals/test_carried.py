@@ -1,4 +1,4 @@
-"""Models that work in a smaller size than the classifier: what is found is the photo itself plus the enlarged change."""
+"""Models that work in a smaller size than the classifier: the answer is the photo plus the enlarged change."""
 
 from __future__ import annotations
 

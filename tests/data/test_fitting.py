@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cfx.data.datasets import Labelled
-from cfx.data.fitting import Fit, one_cycle, set_learning_rate
+from cfx.data.fitting import Fit, FitError, one_cycle, set_learning_rate
 
 
 class LinearFit(Fit):
@@ -127,3 +127,64 @@ def test_one_cycle_rises_and_falls() -> None:
     assert max(shares) <= 1
     assert shares.index(max(shares)) in (14, 15, 16)
     assert shares[-1] < 0.01
+
+
+class Overfitting(LinearFit):
+    """Learns few images by heart: the loss of others soon rises."""
+
+    def check(self, data: Labelled) -> Tensor:
+        return F.cross_entropy(self.model(data.floats().flatten(1)), data.labels)
+
+
+def test_it_stops_where_held_out_images_no_longer_improve_and_keeps_the_best(data: Labelled) -> None:
+    fit = Overfitting(data[:40], epochs=2000)
+    fit.held_out = data[200:]
+    seen: list[float] = []
+    learnt_out = fit._learnt_out
+
+    def look(index: int) -> bool:
+        result = learnt_out(index)
+        seen.append(float(fit.check(data[200:]).detach()))
+        return result
+
+    fit._learnt_out = look  # type: ignore[method-assign]
+    fit.run()
+    assert len(seen) < 20, "it ended early"
+    assert seen[-1] > min(seen)
+    assert float(fit.check(data[200:]).detach()) == pytest.approx(min(seen), rel=1e-4)
+
+
+def test_a_killed_run_remembers_its_best(data: Labelled, tmp_path: Path) -> None:
+    def made() -> Overfitting:
+        fit = Overfitting(data[:40], epochs=2000)
+        fit.held_out = data[200:]
+        return fit
+
+    whole = made()
+    whole.run()
+    with pytest.raises(Killed):
+        made().run(tmp_path / "c", report=kill_at(900), every_s=0)
+    resumed = made()
+    resumed.run(tmp_path / "c")
+    assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())
+
+
+def test_a_loss_that_is_no_number_ends_it_with_a_sentence(data: Labelled, tmp_path: Path) -> None:
+    fit = LinearFit(data)
+    step = fit.step
+
+    def astray(index: int) -> dict[str, Tensor]:
+        return {"loss": torch.tensor(torch.nan)} if index >= 20 else step(index)
+
+    fit.step = astray  # type: ignore[method-assign]
+    with pytest.raises(FitError, match="training went astray: loss is nan at step 21 of"):
+        fit.run(tmp_path / "c", every_s=0)
+    state = torch.load(tmp_path / "c", weights_only=True)
+    assert state["step"] <= 20, "the checkpoint is older than the accident"
+
+
+def test_the_time_of_a_step_is_measured_without_training(data: Labelled) -> None:
+    fit = LinearFit(data)
+    before = weights(fit)
+    assert fit.seconds_per_step() > 0
+    assert all(torch.equal(tensor, weights(fit)[name]) for name, tensor in before.items())

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from cfx.data.errors import ImageError, OutputError, UsageError
-from cfx.data.images import find_images, read_image, to_picture, write_gif, write_picture, write_png
+from cfx.data.images import carry_back, find_images, read_image, to_picture, write_gif, write_picture, write_png
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GREY = (1, 28, 28)
@@ -793,3 +793,57 @@ def test_a_picture_that_cannot_be_encoded_leaves_the_old_file(tmp_path: Path) ->
     with pytest.raises(OSError, match="cannot write mode"):
         write_picture(tmp_path / "out.png", Image.new("HSV", (4, 4)))
     assert (tmp_path / "out.png").read_bytes() == b"old"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """200 x 100 pixels, red to the left and green to the right, with a blue stripe in the middle."""
+    values = np.zeros((100, 200, 3), dtype=np.uint8)
+    values[:, :100, 0], values[:, 100:, 1], values[:, 90:110, 2] = 200, 200, 200
+    Image.fromarray(values).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_crop_keeps_the_middle_and_stretch_keeps_everything(photo: Path) -> None:
+    cropped = read_image(photo, (3, 50, 50), fit="crop")
+    assert cropped.placement.source == (50, 0, 150, 100) and cropped.placement.target == (0, 0, 50, 50)
+    assert cropped.notes == ("resized from 200x100, the middle 100x100 of it to 50x50",)
+    stretched = read_image(photo, (3, 50, 50), fit="stretch")
+    assert stretched.placement.source == (0, 0, 200, 100) and stretched.placement.shrinks
+    share = [(read.pixels[2] > 0.4).float().mean() for read in (cropped, stretched)]
+    assert share[0] == pytest.approx(0.2, abs=0.03) and share[1] == pytest.approx(0.1, abs=0.03)
+    padded = read_image(photo, (3, 50, 50))
+    assert padded.placement.target == (0, 12, 50, 37)
+    with pytest.raises(UsageError, match="unknown fit 'corp': did you mean 'crop'"):
+        read_image(photo, (3, 50, 50), fit="corp")
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+def test_a_change_is_carried_back_to_where_it_belongs(photo: Path, fit: str) -> None:
+    read = read_image(photo, (3, 50, 50), fit=fit)
+    change = torch.zeros(3, 50, 50)
+    assert np.array_equal(np.asarray(carry_back(photo, change, read.placement)), np.asarray(Image.open(photo)))
+    change[2] = (read.pixels[2] > 0.4).float() * -0.5  # the stripe, less blue
+    carried = carry_back(photo, change, read.placement)
+    before, after = np.asarray(Image.open(photo)).astype(int), np.asarray(carried).astype(int)
+    assert after.shape == before.shape
+    assert np.array_equal(after[..., :2], before[..., :2])
+    assert abs(after[20:80, 96:104, 2].mean() - (200 - 127.5)) < 12
+    assert np.abs((after - before)[:, :80]).max() <= 12, "bicubic rings a little; elsewhere nothing moves"
+    # Read again, it is the image with the change.
+    write_picture(photo.with_name("again.png"), carried)
+    again = read_image(photo.with_name("again.png"), (3, 50, 50), fit=fit).pixels
+    assert (again - (read.pixels + change).clamp(0, 1)).abs().mean() < 0.01
+
+
+def test_a_grey_change_reaches_every_colour_and_a_coloured_one_a_grey_photo(photo: Path, tmp_path: Path) -> None:
+    read = read_image(photo, (1, 50, 100))
+    lighter = np.asarray(carry_back(photo, torch.full((1, 50, 100), 0.1), read.placement)).astype(int)
+    assert abs((lighter - np.asarray(Image.open(photo)).astype(int)).mean() - 25.5) < 1
+    Image.open(photo).convert("L").save(tmp_path / "grey.png")
+    change = torch.zeros(3, 50, 100)
+    change[0] = 0.2
+    coloured = carry_back(tmp_path / "grey.png", change, read_image(tmp_path / "grey.png", (3, 50, 100)).placement)
+    assert coloured.mode == "RGB"
+    values = np.asarray(coloured).astype(int)
+    assert abs((values[..., 0] - values[..., 1]).mean() - 51) < 1

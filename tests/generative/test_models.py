@@ -7,9 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from cfx.bundles.bundle import Bundle
+from cfx.classifiers.convolutional import ConvNet, ResidualNet
+from cfx.classifiers.transformer import PatchTransformer
 from cfx.generative.anchors import LatentAnchors
+from cfx.generative.autoencoders import ClassAutoencoders
+from cfx.generative.conditional_vae import ConditionalVAE
 from cfx.generative.flow import ImageFlow
-from cfx.generative.layers import kl_to_standard_normal
+from cfx.generative.layers import Discriminator, Halvings, kl_to_standard_normal
+from cfx.generative.vae import VAE
 
 
 def test_the_flow_is_a_bijection_on_real_digits(bundle: Bundle, digits):
@@ -119,3 +124,45 @@ def test_reach_by_hand():
 def test_kl_by_hand():
     mean, log_variance = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 0.0]])
     assert kl_to_standard_normal(mean, log_variance).item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, (40, 32)), (3, (30, 45)), (1, (17, 9)), (3, (128, 96))])
+def test_networks_take_images_of_any_size_and_colour(channels: int, size: int | tuple[int, int]):
+    sides = (size, size) if isinstance(size, int) else size
+    images = torch.rand(2, channels, *sides, generator=torch.Generator().manual_seed(0))
+    vae, conditional = (
+        VAE(channels, size, latents=8).eval(),
+        ConditionalVAE(channels, size, classes=3, latents=8).eval(),
+    )
+    flow = ImageFlow(channels, size, classes=3, latents=8, couplings=1, hidden=8).eval()
+    with torch.no_grad():
+        assert vae.decode(vae.encode(images)).shape == images.shape
+        assert conditional.decode(conditional.encode(images), torch.eye(3)[:2]).shape == images.shape
+        assert torch.allclose(flow.decode(flow.encode(images)), images, atol=1e-4)
+        assert ClassAutoencoders(3, channels, size).reconstruct(images, torch.tensor([0, 2])).shape == images.shape
+        for classifier in (ConvNet(channels, size, 3, width=4), PatchTransformer(channels, size, 3, width=8, depth=1)):
+            assert classifier.eval()(images).shape == (2, 3)
+        assert ResidualNet(channels, 3, width=4, stride=4).eval()(images).shape == (2, 3)
+        assert Discriminator(channels, size, classes=3).eval()(images, torch.tensor([0, 2])).shape == (2,)
+
+
+def test_halvings_fill_up_and_cut_off_what_cannot_be_halved():
+    halvings = Halvings((30, 45))
+    images = torch.rand(1, 3, 30, 45)
+    filled = halvings.fill(images)
+    assert filled.shape == (1, 3, 32, 48) and halvings.inner == (8, 12)
+    assert torch.equal(filled[..., 31, :45], images[..., 29, :]), "the last row is repeated"
+    assert torch.equal(halvings.cut(filled), images)
+    whole = torch.rand(1, 1, 28, 28)
+    assert Halvings(28).fill(whole) is whole
+
+
+def test_classes_with_fewer_anchors_are_filled_up_with_none_that_is_ever_near():
+    anchors = LatentAnchors(classes=3, count=4, latents=2)
+    anchors.latents[0] = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0]])
+    anchors.latents[1, :2] = torch.tensor([[5.0, 0.0], [6.0, 0.0]])
+    near = anchors.nearest(torch.tensor([[5.1, 0.0]]), torch.tensor([1]), count=3)
+    assert near[0].tolist() == [[5.0, 0.0], [6.0, 0.0], [5.0, 0.0]], (
+        "the nearest stands in for those that are not there"
+    )
+    assert anchors.reach(1.0).tolist() == [1.0, 1.0, torch.inf]
