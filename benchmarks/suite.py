@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bundles.bundle import Bundle
+from ..bundles.setup import images_for_testing
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.metrics.perceptual import backbone
 from ..data.datasets import TORCHVISION_SETS, load_torchvision
@@ -135,6 +136,9 @@ class Benchmark:
         if self.settings.images is not None:
             return open_inputs(self.bundle, self.settings.images)
         name = self.bundle.name
+        own = images_for_testing(self.bundle)
+        if own is not None:
+            return DataSetInputs(own, f"{name} test")
         if name not in TORCHVISION_SETS:
             raise UsageError(f"bundle {name}: cfx knows no data set of that name; give a directory of images: --images")
         if self.settings.data is None:

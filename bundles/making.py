@@ -246,6 +246,10 @@ NEEDS = {
 """The parts that making or measuring a part asks something of."""
 
 
+HOLD = {"vae": ("anchors", "flow"), "judge": ("reference",)}
+"""The parts that hold what a part has drawn or seen, and are worth nothing once it is made anew."""
+
+
 def fits_of(part: str, present: Sequence[int]) -> list[tuple[str, float]]:
     """The labels of the fits that a part takes, each with its share of a budget."""
     if part == "retrained":

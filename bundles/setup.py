@@ -20,7 +20,7 @@ from ..data.datasets import Labelled
 from ..data.errors import BundleError, DataError, UsageError, unknown_name
 from ..data.files import write_bytes
 from ..data.sources import ImageSet, looks_light_on_dark, open_images, read_classes, split_by_class
-from .bundle import SCHEMA, write_description
+from .bundle import SCHEMA, Bundle, write_description
 
 LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
 WORKING = 64  # pixels of the longer side of that size, unless the user says
@@ -177,6 +177,20 @@ def own_images(source: Mapping[str, Any]) -> ImageSet:
     place = torch.full((len(images.classes),), -1)
     place[used] = torch.arange(len(used))
     return replace(images, classes=tuple(images.classes[label] for label in used.tolist()), labels=place[images.labels])
+
+
+def images_for_testing(bundle: Bundle) -> Labelled | None:
+    """The images of the user's own set that nothing in a bundle was fitted to; None where it names no images.
+
+    Raises:
+        DataError, UsageError: as `open_images` and `ImageSet.load`.
+    """
+    source = bundle.description.get("images")
+    if source is None:
+        return None
+    images = own_images(source)
+    parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
+    return images.load(parts["test"], bundle.shape, fit=bundle.fit).data
 
 
 def sizes(

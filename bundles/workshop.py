@@ -20,7 +20,7 @@ from ..data.fitting import Fit, FitError, length_of
 from ..data.sources import Loaded, split_by_class
 from .budget import Budget
 from .bundle import PARTS, SCHEMA, Bundle, save_part, write_description
-from .making import MAKERS, NEEDS, fits_of
+from .making import HOLD, MAKERS, NEEDS, fits_of
 from .measuring import MEASURES, VERDICTS
 from .recipe import Recipe, find_recipe, recipe_for
 from .setup import own_images
@@ -86,7 +86,7 @@ class Workshop:
         }
 
     def make(self, only: Sequence[str] = ()) -> Bundle:
-        """Make every part that is not there yet; with `only`, make these parts anew and no others.
+        """Make every part that is not there yet; with `only`, make these parts anew, and those that hold their results.
 
         Raises:
             UsageError: `only` names an unknown part.
@@ -102,14 +102,18 @@ class Workshop:
         self._make_room()
         if not (self.directory / "bundle.toml").exists():
             write_description(self.directory, self._description())
-        names = [name for name in MAKERS if name in only or (not only and self._is_wanted(name))]
+        stale = {name for part in only for name in HOLD.get(part, ()) if self.bundle.has(name)}
+        names = [name for name in MAKERS if name in {*only, *stale} or (not only and self._is_wanted(name))]
         for place, name in enumerate(names):
             for needed in NEEDS.get(name, ()):
                 if needed not in names[:place]:
                     self.bundle.must_have(needed)
         if self.seconds is not None:
             fits = [fit for name in names for fit in fits_of(name, self.present)]
-            self.budget = Budget(self.seconds, fits, self.checkpoints / "spent.json")
+            spent = self.checkpoints / "spent.json"
+            if only:  # time of its own
+                spent.unlink(missing_ok=True)
+            self.budget = Budget(self.seconds, fits, spent)
         for name in names:
             self._make(name)
         self._note_left_out()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,9 +21,13 @@ if TYPE_CHECKING:
     from ..bundles.bundle import Bundle
 
 SCHEMA = 1
+PART_FIELDS = ("architecture", "file", "sha256", "verdict", "because")
 
 
 def info(
+    directories: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR]...", help="Bundles of your own.", show_default=False)
+    ] = None,
     format: Annotated[str, typer.Option(metavar="text|json", help="json: one object on stdout.")] = "text",
 ) -> None:
     """Show engines, bundles, devices, and what is missing and why.
@@ -33,7 +39,7 @@ def info(
 
     screen = Screen()
     with screen.busy("looking around"):
-        information = collect()
+        information = collect(directories or [])
     if format == "json":
         screen.line(json.dumps(information, ensure_ascii=False))
     else:
@@ -42,7 +48,7 @@ def info(
         raise typer.Exit(1)
 
 
-def collect() -> dict[str, Any]:
+def collect(directories: Sequence[Path] = ()) -> dict[str, Any]:
     """Everything there is to know, as the documented JSON object. What fails is told, not raised."""
     missing: list[dict[str, str]] = []
     try:
@@ -59,7 +65,7 @@ def collect() -> dict[str, Any]:
         "torch": torch_version,
         "devices": devices() if there else [],
         "engines": engines(missing) if there else [],
-        "bundles": bundles(missing) if there else [],
+        "bundles": bundles(missing, directories) if there else [],
         "unavailable": missing + (without_lpips() if there else []),
     }
 
@@ -90,8 +96,8 @@ def engines(missing: list[dict[str, str]]) -> list[dict[str, Any]]:
     return result
 
 
-def bundles(missing: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """The bundles that come with cfx, with what was measured of them and whether their files are intact."""
+def bundles(missing: list[dict[str, str]], directories: Sequence[Path]) -> list[dict[str, Any]]:
+    """The bundles that come with cfx, and others, with what was measured of them and whether their files are intact."""
     from ..bundles.bundle import Bundle, shipped
 
     result = []
@@ -102,6 +108,7 @@ def bundles(missing: list[dict[str, str]]) -> list[dict[str, Any]]:
             missing.append({"what": f"bundle {name}", "why": str(error)})
     if not result:
         missing.append({"what": "shipped bundles", "why": "none came with this installation; install it anew"})
+    result += [describe(Bundle(directory)) for directory in directories]
     return result
 
 
@@ -113,6 +120,9 @@ def describe(bundle: Bundle) -> dict[str, Any]:
     damaged = []
     size = 0
     for name, entry in bundle.parts.items():
+        if "file" not in entry:  # a classifier that is code, without weights of its own
+            parts[name] = {key: entry.get(key) for key in PART_FIELDS} | {"measured": entry.get("measured", {})}
+            continue
         path = bundle.directory / entry["file"]
         content = path.read_bytes() if path.exists() else None
         size += len(content or b"")
@@ -120,9 +130,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
             damaged.append(f"{path.name} is missing")
         elif hashlib.sha256(content).hexdigest() != entry["sha256"]:
             damaged.append(f"{path.name} is not the file that bundle.toml describes")
-        parts[name] = {key: entry[key] for key in ("architecture", "file", "sha256")} | {
-            "measured": entry.get("measured", {})
-        }
+        parts[name] = {key: entry.get(key) for key in PART_FIELDS} | {"measured": entry.get("measured", {})}
     return {
         "name": bundle.name,
         "directory": str(bundle.directory),

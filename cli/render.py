@@ -193,7 +193,7 @@ def print_bundle_parts(bundle: Bundle) -> None:
     console.print(Text(f"bundle {bundle.name} in {bundle.directory}"))
     table = _grid()
     for name, entry in bundle.parts.items():
-        table.add_row(name, verdict_line(entry) if "verdict" in entry else part_line(entry))
+        table.add_row(name, verdict_line(entry) if entry.get("verdict") else part_line(entry))
     for name, why in bundle.description.get("left_out", {}).items():
         table.add_row(name, Text(f"left out: {why}", "dim"))
     console.print(table)
@@ -234,7 +234,8 @@ def part_line(entry: Mapping[str, Any]) -> Text:
     measured = ", ".join(
         f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items()
     )
-    return Text.assemble(entry["architecture"], (f"  sha256 {entry['sha256'][:12]}  ", "dim"), measured)
+    digest = f"  sha256 {entry['sha256'][:12]}" if entry.get("sha256") else ""
+    return Text.assemble(entry["architecture"], (f"{digest}  ", "dim"), measured)
 
 
 def print_information(console: Console, information: Mapping[str, Any]) -> None:
@@ -257,7 +258,7 @@ def print_information(console: Console, information: Mapping[str, Any]) -> None:
         about = Text.assemble(about, f"{bundle['directory']}, {bundle['bytes'] / 1e6:.1f} MB\n", intact)
         tables["bundles"].add_row(bundle["name"], about)
         for name, part in bundle["parts"].items():
-            tables["bundles"].add_row(f"  {name}", part_line(part))
+            tables["bundles"].add_row(f"  {name}", verdict_line(part) if part.get("verdict") else part_line(part))
     for missing in information["unavailable"]:
         tables["not available"].add_row(missing["what"], Text(missing["why"]))
     for title, table in tables.items():

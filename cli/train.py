@@ -16,10 +16,11 @@ def train(
         str | None, typer.Option(metavar="TIME", help="Wall-clock time for all of it, such as 20m or 2h.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="PART", help="Make this part anew, and no other; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="PART", help="Make this part anew, and those that hold its results; repeatable."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Remake a shipped bundle instead: mnist or fashion-mnist.")
+        str | None, typer.Option(metavar="NAME", help="Remake a shipped bundle: mnist or fashion-mnist.")
     ] = None,
     data: Annotated[
         Path, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Of a recipe: its data set in torchvision's layout.")
