@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .workshop import Workshop
 
 RETRAINED = 2  # classifiers
+REFERENCES = 500  # real images a class whose features are kept, at most
 GUIDES = (12, 20)  # widths of the two classifiers that supervise the conditional VAE
 LEAST_AUTOENCODER_STEPS = 10  # an epoch, for a class of few images
 
@@ -173,7 +174,8 @@ def make_conditional_vae(shop: Workshop) -> Made:
 
 def make_flow(shop: Workshop) -> Made:
     torch.manual_seed(4)
-    arguments: dict[str, Any] = {**shop.sizes, "classes": shop.count, "latents": shop.recipe.latents}
+    sizes = {**shop.sizes, "classes": shop.count, "latents": shop.recipe.latents}
+    arguments: dict[str, Any] = {**sizes, **shop.recipe.network("flow")}
     model = ImageFlow(**arguments)
     vae = cast(VAE, shop.bundle.part("vae"))
     epochs, batch_size = shop.recipe.epochs["flow"], 2 * shop.recipe.batch_size
@@ -199,8 +201,9 @@ def make_autoencoders(shop: Workshop) -> Made:
 
 
 @torch.no_grad()
-def make_reference(shop: Workshop, count: int = 500, levels: int = 200) -> Made:
+def make_reference(shop: Workshop, levels: int = 200) -> Made:
     """Judge features of training images, and how far the test images of each class are from them."""
+    count = shop.recipe.network("reference").get("count", REFERENCES)
     judge = cast(ResidualNet, shop.bundle.part("judge"))
     per_class = [shop.split.judge_fit.of_class(label) for label in range(shop.count)]
     count = min(count, max(len(data) for data in per_class))
