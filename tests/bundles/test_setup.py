@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle, load_bundle
-from cfx.bundles.setup import ELSE, Wish, own_images, set_up
+from cfx.bundles.checking import ELSE
+from cfx.bundles.setup import Wish, own_images, set_up
 from cfx.data.errors import BundleError, DataError, UsageError
 from cfx.data.images import write_png
 
