@@ -113,7 +113,7 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
     """
     pool = gather(bundle, inputs, seed)
     counts = torch.bincount(pool.classes, minlength=len(bundle.classes))
-    few = [name for name, count in zip(bundle.classes, counts.tolist(), strict=True) if count < 2]
+    few = [bundle.classes[label] for label in bundle.present if counts[label] < 2]
     if few:
         raise UsageError(
             f"--controls: fewer than two of the images are of class {', '.join(few)}; "

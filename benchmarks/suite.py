@@ -14,7 +14,7 @@ from ..bundles.setup import images_for_testing
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.metrics.perceptual import backbone
 from ..data.datasets import TORCHVISION_SETS, load_torchvision
-from ..data.errors import UsageError
+from ..data.errors import DataError, UsageError
 from .controls import controls, is_control
 from .finish import finish
 from .pairs import POLICIES, DataSetInputs, Drawing, FileInputs, Inputs, Listed, open_inputs, read_targets
@@ -128,7 +128,14 @@ class Benchmark:
         wanted, images = self.settings.targets, self.settings.images
         if wanted in POLICIES:
             return wanted
-        return read_targets(Path(wanted), self.bundle.classes, None if images is None else Path(images))
+        listed = read_targets(Path(wanted), self.bundle.classes, None if images is None else Path(images))
+        for line, target in (row for rows in listed.asked for row in rows):
+            if target not in self.bundle.present:
+                name = self.bundle.classes[target]
+                raise DataError(
+                    f"{wanted}: line {line}: bundle {self.bundle.name} was trained without images of {name!r}"
+                )
+        return listed
 
     def _open_inputs(self) -> Inputs:
         if isinstance(self.targets, Listed):

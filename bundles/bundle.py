@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -235,14 +237,21 @@ class Bundle:
         from ..classifiers.preprocessing import Preprocessing
         from ..classifiers.sources import reopen
 
-        if "file" in entry:
-            path = self.directory / entry["file"]
-            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != entry.get("sha256"):
+        named = [entry["file"]] if "file" in entry else []
+        digests = [entry.get("sha256"), *entry.get("other_sha256", [])]
+        for file, digest in zip_longest([*named, *entry.get("other_files", [])], digests if named else []):
+            path = self.directory / Path(str(file)).name
+            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 raise BundleError(
                     f"bundle {self.name}: {path.name} is not the file that bundle.toml describes (sha256 differs); "
                     "restore it"
                 )
         foreign = reopen(entry, self.directory)
+        if self.differentiable and not foreign.differentiable:
+            raise BundleError(
+                f"bundle {self.name}: its classifier {foreign.name} had gradients when the bundle was begun, and has "
+                "none here; install what it was begun with (for ONNX: pip install onnx2torch)"
+            )
         preprocessing = foreign.preprocessing or Preprocessing(self.shape[0])
         return Adapted(
             foreign.model, preprocessing, self.differentiable, entry.get("columns"), fixed_batch=foreign.fixed_batch
@@ -307,20 +316,31 @@ def load_bundle(name: str = "mnist", device: str = "cpu") -> Bundle:
     return Bundle(find_bundle(name), device)
 
 
-def save_part(directory: Path, name: str, model: nn.Module, entry: Mapping[str, Any]) -> None:
-    """Write one part and its entry in bundle.toml, each to a temporary name first.
+def round_to_stored(model: nn.Module) -> None:
+    """Round a model to the half precision in which it will be stored."""
+    model.load_state_dict(widen(narrow(model.state_dict())))
 
-    Weights are stored in half precision; `model` itself is rounded to what is stored, so that what is
-    measured afterwards is what a user gets.
+
+def save_part(
+    directory: Path, name: str, model: nn.Module, entry: Mapping[str, Any], instead_of: Sequence[str] = ()
+) -> None:
+    """Write one part, in half precision, and its entry in bundle.toml, each to a temporary name first.
+
+    Args:
+        directory: of the bundle.
+        name: of the part.
+        model: what is stored; itself rounded to that, too.
+        entry: what bundle.toml says of it, but for file and sha256.
+        instead_of: parts that are worth nothing any more, and are taken out of bundle.toml in the same moment.
     """
-    stored = narrow(model.state_dict())
-    model.load_state_dict(widen(stored))
-    content = dump_safetensors(stored)
+    round_to_stored(model)
+    content = dump_safetensors(narrow(model.state_dict()))
     path = directory / f"{name}.safetensors"
     write_bytes(path, content)
     description = tomllib.loads((directory / "bundle.toml").read_text(encoding="utf-8"))
     digest = hashlib.sha256(content).hexdigest()
-    description.setdefault("parts", {})[name] = {"file": path.name, "sha256": digest, **entry}
+    parts = {other: about for other, about in description.get("parts", {}).items() if other not in instead_of}
+    description["parts"] = {**parts, name: {"file": path.name, "sha256": digest, **entry}}
     write_description(directory, description)
 
 
@@ -339,4 +359,6 @@ def as_toml(value: Any) -> str:
         return "{ " + ", ".join(f"{key} = {as_toml(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(as_toml(each) for each in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -51,6 +51,7 @@ def check(
     seen = logits.argmax(dim=1)
     accuracy = float((seen == sample.labels).float().mean())
     warnings += suspicious(logits, sample.labels, accuracy)
+    warnings += other_order(seen, sample.labels, classes, accuracy)
     differentiable = foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     if not differentiable:
         notes.append("no gradients come through the classifier: projection and vcnet can explain it, others cannot")
@@ -103,7 +104,7 @@ def match_classes(
             return names, None
         return ([*names, ELSE] if len(names) < count else names), columns
     if len(names) == count:
-        notes.append("classes are taken in sorted order, as torchvision's ImageFolder does; --classes names another")
+        notes.append("classes are taken in sorted order, numbers as numbers; --classes FILE names another")
         return names, None
     raise UsageError(
         f"the classifier {foreign.name} has {count} classes and the images {len(names)}; "
@@ -226,6 +227,21 @@ def right(adapted: Adapted, sample: Labelled) -> float:
     if not torch.isfinite(logits).all():
         return 0.0
     return float((logits.argmax(dim=1) == sample.labels[: len(logits)]).float().mean())
+
+
+def other_order(seen: Tensor, labels: Tensor, classes: Sequence[str], accuracy: float) -> list[str]:
+    """A warning where numbered classes fit better as torchvision's ImageFolder sorts them: 0, 1, 10, 11, 2, ..."""
+    if not all(name.isdecimal() for name in classes):
+        return []
+    as_text = sorted(classes)
+    place = torch.tensor([as_text.index(name) for name in classes])
+    rate = float((seen == place[labels]).float().mean())
+    if rate <= accuracy + by_chance(accuracy, len(labels)):
+        return []
+    return [
+        f"{rate:.1%} right, instead of {accuracy:.1%}, if its classes are in the order of ImageFolder ("
+        f"{', '.join(as_text[:4])}, ...): say so with --classes FILE, one name a line"
+    ]
 
 
 def by_chance(share: float, count: int) -> float:

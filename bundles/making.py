@@ -24,6 +24,7 @@ from .budget import WEIGHTS
 if TYPE_CHECKING:
     from .workshop import Workshop
 
+AT_ONCE = 250  # images that a generator draws at a time
 RETRAINED = 2  # classifiers
 REFERENCES = 500  # real images a class whose features are kept, at most
 GUIDES = (12, 20)  # widths of the two classifiers that supervise the conditional VAE
@@ -121,8 +122,9 @@ def make_anchors(shop: Workshop, count: int = 200, sure: float = 0.95) -> Made:
     for label, data in enumerate(per_class):
         if not len(data):
             continue
-        latents = vae.encode(data.floats())
-        confidence = shop.probabilities_of(vae.decode(latents))[:, label]
+        latents = torch.cat([vae.encode(part) for part in data.floats().split(AT_ONCE)])
+        drawn = torch.cat([vae.decode(part) for part in latents.split(AT_ONCE)])
+        confidence = shop.probabilities_of(drawn)[:, label]
         # A stable sort keeps the data's own order among all those that are sure.
         order = confidence.clamp(max=sure).sort(descending=True, stable=True).indices[:count]
         model.latents[label, : len(order)] = latents[order]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .workshop import Workshop
 
 LOOKED_AT = 2000  # test images
+AT_ONCE = 250  # of them in memory as floats, with all that a network makes of them
 
 Measured = dict[str, float]
 
@@ -37,10 +38,10 @@ def measure_retrained(shop: Workshop, model: nn.Module) -> Measured:
 def measure_vae(shop: Workshop, model: nn.Module) -> Measured:
     model = cast(VAE, model)
     images, labels = shop.split.test.floats(slice(0, LOOKED_AT)), shop.split.test.labels[:LOOKED_AT]
-    drawn = model.decode(model.encode(images))
+    drawn = in_parts(lambda part: model.decode(model.encode(part)), images)
     judge = shop.bundle.part("judge")
-    kept = judge(drawn).argmax(dim=1) == labels
-    real = judge(images).argmax(dim=1) == labels
+    kept = in_parts(judge, drawn).argmax(dim=1) == labels
+    real = in_parts(judge, images).argmax(dim=1) == labels
     return {
         **reconstruction(shop, images, drawn),
         "judge_recognises": share(kept),
@@ -53,11 +54,11 @@ def measure_conditional_vae(shop: Workshop, model: nn.Module) -> Measured:
     """Reconstruction, and how often a judge sees the class that a swapped condition asks for."""
     model = cast(ConditionalVAE, model)
     images, labels = shop.split.test.floats(slice(0, LOOKED_AT)), shop.split.test.labels[:LOOKED_AT]
-    latents = model.encode(images)
-    drawn = model.decode(latents, shop.probabilities("test")[:LOOKED_AT])
+    latents = in_parts(model.encode, images)
+    drawn = in_parts(model.decode, latents, shop.probabilities("test", LOOKED_AT))
     asked = next_class(labels, shop.present)
-    swapped = model.decode(latents, nn.functional.one_hot(asked, shop.count).float())
-    seen = shop.bundle.part("judge")(swapped).argmax(dim=1) == asked
+    swapped = in_parts(model.decode, latents, nn.functional.one_hot(asked, shop.count).float())
+    seen = in_parts(shop.bundle.part("judge"), swapped).argmax(dim=1) == asked
     return {**reconstruction(shop, images, drawn), "judge_sees_swap": share(seen)}
 
 
@@ -69,11 +70,11 @@ def measure_flow(shop: Workshop, model: nn.Module) -> Measured:
     """
     model = cast(ImageFlow, model)
     images = shop.split.test.floats(slice(0, LOOKED_AT))
-    bits = bits_per_dim(model.log_prob(images).mean(), images[0].numel())
+    bits = bits_per_dim(in_parts(model.log_prob, images).mean(), images[0].numel())
     sample = shop.split.fit.floats(slice(0, LOOKED_AT))
     each = torch.distributions.Normal(sample.mean(dim=0), sample.std(dim=0).clamp(min=1 / 255))
     alone = bits_per_dim(each.log_prob(images).sum(dim=(1, 2, 3)).mean(), images[0].numel())
-    worst = float((model.decode(model.encode(images)) - images).abs().max())
+    worst = float((in_parts(lambda part: model.decode(model.encode(part)), images) - images).abs().max())
     return {
         "bits_per_dim": round(float(bits), 4),
         "bits_per_dim_of_single_pixels": round(float(alone), 4),
@@ -104,6 +105,11 @@ def next_class(labels: Tensor, present: list[int]) -> Tensor:
     """For each label (N,) the class that follows it among those that have images."""
     following = {label: present[(place + 1) % len(present)] for place, label in enumerate(present)}
     return torch.tensor([following.get(label, present[0]) for label in labels.tolist()])
+
+
+def in_parts(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
+    """What a function of batches returns, called on some images at a time: thousands would not fit in memory."""
+    return torch.cat([function(*parts) for parts in zip(*(batch.split(AT_ONCE) for batch in batches), strict=True)])
 
 
 def share(yes: Tensor) -> float:

@@ -168,6 +168,16 @@ def own_images(source: Mapping[str, Any]) -> ImageSet:
     return replace(images, classes=tuple(images.classes[label] for label in used.tolist()), labels=place[images.labels])
 
 
+def must_be_the_same(bundle: Bundle, images: ImageSet) -> None:
+    """Raises DataError where the images are not those that `cfx init` saw: labels and split would not be the same."""
+    count, names = bundle.description["images"]["count"], list(images.classes)
+    if len(images) != count or names != bundle.classes[: len(names)]:
+        raise DataError(
+            f"{images.name}: has changed since cfx init ({count} images then, {len(images)} of {len(names)} classes "
+            "now); what was trained and what is tested would no longer be apart: begin a new bundle with cfx init"
+        )
+
+
 def images_for_testing(bundle: Bundle) -> Labelled | None:
     """The images of the user's own set that nothing in a bundle was fitted to; None where it names no images.
 
@@ -178,6 +188,7 @@ def images_for_testing(bundle: Bundle) -> Labelled | None:
     if source is None:
         return None
     images = own_images(source)
+    must_be_the_same(bundle, images)
     parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
     return images.load(parts["test"], bundle.shape, fit=bundle.fit).data
 
@@ -256,6 +267,9 @@ def write(directory: Path, description: dict[str, Any], foreign: Foreign | None)
         data = content if isinstance(content, bytes) else content.read_bytes()
         write_bytes(directory / name, data)
         entry = description["parts"]["classifier"]
+        digest = hashlib.sha256(data).hexdigest()
         if name == entry["file"]:
-            entry["sha256"] = hashlib.sha256(data).hexdigest()
+            entry["sha256"] = digest
+        else:
+            entry.setdefault("other_sha256", []).append(digest)
     write_description(directory, description)

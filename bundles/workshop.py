@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from ..data.datasets import Labelled, Split, load_torchvision, split_in_two
-from ..data.errors import BundleError, DataError, unknown_name
+from ..data.errors import BundleError, DataError, UsageError, unknown_name
 from ..data.fitting import Fit, FitError, length_of
 from ..data.sources import Loaded, split_by_class
 from .budget import Budget
-from .bundle import PARTS, SCHEMA, Bundle, save_part, write_description
+from .bundle import PARTS, SCHEMA, Bundle, round_to_stored, save_part, write_description
 from .making import HOLD, MAKERS, NEEDS, fits_of
 from .measuring import MEASURES, VERDICTS
 from .recipe import Recipe, find_recipe, recipe_for
-from .setup import own_images
+from .setup import must_be_the_same, own_images
 from .sheet import draw_sheet
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -46,8 +46,8 @@ class Workshop:
         progress: told of every twentieth step.
         joint: train classifier and conditional VAE in one loss, as VCNet's paper does.
         budget: seconds for all of it; without it, each part gets the recipe's work.
-        photos: photos(name of a part of the split) -> its images at the size that the classifier takes, in batches;
-            needed where that is not the size of `split`.
+        photos: photos(name of a part of the split, how many) -> its first images at the size that the classifier
+            takes, in batches; needed where that is not the size of `split`.
         broken: a sentence for each image that could not be read.
     """
 
@@ -61,7 +61,7 @@ class Workshop:
         progress: Progress | None = None,
         joint: bool = False,
         budget: float | None = None,
-        photos: Callable[[str], Iterator[Tensor]] | None = None,
+        photos: Callable[[str, int], Iterator[Tensor]] | None = None,
         broken: tuple[str, ...] = (),
     ) -> None:
         self.recipe = recipe
@@ -76,7 +76,10 @@ class Workshop:
         shape = tuple(split.fit.images.shape[1:])
         self.sizes: dict[str, Any] = {"channels": shape[0], "size": list(shape[1:])}
         self.count = len(recipe.classes)
-        self.present = split.fit.labels.unique().tolist()
+        # A class counts where every part has images of it: one broken file may have been the only one.
+        parts = (split.fit, split.held_out, split.judge_fit, split.judge_held_out, split.test)
+        counts = [part.labels.bincount(minlength=self.count) for part in parts]
+        self.present = torch.stack(counts).amin(dim=0).nonzero().flatten().tolist()
         self.checkpoints = directory / "checkpoints"
         self.budget: Budget | None = None
         sample = split.fit.floats(slice(0, 5000))
@@ -89,7 +92,7 @@ class Workshop:
         """Make every part that is not there yet; with `only`, make these parts anew, and those that hold their results.
 
         Raises:
-            UsageError: `only` names an unknown part.
+            UsageError: `only` names an unknown part, or one that cannot be made here.
             BundleError: one of them needs a part that is not there.
             DataError: there is nothing to tell apart, or no room.
             FitError: a loss is no longer a finite number.
@@ -97,6 +100,9 @@ class Workshop:
         for name in only:
             if name not in MAKERS:
                 raise unknown_name("part", name, MAKERS)
+            why_not = self.why_not(name)
+            if why_not is not None:
+                raise UsageError(f"--only {name}: {why_not}")
         if len(self.present) < 2:
             raise DataError(f"{self.recipe.name}: images of one class only; a counterfactual needs at least two")
         self._make_room()
@@ -121,7 +127,7 @@ class Workshop:
         bundle.verify()
         if bundle.has("classifier"):
             test = self.split.test[:SHEET_CHOICE]
-            probabilities = self.probabilities("test")[: len(test)]
+            probabilities = self.probabilities("test", len(test))
             draw_sheet(bundle, test.floats(), test.labels, probabilities, self.present)
         if not any(self._is_wanted(name) for name in PARTS):
             shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -130,18 +136,21 @@ class Workshop:
     def _make(self, name: str) -> None:
         model, architecture, arguments = MAKERS[name](self)
         entry: dict[str, Any] = {"architecture": architecture, "arguments": arguments}
-        save_part(self.directory, name, model, entry)  # rounds the model to what is stored
+        round_to_stored(model)  # what is measured is what a user gets
         if name in MEASURES:
             entry["measured"] = MEASURES[name](self, model)
         if name in VERDICTS:
             good, because = VERDICTS[name](self, entry["measured"])
             entry |= {"verdict": "good" if good else "weak", "because": because}
-        save_part(self.directory, name, model, entry)
+        save_part(self.directory, name, model, entry, instead_of=HOLD.get(name, ()))
         for checkpoint in [f"{name}.ckpt", *(p.name for p in self.checkpoints.glob(f"{name}-*.ckpt"))]:
             (self.checkpoints / checkpoint).unlink(missing_ok=True)
 
     def _note_left_out(self) -> None:
         description = self.bundle.description
+        if self.present != self.bundle.present:
+            write_description(self.directory, {**description, "present": self.present})
+            description = self.bundle.description
         left_out = {name: why for name in PARTS if (why := self.why_not(name)) and not self.bundle.has(name)}
         if left_out and description.get("left_out") != left_out:
             write_description(self.directory, {**description, "left_out": left_out})
@@ -174,6 +183,10 @@ class Workshop:
 
     def why_not(self, name: str) -> str | None:
         """Why a part cannot be made here at all, or None."""
+        if not (self.directory / "bundle.toml").exists():
+            return None
+        if name == "classifier" and self.bundle.is_foreign:
+            return "the classifier is your own; begin another bundle with cfx init to explain another"
         if name == "retrained" and self.bundle.is_foreign:
             return "a classifier of your own cannot be trained again by cfx"
         if name == "autoencoders" and len(self.present) > MOST_AUTOENCODERS:
@@ -217,12 +230,13 @@ class Workshop:
             self.budget.done(label)
 
     @torch.no_grad()
-    def probabilities(self, name: str, batch_size: int = 256) -> Tensor:
-        """What the explained classifier says of the images of a part of the split, (N, K)."""
-        data: Labelled = getattr(self.split, name)
+    def probabilities(self, name: str, most: int | None = None) -> Tensor:
+        """What the explained classifier says of the images, or the first `most`, of a part of the split, (N, K)."""
+        data: Labelled = getattr(self.split, name)[:most]
         if self.photos is not None:
-            return torch.cat([self.bundle.classifier(images).softmax(dim=1) for images in self.photos(name)])
-        return self.probabilities_of(data.floats(), batch_size)
+            classifier = self.bundle.classifier
+            return torch.cat([classifier(images).softmax(dim=1) for images in self.photos(name, len(data))])
+        return self.probabilities_of(data.floats())
 
     @torch.no_grad()
     def probabilities_of(self, images: Tensor, batch_size: int = 256) -> Tensor:
@@ -268,7 +282,10 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
         raise BundleError(
             f"bundle {directory}: names no images to train on; begin with `cfx init`, or give the --recipe of it"
         )
+    if bundle.is_foreign:
+        _ = bundle.classifier  # what is wrong with it is better known before an hour of training than after
     images = own_images(source)
+    must_be_the_same(bundle, images)
     parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
     shape = (bundle.shape[0], *bundle.working)
     loaded: dict[str, Loaded] = {}
@@ -289,8 +306,8 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
         flip=source.get("flip", False),
     )
 
-    def photos(name: str) -> Iterator[Tensor]:
-        for indices in loaded[name].indices.split(PHOTOS_AT_ONCE):
+    def photos(name: str, count: int) -> Iterator[Tensor]:
+        for indices in loaded[name].indices[:count].split(PHOTOS_AT_ONCE):
             yield images.load(indices, bundle.shape, fit=bundle.fit).data.floats()
 
     return Workshop(

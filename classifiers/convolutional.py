@@ -39,22 +39,27 @@ class ConvNet(nn.Module):
         hidden = hidden or 8 * width
         sides = (size, size) if isinstance(size, int) else tuple(size)
         poolings = next(count for count in range(2, 9) if max(sides) < 41 * 2 ** (count - 2))
+        left = [-(-side // 2**poolings) for side in sides]
 
         def block(inputs: int, outputs: int) -> list[nn.Module]:
             convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
             return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 
-        deeper = [layer for _ in range(poolings - 2) for layer in (nn.MaxPool2d(2), *block(4 * width, 4 * width))]
+        deeper = [
+            layer
+            for _ in range(poolings - 2)
+            for layer in (nn.MaxPool2d(2, ceil_mode=True), *block(4 * width, 4 * width))
+        ]
         self.features = nn.Sequential(
             *block(channels, width),
-            nn.MaxPool2d(2),
+            nn.MaxPool2d(2, ceil_mode=True),
             *block(width, 2 * width),
-            nn.MaxPool2d(2),
+            nn.MaxPool2d(2, ceil_mode=True),
             *block(2 * width, 4 * width),
             *block(4 * width, 4 * width),
             *deeper,
             nn.Flatten(),
-            nn.Linear(4 * width * (sides[0] // 2**poolings) * (sides[1] // 2**poolings), hidden),
+            nn.Linear(4 * width * left[0] * left[1], hidden),
             nn.ReLU(),
             nn.Dropout(0.4),
         )

@@ -67,6 +67,9 @@ def load_engines(
         if missing and leave_out:
             note(f"engine {name} is left out: bundle {bundle.name} has no {', '.join(missing)}")
             continue
+        if kind.gradients and not bundle.differentiable and leave_out:
+            note(f"engine {name} is left out: it needs gradients of the classifier, which is a black box")
+            continue
         engines[name] = kind.from_bundle(bundle, confidence=confidence)
     if not engines:
         raise UsageError(f"bundle {bundle.name}: it has the models of no engine; `cfx train` makes them")

@@ -107,7 +107,7 @@ class Explanation:
         if "path" not in self.files:
             notes.append("files.path, files.gif: not asked for (--path)")
         if "full" not in self.files:
-            notes.append("files.full: the model sees the image at its own size")
+            notes.append("files.full: only where models work in a smaller size than the images, and without --invert")
         return {
             "schema": SCHEMA,
             "version": __version__,

@@ -63,12 +63,13 @@ class SharpShooter(Engine):
         if not len(rows):
             return
         near = self.anchors.nearest(origin[rows], question.targets[rows], self.neighbours)
-        drawn = question.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(self.neighbours))
+        count = near.shape[1]  # a class may have fewer
+        drawn = question.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(count))
         good, sure = (values.view(len(rows), -1) for values in (drawn.valid, drawn.confidence))
         choice = torch.where(good.any(dim=1), good.int().argmax(dim=1), sure.argmax(dim=1))
         place = torch.arange(len(rows), device=rows.device)
         better = good.any(dim=1) | (sure[place, choice] > reached.confidence[rows])
         rows, place, choice = rows[better], place[better], choice[better]
         end[rows] = near[place, choice]
-        flat = place * self.neighbours + choice
+        flat = place * count + choice
         reached.replace(rows, drawn.images[flat], drawn.valid[flat], drawn.confidence[flat])

@@ -8,11 +8,19 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, Size, hinge_loss, kl_to_standard_normal
+from .layers import (
+    Decoder,
+    Discriminator,
+    Encoder,
+    GaussianPosterior,
+    Size,
+    hinge_loss,
+    kl_to_standard_normal,
+    moving_average,
+)
 
 
 class ConditionalVAE(GaussianPosterior):
@@ -103,7 +111,7 @@ class ConditionalVAEFit(Fit):
         self.prediction = prediction
         channels, *size = data.images.shape[1:]
         self.classes = model.classes
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+        self.average = moving_average(model)
         self.critic = Discriminator(channels, size, self.classes)
         self.guesser = nn.Sequential(
             nn.Linear(model.latents, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128), nn.LeakyReLU(0.2),

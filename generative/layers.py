@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.optim.swa_utils import AveragedModel
 
 Size = int | Sequence[int]
 """Height and width of an image in pixels, or the side of a square one."""
@@ -166,6 +167,19 @@ class Discriminator(nn.Module):
         if self.classes is not None and labels is not None:
             score = score + self.classes(features).gather(1, labels[:, None]).squeeze(1)
         return score
+
+
+def moving_average(model: nn.Module, decay: float = 0.999) -> AveragedModel:
+    """The model with weights averaged over the last thousand steps, or over the last fifth if that is less.
+
+    Without the latter, what a short training starts from would still be in its average when it ends.
+    """
+
+    def update(average: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:
+        share = min(decay, 1 - 1 / (1 + float(count) / 5))
+        return torch.lerp(weight, average, share)
+
+    return AveragedModel(model, avg_fn=update)
 
 
 def hinge_loss(real: Tensor, drawn: Tensor) -> Tensor:

@@ -7,11 +7,19 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..data.datasets import Labelled
 from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, Size, hinge_loss, kl_to_standard_normal
+from .layers import (
+    Decoder,
+    Discriminator,
+    Encoder,
+    GaussianPosterior,
+    Size,
+    hinge_loss,
+    kl_to_standard_normal,
+    moving_average,
+)
 
 
 class VAE(GaussianPosterior):
@@ -64,7 +72,7 @@ class VAEFit(Fit):
         self.beta = beta
         self.adversarial = adversarial
         channels, *size = data.images.shape[1:]
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+        self.average = moving_average(model)
         self.critic = Discriminator(channels, size)
         self.modules = {"model": model, "average": self.average, "critic": self.critic}
         self.model_optimizer = torch.optim.Adam(model.parameters(), betas=(0.5, 0.99))

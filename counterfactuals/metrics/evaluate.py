@@ -119,6 +119,8 @@ class _Scoring:
         # Of a class without images there is an autoencoder that has seen none.
         known = torch.isin(self.factual_classes, torch.tensor(self.bundle.present, device=im1.device))
         self.columns["im1"] = im1.where(known, torch.nan)
+        if not bool(known.all()):
+            self.notes.append("im1: the model sees a class in some images that the bundle was trained without")
         self.columns["im2"] = realism.im2(autoencoders, self.small, self.targets)
 
     def judges(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cfx.bundles.bundle import PARTS, Bundle, build, load_bundle, shipped
+from cfx.bundles.bundle import PARTS, Bundle, build, load_bundle, shipped, write_description
 from cfx.data.errors import BundleError, UsageError
 
 
@@ -128,3 +128,11 @@ def test_a_damaged_description_is_refused(copy: Path):
 def test_an_unknown_bundle_names_its_neighbour():
     with pytest.raises(UsageError, match="unknown bundle 'mnits': did you mean 'mnist'"):
         load_bundle("mnits")
+
+
+def test_every_value_that_is_written_can_be_read_again(tmp_path: Path):
+    values = {"a": [1, 2.5, 'x \x7f " y'], "b": {"c": True, "d": [1]}, "e": float("inf"), "f": -float("inf")}
+    write_description(tmp_path, {"schema": 1, **values, "nothing": float("nan")})
+    read = tomllib.loads((tmp_path / "bundle.toml").read_text(encoding="utf-8"))
+    assert {name: read[name] for name in values} == values
+    assert read["nothing"] != read["nothing"]

@@ -85,6 +85,26 @@ def test_only_remakes_one_part_and_leaves_the_others(split: Split, tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_what_holds_the_results_of_a_part_goes_and_comes_with_it(
+    split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shop = Workshop(TINY, split, tmp_path, command="cfx train")
+    shop.make(only=["judge"])
+    shop.make(only=["reference"])
+
+    def killed(shop: Workshop) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setitem(MAKERS, "reference", killed)
+        shop.make(only=["judge"])
+    assert set(shop.bundle.parts) == {"judge"}, "features of a judge that is no more are worth nothing"
+    shop.make(only=["reference"])
+    shop.make(only=["judge"])
+    assert set(shop.bundle.parts) == {"judge", "reference"}
+
+
+@pytest.mark.slow
 def test_the_joint_mode_trains_predictor_and_generator_together(split: Split, tmp_path: Path):
     shop = Workshop(TINY, split, tmp_path, command="cfx train", joint=True)
     shop.make(only=["classifier", "judge"])

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle, load_bundle
-from cfx.bundles.checking import ELSE
-from cfx.bundles.setup import Wish, own_images, set_up
+from cfx.bundles.checking import ELSE, other_order
+from cfx.bundles.setup import Wish, images_for_testing, own_images, set_up
+from cfx.bundles.workshop import reopen_workshop
 from cfx.data.errors import BundleError, DataError, UsageError
 from cfx.data.images import write_png
 
@@ -245,6 +246,44 @@ def test_images_without_a_classifier_begin_a_bundle_too(folder: Path, tmp_path: 
     assert checked.accuracy is None
     description = tomllib.loads((tmp_path / "b" / "bundle.toml").read_text())
     assert description["images"]["source"] == str(folder.resolve()) and "parts" not in description
+
+
+def test_images_that_have_changed_since_are_refused(folder: Path, tmp_path: Path, brought):
+    import shutil
+
+    images = tmp_path / "images"
+    shutil.copytree(folder, images)
+    set_up(tmp_path / "b", Wish(str(images), factory(brought)))
+    assert images_for_testing(Bundle(tmp_path / "b")) is not None
+    (images / "aardvark").mkdir()
+    shutil.copy(next((images / "digit 1").iterdir()), images / "aardvark")
+    for use in (lambda: images_for_testing(Bundle(tmp_path / "b")), lambda: reopen_workshop(tmp_path / "b")):
+        with pytest.raises(DataError, match=r"has changed since cfx init \(400 images then, 401 of 11 classes now\)"):
+            use()
+
+
+def test_numbered_classes_in_the_order_of_imagefolder_are_warned_of(tmp_path: Path):
+    names = [str(place) for place in range(12)]
+    labels = torch.arange(12).repeat(30)
+    as_text = torch.tensor([sorted(names).index(name) for name in names])
+    accuracy = float((as_text[labels] == labels).float().mean())
+    (warning,) = other_order(as_text[labels], labels, names, accuracy)
+    assert "100.0% right" in warning and "0, 1, 10, 11, ..." in warning and "--classes FILE" in warning
+    assert other_order(labels, labels, names, 1.0) == []
+    assert other_order(labels, labels, [*NAMES, "x", "y"], 0.0) == []
+
+
+def test_a_brought_classifier_is_never_trained_over(folder: Path, tmp_path: Path, brought):
+    set_up(tmp_path / "b", Wish(str(folder), factory(brought)))
+    before = (tmp_path / "b" / "bundle.toml").read_bytes()
+    shop = reopen_workshop(tmp_path / "b")
+    with pytest.raises(UsageError, match="--only classifier: the classifier is your own"):
+        shop.make(only=["classifier"])
+    with pytest.raises(UsageError, match="--only retrained: a classifier of your own cannot be trained again by cfx"):
+        shop.make(only=["retrained"])
+    with pytest.raises(BundleError, match="has no part 'judge'"):
+        shop.make(only=["vae"])
+    assert (tmp_path / "b" / "bundle.toml").read_bytes() == before
 
 
 def test_a_full_disk_has_its_sentence(folder: Path, tmp_path: Path, brought, monkeypatch: pytest.MonkeyPatch):

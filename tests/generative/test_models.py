@@ -13,7 +13,7 @@ from cfx.generative.anchors import LatentAnchors
 from cfx.generative.autoencoders import ClassAutoencoders
 from cfx.generative.conditional_vae import ConditionalVAE
 from cfx.generative.flow import ImageFlow
-from cfx.generative.layers import Discriminator, Halvings, kl_to_standard_normal
+from cfx.generative.layers import Discriminator, Halvings, kl_to_standard_normal, moving_average
 from cfx.generative.vae import VAE
 
 
@@ -126,7 +126,9 @@ def test_kl_by_hand():
     assert kl_to_standard_normal(mean, log_variance).item() == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, (40, 32)), (3, (30, 45)), (1, (17, 9)), (3, (128, 96))])
+@pytest.mark.parametrize(
+    ("channels", "size"), [(1, 28), (3, (40, 32)), (3, (30, 45)), (1, (17, 9)), (3, (128, 96)), (1, (14, 100))]
+)
 def test_networks_take_images_of_any_size_and_colour(channels: int, size: int | tuple[int, int]):
     sides = (size, size) if isinstance(size, int) else size
     images = torch.rand(2, channels, *sides, generator=torch.Generator().manual_seed(0))
@@ -166,3 +168,14 @@ def test_classes_with_fewer_anchors_are_filled_up_with_none_that_is_ever_near():
         "the nearest stands in for those that are not there"
     )
     assert anchors.reach(1.0).tolist() == [1.0, 1.0, torch.inf]
+
+
+def test_a_short_training_does_not_end_where_it_began():
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(0.0)
+    average = moving_average(model)
+    for step in range(1, 301):
+        model.weight.data.fill_(float(step))
+        average.update_parameters(model)
+    weight = float(average.module.weight.detach())
+    assert 200 < weight < 300, "of 300 steps, about the last fifth"
