@@ -30,6 +30,8 @@ REFERENCES = 500  # real images a class whose features are kept, at most
 GUIDES = (12, 20)  # widths of the two classifiers that supervise the conditional VAE
 LEAST_AUTOENCODER_STEPS = 10  # an epoch, for a class of few images
 
+SECOND_JUDGES = {"PatchTransformer": PatchTransformer, "ConvNet": ConvNet}
+
 Made = tuple[nn.Module, str, dict[str, Any]]
 """model, the name of its architecture, the arguments that rebuild it"""
 
@@ -83,9 +85,11 @@ def make_judge(shop: Workshop) -> Made:
 def make_second_judge(shop: Workshop) -> Made:
     torch.manual_seed(6)
     arguments = {**shop.sizes, "classes": shop.count, **shop.recipe.network("second_judge")}
-    model = PatchTransformer(**arguments)
+    if shop.recipe.second_judge == "ConvNet":
+        arguments |= shop.pixels
+    model = SECOND_JUDGES[shop.recipe.second_judge](**arguments)
     shop.fit("second_judge", judge_fit(shop, model, "second_judge", seed=6), judges=True)
-    return model, "PatchTransformer", arguments
+    return model, shop.recipe.second_judge, arguments
 
 
 def make_retrained(shop: Workshop) -> Made:

@@ -26,6 +26,7 @@ class Recipe:
         latents: dimension of both VAEs.
         networks: arguments of a part's architecture that differ from its defaults, by part.
         augmentation: how the classifiers' training images are bent.
+        second_judge: its architecture. A transformer errs elsewhere than the first, but takes long to learn.
         batch_size: images a step.
         mixup, noise: as in `ClassifierFit`, of the explained classifier; judges get the noise alone.
     """
@@ -40,6 +41,7 @@ class Recipe:
     latents: int = 32
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    second_judge: str = "PatchTransformer"
     batch_size: int = 128
     mixup: float = 0.3
     noise: float = 0.05
@@ -151,11 +153,11 @@ def recipe_for(
         light_on_dark,
         shape=shape,
         epochs={part: min(MOST_EPOCHS, steps * batch / max(1, fitted)) for part, steps in STEPS.items()},
+        second_judge="ConvNet",
         batch_size=batch,
         latents=32 if channels * height * width <= 1024 else 64,
         networks={
             "judge": {"stride": 4 if max(height, width) > 64 else 2},
-            "second_judge": {"patch": max(4, -(-max(height, width) // 10))},
             "autoencoders": {"waist": 12 if channels == 1 else 24},
             "retrained": {"width": 12},
         },

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -82,16 +83,18 @@ class Fit(ABC):
         chosen = self.chosen(index)
         return self.data.floats(chosen), self.data.labels[chosen]
 
-    def seconds_per_step(self, steps: int = 4) -> float:
-        """How long a step takes here, measured on a copy; the first, which is slower, does not count."""
+    def seconds_per_step(self, steps: int = 6) -> float:
+        """How long a step takes here, the median of some on a copy; the first, which is slower, does not count."""
         shared = [data for data in (self.data, self.held_out) if data is not None]
         probe = copy.deepcopy(self, {id(data): data for data in shared})
         with torch.random.fork_rng(devices=[]):
             probe.step(0)
-            start = time.perf_counter()
+            taken: list[float] = []
             for index in range(1, steps):
+                start = time.perf_counter()
                 probe.step(index)
-        return (time.perf_counter() - start) / (steps - 1)
+                taken.append(time.perf_counter() - start)
+        return median(taken)
 
     def run(self, checkpoint: Path | None = None, report: Report | None = None, every_s: float = 30.0) -> None:
         """Train to the end, from `checkpoint` where it exists, writing it every `every_s` seconds.

@@ -12,7 +12,14 @@ import torch
 from safetensors.torch import save_file
 
 from cfx.bundles.bundle import PARTS, Bundle, build, load_bundle, shipped, write_description
+from cfx.classifiers.fit import accuracy
+from cfx.counterfactuals.metrics.evaluate import evaluate
+from cfx.counterfactuals.registry import load_engine
+from cfx.data.datasets import load_torchvision
 from cfx.data.errors import BundleError, UsageError
+from cfx.data.images import read_image
+
+CLOTHES = Path(__file__).parents[2] / "examples" / "fashion"
 
 
 @pytest.fixture
@@ -136,3 +143,32 @@ def test_every_value_that_is_written_can_be_read_again(tmp_path: Path):
     read = tomllib.loads((tmp_path / "bundle.toml").read_text(encoding="utf-8"))
     assert {name: read[name] for name in values} == values
     assert read["nothing"] != read["nothing"]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_shipped_bundles_are_whole_and_small(name: str):
+    directory = shipped()[name]
+    Bundle(directory).verify()
+    assert set(Bundle(directory).parts) == set(PARTS)
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= 15_000_000
+
+
+@pytest.mark.slow
+def test_the_classifier_of_fashion_is_as_good_as_its_bundle_says(data_root: Path):
+    bundle = load_bundle("fashion-mnist")
+    measured = bundle.parts["classifier"]["measured"]["test_accuracy"]
+    assert measured >= 0.925
+    test = load_torchvision("fashion-mnist", data_root, train=False)
+    assert accuracy(bundle.classifier, test) == pytest.approx(measured, abs=0.001)
+
+
+@pytest.mark.parametrize("name", ["latent", "projection"])
+def test_clothes_become_other_clothes_that_judges_recognise(name: str):
+    bundle = load_bundle("fashion-mnist")
+    images = torch.stack([read_image(path, bundle.shape).pixels for path in sorted(CLOTHES.glob("*.png"))])
+    seen = bundle.classifier(images).argmax(dim=1)
+    targets = (seen + 2) % 10
+    found = load_engine(name).from_bundle(bundle).search(bundle.classifier, images, targets)
+    assert found.valid.float().mean() >= 0.9
+    agrees = evaluate(bundle, images, targets, found).columns["judge_agrees"]
+    assert agrees is not None and agrees.float().mean() >= 0.8
