@@ -130,6 +130,11 @@ class Bundle:
         return self.description.get("present", list(range(len(self.classes))))
 
     @property
+    def engine(self) -> str | None:
+        """The engine that does best with its models, where the bundle says one."""
+        return self.description.get("engine")
+
+    @property
     def is_foreign(self) -> bool:
         """Whether the classifier is one that the user brought."""
         return "kind" in self.parts.get("classifier", {})

@@ -18,6 +18,7 @@ from ..data.files import write_bytes
 from ..data.sources import ImageSet, looks_light_on_dark, open_images, read_classes, split_by_class
 from .bundle import SCHEMA, Bundle, write_description
 from .checking import SAMPLE, check, match_classes
+from .recipe import SURE
 
 LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
 WORKING = 64  # pixels of the longer side of that size, unless the user says
@@ -115,6 +116,7 @@ def set_up(directory: Path, wish: Wish) -> Checked:
         "shape": list(shape),
         "light_on_dark": looks_light_on_dark(sample),
         "recipe": "cfx train DIR",
+        "engine": SURE,
     }
     if working != shape[1:]:
         description["working"] = list(working)

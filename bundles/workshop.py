@@ -169,6 +169,7 @@ class Workshop:
             )
 
     def _description(self) -> dict[str, Any]:
+        engine = {} if self.recipe.engine is None else {"engine": self.recipe.engine}
         return {
             "schema": SCHEMA,
             "name": self.recipe.name,
@@ -176,6 +177,7 @@ class Workshop:
             "shape": [self.sizes["channels"], *self.sizes["size"]],
             "light_on_dark": self.recipe.light_on_dark,
             "recipe": self.command,
+            **engine,
         }
 
     def _is_wanted(self, name: str) -> bool:

@@ -20,8 +20,13 @@ def explain(
         str, typer.Option(metavar="CLASS|auto", help="Class name or index; auto: the runner-up class.")
     ] = "auto",
     engine: Annotated[
-        str, typer.Option(metavar="NAME|all", help="Engine, or several with commas between; see cfx info.")
-    ] = DEFAULT_ENGINE,
+        str | None,
+        typer.Option(
+            metavar="NAME|all",
+            help=f"Engine, or several with commas between.  [default: the bundle's own, else {DEFAULT_ENGINE}]",
+            show_default=False,
+        ),
+    ] = None,
     bundle: Annotated[str, typer.Option(metavar="NAME|DIR", help="Models to explain and to search with.")] = "mnist",
     confidence: Annotated[
         float, typer.Option(metavar="P", help="Least probability of the target in a valid counterfactual.")
@@ -50,7 +55,7 @@ def explain(
     # Wrong words are found out before torch is imported, which takes seconds.
     check_choice("format", format, FORMATS)
     check_choice("device", device, DEVICES)
-    names = chosen_engines(engine)
+    names = [] if engine is None else chosen_engines(engine)
     from .render import Screen
 
     raise typer.Exit(Job(request, names, Screen()).run())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..counterfactuals.registry import DEFAULT_ENGINE
 from .inputs import Batch, Inputs, look
 from .naming import file_names, make_directory, stems
 from .options import class_index, load_engines, pick_device
@@ -39,7 +40,7 @@ class Request:
 
     images: tuple[str, ...]
     target: str
-    engine: str
+    engine: str | None
     bundle: str
     confidence: float
     out: Path
@@ -87,9 +88,13 @@ class Job:
             self.bundle: Bundle = load_bundle(request.bundle, pick_device(request.device))
             wanted = class_index(request.target, self.bundle)
             self.target_names = file_names(self.bundle.classes)
-            everything = "all" in request.engine.split(",")
+            everything = "all" in (request.engine or "").split(",")
             self.engines = load_engines(
-                self.names, self.bundle, request.confidence, leave_out=everything, note=screen.note
+                self.names or [self.bundle.engine or DEFAULT_ENGINE],
+                self.bundle,
+                request.confidence,
+                leave_out=everything,
+                note=screen.note,
             )
             load_scoring(self.bundle)
         for batch in self.inputs.batches(self.bundle, wanted, request.batch_size, len(self.engines)):
