@@ -105,7 +105,7 @@ def make_retrained(shop: Workshop) -> Made:
 
 def make_vae(shop: Workshop) -> Made:
     torch.manual_seed(2)
-    arguments = {**shop.sizes, "latents": shop.recipe.latents}
+    arguments = {**shop.sizes, "latents": shop.recipe.latents, **shop.recipe.network("vae")}
     epochs, batch_size = shop.recipe.epochs["vae"], shop.recipe.batch_size
     fit = VAEFit(VAE(**arguments), shop.split.fit, epochs=epochs, batch_size=batch_size, seed=2)
     shop.fit("vae", fit)
@@ -154,7 +154,7 @@ def fit_conditional_vae(shop: Workshop, predictor: nn.Module | Tensor) -> Condit
         shop.fit(f"conditional_vae-guide-{place}", fit)
         guides.append(guide)
     torch.manual_seed(3)
-    model = ConditionalVAE(**shop.sizes, classes=shop.count, latents=shop.recipe.latents)
+    model = ConditionalVAE(**conditional_vae_arguments(shop))
     fit = ConditionalVAEFit(
         model,
         predictor,
@@ -170,8 +170,13 @@ def fit_conditional_vae(shop: Workshop, predictor: nn.Module | Tensor) -> Condit
     return fit.finished()
 
 
+def conditional_vae_arguments(shop: Workshop) -> dict[str, Any]:
+    network = shop.recipe.network("conditional_vae")
+    return {**shop.sizes, "classes": shop.count, "latents": shop.recipe.latents, **network}
+
+
 def make_conditional_vae(shop: Workshop) -> Made:
-    arguments = {**shop.sizes, "classes": shop.count, "latents": shop.recipe.latents}
+    arguments = conditional_vae_arguments(shop)
     if shop.joint:  # the classifier's own fit has left a finished checkpoint, which this only reads
         network = {**shop.sizes, "classes": shop.count, **shop.pixels, **shop.recipe.network("classifier")}
         return fit_conditional_vae(shop, ConvNet(**network)), "ConditionalVAE", arguments

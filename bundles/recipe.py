@@ -165,6 +165,9 @@ def recipe_for(
             "judge": {"stride": 4 if max(height, width) > 64 else 2},
             "autoencoders": {"waist": 12 if channels == 1 else 24},
             "retrained": {"width": 12},
+            "vae": {"normed": True},
+            "conditional_vae": {"normed": True},
+            "flow": {"normed": True},
         },
         augmentation=Augmentation(degrees=6, scale=0.08, shear=0.05, shift=0.07, flip=flip, ground=ground),
     )

@@ -34,14 +34,17 @@ class ConditionalVAE(GaussianPosterior):
         size: height and width of an image in pixels, or the side of a square one.
         classes: number of classes K.
         latents: dimension of the latent space.
+        normed: whether convolutions are followed by group norms.
     """
 
-    def __init__(self, channels: int = 1, size: Size = 28, classes: int = 10, latents: int = 32) -> None:
+    def __init__(
+        self, channels: int = 1, size: Size = 28, classes: int = 10, latents: int = 32, normed: bool = False
+    ) -> None:
         super().__init__()
         self.classes = classes
         self.latents = latents
-        self.encoder = Encoder(channels, size, 2 * latents)
-        self.decoder = Decoder(channels, size, latents, conditions=classes)
+        self.encoder = Encoder(channels, size, 2 * latents, normed=normed)
+        self.decoder = Decoder(channels, size, latents, conditions=classes, normed=normed)
 
     def decode(self, latents: Tensor, condition: Tensor) -> Tensor:
         """latents (N, D), class probabilities (N, K) -> images (N, C, H, W) in [0, 1]."""

@@ -66,6 +66,7 @@ class ImageFlow(nn.Module):
         latents: dimension of z.
         couplings: spline couplings in T.
         hidden: units inside them.
+        normed: as the VAE whose networks it takes.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class ImageFlow(nn.Module):
         latents: int = 32,
         couplings: int = 6,
         hidden: int = 128,
+        normed: bool = False,
     ) -> None:
         super().__init__()
         whole = Halvings(size)
@@ -83,9 +85,9 @@ class ImageFlow(nn.Module):
         self.classes = classes
         self.latents = latents
         pixels = math.prod(self.shape)
-        inference = _Inference(Encoder(channels, size, 2 * latents), self.shape)
+        inference = _Inference(Encoder(channels, size, 2 * latents, normed=normed), self.shape)
         self.infer = nf.flows.AffineCoupling(inference, scale_map="exp")
-        self.draw = nf.flows.AffineCoupling(_Drawing(Decoder(channels, size, latents)), scale=False)
+        self.draw = nf.flows.AffineCoupling(_Drawing(Decoder(channels, size, latents, normed=normed)), scale=False)
         self.residual = nf.flows.AffineConstFlow((pixels,), shift=False)
         layers: list[nn.Module] = []
         for _ in range(couplings):

@@ -29,12 +29,13 @@ class VAE(GaussianPosterior):
         channels: colours of an image.
         size: height and width of an image in pixels, or the side of a square one.
         latents: dimension of the latent space.
+        normed: whether convolutions are followed by group norms.
     """
 
-    def __init__(self, channels: int = 1, size: Size = 28, latents: int = 32) -> None:
+    def __init__(self, channels: int = 1, size: Size = 28, latents: int = 32, normed: bool = False) -> None:
         super().__init__()
-        self.encoder = Encoder(channels, size, 2 * latents)
-        self.decoder = Decoder(channels, size, latents)
+        self.encoder = Encoder(channels, size, 2 * latents, normed=normed)
+        self.decoder = Decoder(channels, size, latents, normed=normed)
 
     def decode(self, latents: Tensor) -> Tensor:
         """latents (N, D) -> images (N, C, H, W) in [0, 1]."""
