@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..data.datasets import Labelled
-from ..data.errors import DataError, ImageError, UsageError, unknown_name
+from ..data.errors import DataError, ImageError, UsageError, reason_of, unknown_name
 from ..data.files import write_text
 from ..data.images import find_images, read_image, write_png
 from .records import Seen
@@ -153,9 +153,8 @@ def read_targets(path: Path, classes: Sequence[str], directory: Path | None = No
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); expected rows of image,target") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         raise DataError(
-            f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read ({reason})"
+            f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read ({reason_of(error)})"
         ) from error
     if not asked:
         raise DataError(f"{path}: no rows; expected lines of image,target")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +21,7 @@ from ..data.sources import ImageSet
 SAMPLE = (128, 512)  # labelled images that the classifier is checked with: at least, at most
 TRIED = (48, 256)  # of them, for each normalisation
 PATIENCE = 20.0  # seconds for each of the two; a slow classifier is asked about fewer images
+AT_ONCE = 64  # images in one call
 LEAST_DIFFERENCE = 0.02  # in accuracy, that is worth a change of preprocessing
 ELSE = "(anything else)"  # the class that stands for all classes without images
 
@@ -34,28 +36,106 @@ class Verdict:
     confusions: tuple[tuple[int, str, str], ...]
 
 
+class Probe:
+    """A foreign classifier being asked about labelled images.
+
+    Args:
+        foreign: the classifier.
+        sample: labelled images.
+        given: fields of `Preprocessing` that the user has said.
+
+    Attributes:
+        fields: what its preprocessing is taken to be before any of it is tried: what is said or declared; else that it
+            takes the images as they are, in their own channels or, failing that, in three.
+    """
+
+    def __init__(self, foreign: Foreign, sample: Labelled, given: Mapping[str, Any]) -> None:
+        self.foreign = foreign
+        self.sample = sample
+        self.given = dict(given)
+        self.fields = self._first_guess() | self.given
+
+    def adapted(self, columns: list[int] | None = None, **more: Any) -> Adapted:
+        """The classifier with `fields`, `more` of which are different."""
+        preprocessing = Preprocessing(**{**self.fields, **more})
+        model, differentiable = self.foreign.model, self.foreign.differentiable
+        return Adapted(model, preprocessing, differentiable, columns, fixed_batch=self.foreign.fixed_batch)
+
+    def raw(self, count: int) -> Tensor:
+        """What the classifier itself answers to the first images, (count, ...).
+
+        Raises:
+            UsageError: it fails.
+        """
+        adapted, images = self.adapted(), self.sample.floats(slice(0, count))
+        try:
+            with torch.no_grad():
+                return adapted.raw(images)
+        except UsageError:
+            raise
+        except Exception as error:  # a foreign model may fail in any way at a shape that it does not take
+            channels, *size = adapted.preprocessing.to_input(images).shape[1:]
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(
+                f"classifier {self.foreign.name}: it fails on images of {channels} channels and {size[0]}x{size[1]} "
+                f"pixels ({reason}); say what it takes with --channels and --input-size"
+            ) from error
+
+    @cached_property
+    def classes(self) -> int:
+        """How many classes the classifier tells apart."""
+        answer = self.raw(2)
+        return max(2, answer.reshape(len(answer), -1).shape[1])  # one number an image tells two apart
+
+    @cached_property
+    def seconds_per_image(self) -> float:
+        self.raw(8)  # the first call is slower
+        start = perf_counter()
+        count = len(self.raw(8))
+        return (perf_counter() - start) / count
+
+    def affordable(self, limits: tuple[int, int], runs: int = 1) -> Labelled:
+        """As many images as it can be asked about `runs` times within `PATIENCE`, within limits."""
+        least, most = limits
+        return self.sample[: max(least, min(most, int(PATIENCE / (runs * self.seconds_per_image))))]
+
+    def _first_guess(self) -> dict[str, Any]:
+        declared = self.foreign.preprocessing
+        if declared is not None:
+            return vars(declared).copy()
+        own = int(self.sample.images.shape[1])
+        for channels in dict.fromkeys((own, 3, 1)):
+            try:
+                with torch.no_grad():
+                    adapted = Adapted(self.foreign.model, Preprocessing(channels), fixed_batch=self.foreign.fixed_batch)
+                    adapted.raw(self.sample.floats(slice(0, 1)))
+            except Exception:  # as in `raw`
+                continue
+            return {"channels": channels}
+        return {"channels": own}
+
+
+@torch.no_grad()
+def logits_of(adapted: Adapted, sample: Labelled) -> Tensor:
+    """The classifier's answers to labelled images, (N, K)."""
+    return torch.cat([adapted(sample.floats(slice(i, i + AT_ONCE))) for i in range(0, len(sample), AT_ONCE)])
+
+
 def check(
-    foreign: Foreign,
-    columns: list[int] | None,
-    classes: Sequence[str],
-    sample: Labelled,
-    given: dict[str, Any],
-    notes: list[str],
-    warnings: list[str],
+    probe: Probe, columns: list[int] | None, classes: Sequence[str], notes: list[str], warnings: list[str]
 ) -> Verdict:
     """Adapt a classifier, ask it about labelled images, and see whether gradients come through."""
-    sample = sample[: affordable(foreign, _first_guess(foreign, sample) | given, sample, SAMPLE)]
-    adapted, declared = adapt(foreign, sample, columns, given, notes, warnings)
-    with torch.no_grad():
-        logits = torch.cat([adapted(part) for part in sample.floats().split(64)])
+    adapted, declared = adapt(probe, columns, notes, warnings)
+    sample = probe.affordable(SAMPLE)
+    logits = logits_of(adapted, sample)
     seen = logits.argmax(dim=1)
     accuracy = float((seen == sample.labels).float().mean())
     warnings += suspicious(logits, sample.labels, accuracy)
     warnings += other_order(seen, sample.labels, classes, accuracy)
-    differentiable = foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
+    differentiable = probe.foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     if not differentiable:
         notes.append("no gradients come through the classifier: projection and vcnet can explain it, others cannot")
-    entry = describe(foreign) | {
+    entry = describe(probe.foreign) | {
         "declared": list(declared),
         "preprocessing": adapted.preprocessing.as_dict(),
         "differentiable": differentiable,
@@ -67,12 +147,7 @@ def check(
 
 
 def match_classes(
-    foreign: Foreign,
-    images: ImageSet,
-    named: list[str] | None,
-    sample: Labelled,
-    given: dict[str, Any] | None,
-    notes: list[str],
+    probe: Probe, images: ImageSet, named: list[str] | None, notes: list[str]
 ) -> tuple[list[str], list[int] | None]:
     """Names of the classes, and which of the classifier's they are where it has more.
 
@@ -82,8 +157,7 @@ def match_classes(
     Raises:
         UsageError: the classifier has other classes than the images, and nothing says which is which.
     """
-    count = classes_of(foreign, sample, given)
-    names = list(images.classes)
+    foreign, count, names = probe.foreign, probe.classes, list(images.classes)
     if named is not None:
         if len(named) != count:
             raise UsageError(
@@ -112,121 +186,45 @@ def match_classes(
     )
 
 
-def classes_of(foreign: Foreign, sample: Labelled, given: dict[str, Any] | None) -> int:
-    """How many classes the classifier tells apart, by asking it about two images."""
-    fields = _first_guess(foreign, sample) | (given or {})
-    adapted = Adapted(foreign.model, Preprocessing(**fields), False, fixed_batch=foreign.fixed_batch)
-    raw = _asked(adapted, foreign, sample.floats(slice(0, 2)))
-    count = raw.reshape(len(raw), -1).shape[1]
-    return 2 if count == 1 else count
-
-
-def _first_guess(foreign: Foreign, sample: Labelled) -> dict[str, Any]:
-    """What is declared; else that it takes the images as they are, in their own channels or, failing that, in three."""
-    if foreign.preprocessing is not None:
-        return {name: getattr(foreign.preprocessing, name) for name in foreign.preprocessing.__dataclass_fields__}
-    for channels in dict.fromkeys((sample.images.shape[1], 3, 1)):
-        try:
-            with torch.no_grad():
-                adapted = Adapted(foreign.model, Preprocessing(channels), False, fixed_batch=foreign.fixed_batch)
-                adapted.raw(sample.floats(slice(0, 1)))
-        except Exception:  # a foreign model may fail in any way at a shape that it does not take
-            continue
-        return {"channels": channels}
-    return {"channels": int(sample.images.shape[1])}
-
-
-def _asked(adapted: Adapted, foreign: Foreign, images: Tensor) -> Tensor:
-    try:
-        with torch.no_grad():
-            return adapted.raw(images)
-    except UsageError:
-        raise
-    except Exception as error:  # as above
-        channels, *size = adapted.preprocessing.to_input(images).shape[1:]
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(
-            f"classifier {foreign.name}: it fails on images of {channels} channels and {size[0]}x{size[1]} pixels "
-            f"({reason}); say what it takes with --channels and --input-size"
-        ) from error
-
-
-def adapt(
-    foreign: Foreign,
-    sample: Labelled,
-    columns: list[int] | None,
-    given: dict[str, Any],
-    notes: list[str],
-    warnings: list[str],
-) -> tuple[Adapted, list[str]]:
+def adapt(probe: Probe, columns: list[int] | None, notes: list[str], warnings: list[str]) -> tuple[Adapted, list[str]]:
     """The classifier with its preprocessing: declared where it is, else guessed; the guess is what errs least.
 
     Returns:
         The adapted classifier, and the fields of its preprocessing that are declared.
     """
-    fields = _first_guess(foreign, sample) | given
-    sample = sample[: affordable(foreign, fields, sample, TRIED, runs=len(candidates(fields["channels"])) + 1)]
-    declared = [*dict.fromkeys((*foreign.declared, *given))]
-
-    def with_fields(**more: Any) -> Adapted:
-        preprocessing = Preprocessing(**{**fields, **more})
-        return Adapted(foreign.model, preprocessing, foreign.differentiable, columns, fixed_batch=foreign.fixed_batch)
-
+    declared = [*dict.fromkeys((*probe.foreign.declared, *probe.given))]
     if "output" not in declared:
-        raw = _asked(with_fields(), foreign, sample.floats(slice(0, 64)))
-        fields["output"] = guess_output(raw)
-        if fields["output"] != "logits":
-            notes.append(f"its answers look like {fields['output']}, and are taken as such (--output)")
-    rates = {"as declared": right(with_fields(), sample)}
-    tried = {name: values for name, values in candidates(fields["channels"]).items() if not _same(values, fields)}
-    for name, values in tried.items():
-        rates[name] = right(with_fields(**values), sample)
-    if fields["channels"] == 3 and "order" not in given:
-        rates["bgr"] = right(with_fields(order="bgr"), sample)
+        probe.fields["output"] = guess_output(probe.raw(64))
+        if probe.fields["output"] != "logits":
+            notes.append(f"its answers look like {probe.fields['output']}, and are taken as such (--output)")
+    first = probe.adapted(columns)
+    tried = candidates(first.preprocessing.channels)
+    if first.preprocessing.channels == 3 and "order" not in probe.given:
         tried["bgr"] = {"order": "bgr"}
+    others = {name: probe.adapted(columns, **values) for name, values in tried.items()}
+    others = {name: other for name, other in others.items() if other.preprocessing != first.preprocessing}
+    sample = probe.affordable(TRIED, runs=len(others) + 1)
+    as_declared, count = right(first, sample), len(sample)
+    rates = {name: right(other, sample) for name, other in others.items()}
     best = max(rates, key=lambda name: rates[name])
     known = bool({"mean", "std", "scale"} & set(declared))
-    if rates[best] > rates["as declared"] + by_chance(rates["as declared"], len(sample)):
-        says = f"{rates[best]:.1%} right with the normalisation {best!r}, {rates['as declared']:.1%}"
-        if known:
-            warnings.append(f"{says} as declared: is the declaration right?")
-        else:
-            fields |= tried[best]
+    if rates[best] > as_declared + by_chance(as_declared, count):
+        says = f"{rates[best]:.1%} right with the normalisation {best!r}, {as_declared:.1%}"
+        if not known:
             notes.append(f"{says} without; it is used, --mean and --std say otherwise")
+            return others[best], declared
+        warnings.append(f"{says} as declared: is the declaration right?")
     elif not known:
-        notes.append(f"no normalisation of the input does better than none ({rates['as declared']:.1%} right)")
-    return with_fields(), declared
+        notes.append(f"no normalisation of the input does better than none ({as_declared:.1%} right)")
+    return first, declared
 
 
-def affordable(
-    foreign: Foreign, fields: dict[str, Any], sample: Labelled, limits: tuple[int, int], runs: int = 1
-) -> int:
-    """How many images the classifier can be asked about `runs` times within `PATIENCE`, within limits."""
-    adapted = Adapted(foreign.model, Preprocessing(**fields), False, fixed_batch=foreign.fixed_batch)
-    images = sample.floats(slice(0, 8))
-    _asked(adapted, foreign, images)  # the first call is slower
-    start = perf_counter()
-    _asked(adapted, foreign, images)
-    per_image = (perf_counter() - start) / len(images)
-    return max(limits[0], min(limits[1], int(PATIENCE / (runs * per_image))))
-
-
-def _same(values: dict[str, Any], fields: dict[str, Any]) -> bool:
-    defaults = {"scale": 1.0, "mean": (0.0,), "std": (1.0,)}
-    return all(tuple_of(fields.get(name, default)) == tuple_of(values[name]) for name, default in defaults.items())
-
-
-def tuple_of(value: Any) -> tuple[float, ...]:
-    return tuple(value) if isinstance(value, list | tuple) else (float(value),)
-
-
-@torch.no_grad()
 def right(adapted: Adapted, sample: Labelled) -> float:
     """Share of right answers; 0 where the model answers NaN."""
-    logits = torch.cat([adapted(part) for part in sample.floats().split(64)])
+    logits = logits_of(adapted, sample)
     if not torch.isfinite(logits).all():
         return 0.0
-    return float((logits.argmax(dim=1) == sample.labels[: len(logits)]).float().mean())
+    return float((logits.argmax(dim=1) == sample.labels).float().mean())
 
 
 def other_order(seen: Tensor, labels: Tensor, classes: Sequence[str], accuracy: float) -> list[str]:

@@ -19,7 +19,6 @@ class Recipe:
         classes: class names in the order of the labels.
         light_on_dark: whether its images are light strokes on a dark ground.
         images: what they are read from, as `load_torchvision` takes it; None where the user says.
-        shape: (C, H, W) that images are read in.
         engine: the engine that does best with these models; None for cfx's default.
         share: of the training images that the explained classifier and the generative models see; the judges see
             the others.
@@ -36,7 +35,6 @@ class Recipe:
     classes: tuple[str, ...]
     light_on_dark: bool
     images: str | None = None
-    shape: tuple[int, int, int] = (1, 28, 28)
     engine: str | None = None
     share: float = 0.5
     epochs: Mapping[str, float] = field(default_factory=dict)
@@ -156,7 +154,6 @@ def recipe_for(
         name,
         tuple(classes),
         light_on_dark,
-        shape=shape,
         epochs={part: min(MOST_EPOCHS, steps * batch / max(1, fitted)) for part, steps in STEPS.items()},
         second_judge="ConvNet",
         batch_size=batch,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,11 @@ import torch
 
 from ..classifiers.sources import Foreign, open_classifier, trust
 from ..data.datasets import Labelled
-from ..data.errors import BundleError, DataError, UsageError
-from ..data.files import write_bytes
-from ..data.sources import ImageSet, looks_light_on_dark, open_images, read_classes, split_by_class
+from ..data.errors import BundleError, DataError, UsageError, few
+from ..data.files import make_directory, write_bytes
+from ..data.sources import ImageSet, Parts, looks_light_on_dark, open_images, read_classes, split_by_class
 from .bundle import SCHEMA, Bundle, write_description
-from .checking import SAMPLE, check, match_classes
+from .checking import SAMPLE, Probe, check, match_classes
 from .recipe import SURE
 
 LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
@@ -105,8 +104,9 @@ def set_up(directory: Path, wish: Wish) -> Checked:
     sample = images.load(order[: SAMPLE[1]], shape, fit=fit).data
     classes, verdict = list(images.classes), None
     if foreign is not None:
-        classes, columns = match_classes(foreign, images, source.get("classes"), sample, wish.preprocessing, notes)
-        verdict = check(foreign, columns, classes, sample, wish.preprocessing or {}, notes, warnings)
+        probe = Probe(foreign, sample, wish.preprocessing or {})
+        classes, columns = match_classes(probe, images, source.get("classes"), notes)
+        verdict = check(probe, columns, classes, notes, warnings)
     warnings += rare_or_missing(images, parts["too_few"])
     wanted = [label for label in range(len(images.classes)) if label not in parts["too_few"]]
     description: dict[str, Any] = {
@@ -170,28 +170,36 @@ def own_images(source: Mapping[str, Any]) -> ImageSet:
     return replace(images, classes=tuple(images.classes[label] for label in used.tolist()), labels=place[images.labels])
 
 
-def must_be_the_same(bundle: Bundle, images: ImageSet) -> None:
-    """Raises DataError where the images are not those that `cfx init` saw: labels and split would not be the same."""
-    count, names = bundle.description["images"]["count"], list(images.classes)
+def images_of(bundle: Bundle) -> tuple[ImageSet, Parts] | None:
+    """The images that a bundle names and how they were cut; None where it names none.
+
+    Raises:
+        DataError: they are not those that `cfx init` saw: labels and parts would not be the same.
+        DataError, UsageError: as `open_images`.
+    """
+    source = bundle.description.get("images")
+    if source is None:
+        return None
+    images = own_images(source)
+    count, names = source["count"], list(images.classes)
     if len(images) != count or names != bundle.classes[: len(names)]:
         raise DataError(
             f"{images.name}: has changed since cfx init ({count} images then, {len(images)} of {len(names)} classes "
             "now); what was trained and what is tested would no longer be apart: begin a new bundle with cfx init"
         )
+    return images, split_by_class(images.labels, images.splits, classes=len(images.classes))
 
 
 def images_for_testing(bundle: Bundle) -> Labelled | None:
     """The images of the user's own set that nothing in a bundle was fitted to; None where it names no images.
 
     Raises:
-        DataError, UsageError: as `open_images` and `ImageSet.load`.
+        DataError, UsageError: as `images_of` and `ImageSet.load`.
     """
-    source = bundle.description.get("images")
-    if source is None:
+    own = images_of(bundle)
+    if own is None:
         return None
-    images = own_images(source)
-    must_be_the_same(bundle, images)
-    parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
+    images, parts = own
     return images.load(parts["test"], bundle.shape, fit=bundle.fit).data
 
 
@@ -231,12 +239,6 @@ def sizes(
     return (channels, *size), working, fit
 
 
-def few(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def _absolute(images: str) -> str:
     path = Path(images).expanduser()
     return str(path.resolve()) if path.exists() else images
@@ -253,14 +255,10 @@ def write(directory: Path, description: dict[str, Any], foreign: Foreign | None)
     """The classifier's files and, last, bundle.toml.
 
     Raises:
+        OutputError: the directory cannot be written to.
         DataError: the disk has no room for them.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(directory).free
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise BundleError(f"{directory}: cannot be written to ({reason}); choose another directory") from error
+    free = make_directory(directory)
     files = foreign.files if foreign is not None else {}
     needed = sum(len(c) if isinstance(c, bytes) else c.stat().st_size for c in files.values())
     if free < 2 * needed:

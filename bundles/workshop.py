@@ -16,14 +16,15 @@ from torch import Tensor
 
 from ..data.datasets import Labelled, Split, load_torchvision, split_in_two
 from ..data.errors import BundleError, DataError, UsageError, unknown_name
+from ..data.files import make_directory
 from ..data.fitting import Fit, FitError, length_of
-from ..data.sources import Loaded, split_by_class
+from ..data.sources import Loaded
 from .budget import Budget
 from .bundle import PARTS, SCHEMA, Bundle, round_to_stored, save_part, write_description
 from .making import HOLD, MAKERS, NEEDS, fits_of
 from .measuring import MEASURES, VERDICTS
 from .recipe import Recipe, find_recipe, recipe_for
-from .setup import must_be_the_same, own_images
+from .setup import images_of
 from .sheet import draw_sheet
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -156,12 +157,7 @@ class Workshop:
             write_description(self.directory, {**description, "left_out": left_out})
 
     def _make_room(self) -> None:
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.directory).free
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise BundleError(f"{self.directory}: cannot be written to ({reason}); choose another directory") from error
+        free = make_directory(self.checkpoints)
         if free < SPACE:
             raise DataError(
                 f"{self.directory}: {free // 2**20} MB free, and models and checkpoints need up to "
@@ -279,16 +275,14 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
         DataError: they are not there any more, are too many for the memory, or too many are broken.
     """
     bundle = Bundle(directory)
-    source = bundle.description.get("images")
-    if source is None:
+    if bundle.is_foreign:
+        _ = bundle.classifier  # what is wrong with it is better known before an hour of training than after
+    own = images_of(bundle)
+    if own is None:
         raise BundleError(
             f"bundle {directory}: names no images to train on; begin with `cfx init`, or give the --recipe of it"
         )
-    if bundle.is_foreign:
-        _ = bundle.classifier  # what is wrong with it is better known before an hour of training than after
-    images = own_images(source)
-    must_be_the_same(bundle, images)
-    parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
+    images, parts = own
     shape = (bundle.shape[0], *bundle.working)
     loaded: dict[str, Loaded] = {}
     for name in ("fit", "held_out", "judge_fit", "judge_held_out", "test"):
@@ -305,7 +299,7 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
         shape,
         len(split.fit),
         light_on_dark=bundle.light_on_dark,
-        flip=source.get("flip", False),
+        flip=bundle.description["images"].get("flip", False),
     )
 
     def photos(name: str, count: int) -> Iterator[Tensor]:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from torch import Tensor, nn
 
-from ..data.errors import UsageError
+from ..data.errors import UsageError, few, reason_of
 
 # Under which a checkpoint keeps the weights: Lightning and timm, plain PyTorch habit, timm's averaged weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "weights", "net")
@@ -35,8 +35,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"{path}: could not be read ({reason}); give a safetensors file or a checkpoint") from error
+        raise UsageError(
+            f"{path}: could not be read ({reason_of(error)}); give a safetensors file or a checkpoint"
+        ) from error
     return parse_weights(content, path)
 
 
@@ -68,7 +69,7 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) ->
         if name in tensors and isinstance(value, Tensor) and tensors[name].shape != value.shape
     ]
     problems = [
-        f"{what} {_few(names)}"
+        f"{what} {few(names, SHOWN)}"
         for what, names in (("missing", missing), ("not in the model:", unknown), ("other shapes:", shapes))
         if names
     ]
@@ -108,8 +109,3 @@ def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
         raise UsageError(f"{path}: holds no weights (a {type(found).__name__}); save model.state_dict()")
     return {str(name): tensor for name, tensor in found.items()}
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

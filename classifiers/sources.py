@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.errors import BundleError, UsageError
+from ..data.errors import BundleError, UsageError, reason_of
 from .archives import OLD_PROGRAM, names_of
 from .checkpoints import PickledModel, parse_weights
 from .factories import FACTORY, check_trust, open_factory, trust
@@ -141,8 +141,7 @@ def _kind(path: Path) -> str:
         with open(path, "rb") as file:
             start = file.read(16)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"{path}: could not be read ({reason}); check its permissions") from error
+        raise UsageError(f"{path}: could not be read ({reason_of(error)}); check its permissions") from error
     content = path.read_bytes() if start[:2] == b"PK" or start[:1] == b"\x80" or start[8:9] == b"{" else start
     names = names_of(content)
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):

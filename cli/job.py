@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..counterfactuals.registry import DEFAULT_ENGINE
+from ..data.files import make_directory
 from .inputs import Batch, Inputs, look
-from .naming import file_names, make_directory, stems
+from .naming import file_names, stems
 from .options import class_index, load_engines, pick_device
 
 if TYPE_CHECKING:

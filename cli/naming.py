@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-
-from ..data.errors import OutputError
 
 
 def stems(paths: Sequence[Path]) -> list[str]:
@@ -32,18 +29,3 @@ def file_names(classes: Sequence[str]) -> list[str]:
         name if name and folded.count(name.casefold()) == 1 else f"{name or 'class'}-{index}"
         for index, name in enumerate(names)
     ]
-
-
-def make_directory(directory: Path) -> None:
-    """Make the directory and see whether it can be written to, before any work is done.
-
-    Raises:
-        OutputError: it cannot.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"--out {directory}: cannot be written to ({reason}); choose another directory") from error

@@ -29,6 +29,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from ..data.errors import few
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -211,11 +213,10 @@ def print_checked(console: Console, checked: Checked) -> None:
     table = _grid()
     size = "x".join(map(str, about["shape"][1:]))
     colours = "grey" if about["shape"][0] == 1 else "colour"
-    counts = dict(zip(checked.images.classes, checked.images.counts().tolist(), strict=True))
+    counts = zip(checked.images.classes, checked.images.counts().tolist(), strict=True)
+    each = [f"{name} {count}" for name, count in counts]
     table.add_row("images", Text(f"{len(checked.images)} in {colours}, read as {size} (height x width)"))
-    shown = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:12])
-    more = f", and {len(counts) - 12} more" if len(counts) > 12 else ""
-    table.add_row("classes", Text(f"{len(counts)}: {shown}{more}"))
+    table.add_row("classes", Text(f"{len(each)}: {few(each, 12)}"))
     if checked.accuracy is None:
         table.add_row("classifier", Text("none given: cfx train trains one"))
     else:

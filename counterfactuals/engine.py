@@ -125,6 +125,10 @@ class Question:
         """Whether what is drawn is smaller than the factuals, and only changes are carried back to them."""
         return self.images.shape != self.factuals.shape
 
+    def keeps_the_rest(self, asked_for: bool | None) -> bool:
+        """Whether what a model cannot draw is to be kept: as asked for, else where changes are carried anyway."""
+        return self.is_carried if asked_for is None else asked_for
+
     def keep_the_rest(self, drawn: Tensor) -> None:
         """Keep what a model cannot draw: from now on, only what differs from `drawn` is taken for a change.
 

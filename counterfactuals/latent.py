@@ -44,7 +44,7 @@ class LatentAscent(Engine):
 
     def find(self, question: Question) -> Curve:
         origin = self.vae.encode(question.images)
-        if question.is_carried if self.residual is None else self.residual:
+        if question.keeps_the_rest(self.residual):
             question.keep_the_rest(self.vae.decode(origin))
         reach = self.anchors.reach(self.typical)
 

@@ -42,7 +42,7 @@ class SharpShooter(Engine):
 
     def find(self, question: Question) -> Curve:
         origin = self.vae.encode(question.images)
-        if question.is_carried if self.residual is None else self.residual:
+        if question.keeps_the_rest(self.residual):
             question.keep_the_rest(self.vae.decode(origin))
         classes = self.anchors.latents.shape[0]
         condition = F.one_hot(question.targets, classes).float()

@@ -38,7 +38,7 @@ class VCNet(Engine):
         latents = self.conditional_vae.encode(question.images)
         origin = question.log_probabilities(question.images, rows).exp()
         corner = F.one_hot(question.targets, origin.shape[1]).float()
-        if question.is_carried if self.residual is None else self.residual:
+        if question.keeps_the_rest(self.residual):
             question.keep_the_rest(self.conditional_vae.decode(latents, origin))
         end = latents.clone()
         reached = question.candidates(self.conditional_vae.decode(latents, corner), rows)

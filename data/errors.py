@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -28,6 +28,17 @@ class OutputError(CfxError):
 
 class UsageError(CfxError):
     """The request itself does not make sense: an unknown class, engine, recipe or device."""
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says went wrong, to be put into a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
+def few(names: Sequence[str], most: int = 8) -> str:
+    """The first names, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import OutputError, UsageError
+from .errors import OutputError, UsageError, reason_of
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -27,8 +29,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{path}: could not be written ({reason}); choose another directory") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
 
 
 def write_text(path: Path, content: str) -> None:
@@ -48,8 +49,27 @@ def append_text(path: Path, content: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{path}: could not be written ({reason}); make room and start again") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); make room and start again") from error
+
+
+def make_directory(directory: Path) -> int:
+    """Make a directory and see whether it can be written to, before any work is done.
+
+    Returns:
+        How many bytes are free there.
+
+    Raises:
+        OutputError: it cannot be made or written to.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+        return shutil.disk_usage(directory).free
+    except OSError as error:
+        raise OutputError(
+            f"{directory}: cannot be written to ({reason_of(error)}); choose another directory"
+        ) from error
 
 
 @contextmanager
@@ -64,8 +84,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+b")  # noqa: SIM115  # closed below, and open for as long as the lock is held
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{path}: could not be written ({reason}); choose another directory") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
     with file:
         try:
             _lock(file.fileno())

@@ -22,7 +22,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .errors import CfxError, OutputError, UsageError
+from .errors import CfxError, OutputError, UsageError, reason_of
 from .letter_fonts import Face, cap_height, installed_faces
 
 # Each is one stroke away from another: C and G, E and F, O and Q, P and R. Rare classes are part of the exercise.
@@ -206,8 +206,7 @@ def write_letters(out: Path, images: Tensor, labels: Tensor, factors: Sequence[F
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"{out}: could not be written ({reason}); choose another directory") from error
+        raise OutputError(f"{out}: could not be written ({reason_of(error)}); choose another directory") from error
 
 
 def _check_empty(out: Path) -> None:

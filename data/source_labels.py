@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .errors import DataError
+from .errors import DataError, reason_of
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -123,6 +123,4 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a UTF-8 text file; save it as UTF-8") from error
     except OSError as error:
-        raise DataError(
-            f"{path}: could not be read ({(error.strerror or str(error)).lower()}); check the name"
-        ) from error
+        raise DataError(f"{path}: could not be read ({reason_of(error)}); check the name") from error

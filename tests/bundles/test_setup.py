@@ -287,10 +287,8 @@ def test_a_brought_classifier_is_never_trained_over(folder: Path, tmp_path: Path
 
 
 def test_a_full_disk_has_its_sentence(folder: Path, tmp_path: Path, brought, monkeypatch: pytest.MonkeyPatch):
-    from cfx.bundles import setup
-
     usage = dataclasses.make_dataclass("Usage", ["free"])
-    monkeypatch.setattr(setup.shutil, "disk_usage", lambda _path: usage(free=1000))
+    monkeypatch.setattr("cfx.data.files.shutil.disk_usage", lambda _path: usage(free=1000))
     make = brought("from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n")
     with pytest.raises(DataError, match=r"the classifier needs 0 MB, and 0 are free there"):
         set_up(tmp_path / "b", Wish(str(folder), make))

@@ -383,7 +383,7 @@ def test_an_unwritable_directory_is_found_out_before_the_search(explain: Run, mo
     monkeypatch.setattr(PixelAscent, "search", lambda *_, **__: pytest.fail("searched"))
     result = explain(example("four"), "--out", "file/below")
     assert result.code == 2
-    assert result.error == "--out file/below: cannot be written to (not a directory); choose another directory"
+    assert result.error == "file/below: cannot be written to (not a directory); choose another directory"
 
 
 def test_a_full_disk(explain: Run, monkeypatch: pytest.MonkeyPatch):
