@@ -118,7 +118,7 @@ class Probe:
 @torch.no_grad()
 def logits_of(adapted: Adapted, sample: Labelled) -> Tensor:
     """The classifier's answers to labelled images, (N, K)."""
-    return torch.cat([adapted(sample.floats(slice(i, i + AT_ONCE))) for i in range(0, len(sample), AT_ONCE)])
+    return torch.cat([adapted(part.floats()) for part in sample.batches(AT_ONCE)])
 
 
 def check(

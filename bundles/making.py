@@ -13,7 +13,7 @@ from ..classifiers.fit import ClassifierFit
 from ..classifiers.real_images import RealImages
 from ..classifiers.retrained import Retrained
 from ..classifiers.transformer import PatchTransformer
-from ..data.datasets import Labelled
+from ..data.datasets import Labelled, in_parts
 from ..generative.anchors import LatentAnchors
 from ..generative.autoencoders import AutoencoderFit, ClassAutoencoders
 from ..generative.conditional_vae import ConditionalVAE, ConditionalVAEFit
@@ -24,7 +24,6 @@ from .budget import WEIGHTS
 if TYPE_CHECKING:
     from .workshop import Workshop
 
-AT_ONCE = 250  # images that a generator draws at a time
 RETRAINED = 2  # classifiers
 REFERENCES = 500  # real images a class whose features are kept, at most
 GUIDES = (12, 20)  # widths of the two classifiers that supervise the conditional VAE
@@ -43,34 +42,41 @@ def make_classifier(shop: Workshop) -> Made:
     if shop.joint:
         fit_conditional_vae(shop, model)
     else:
-        shop.fit("classifier", explained_fit(shop, model, "classifier", seed=0))
+        fit_classifier(shop, model, "classifier", seed=0)
     return model, "ConvNet", arguments
 
 
-def explained_fit(shop: Workshop, model: nn.Module, part: str, seed: int) -> ClassifierFit:
-    """Mixup leaves the explained classifier unsure where people are; see the README."""
-    return ClassifierFit(
-        model,
-        shop.split.fit,
-        epochs=shop.recipe.epochs[part],
-        batch_size=shop.recipe.batch_size,
-        mixup=shop.recipe.mixup,
-        noise=shop.recipe.noise,
-        augmentation=shop.recipe.augmentation,
-        seed=seed,
-    )
+def fit_classifier(
+    shop: Workshop,
+    model: nn.Module,
+    label: str,
+    seed: int,
+    *,
+    like: str | None = None,
+    judges: bool = False,
+    **more: Any,
+) -> None:
+    """Fit a classifier to the judges' images, or to those of the explained world, with mixup.
 
+    Mixup leaves the explained classifier unsure where people are; see the README.
 
-def judge_fit(shop: Workshop, model: nn.Module, part: str, seed: int) -> ClassifierFit:
-    return ClassifierFit(
+    Args:
+        label: of the fit.
+        like: the part whose epochs it gets, if that is not the label.
+        more: what differs from the recipe's.
+    """
+    recipe = shop.recipe
+    settings = {"noise": recipe.noise, "mixup": 0.0 if judges else recipe.mixup, **more}
+    fit = ClassifierFit(
         model,
-        shop.split.judge_fit,
-        epochs=shop.recipe.epochs[part],
-        batch_size=shop.recipe.batch_size,
-        noise=shop.recipe.noise,
-        augmentation=shop.recipe.augmentation,
+        shop.split.judge_fit if judges else shop.split.fit,
+        epochs=recipe.epochs[like or label],
+        batch_size=recipe.batch_size,
+        augmentation=recipe.augmentation,
         seed=seed,
+        **settings,
     )
+    shop.fit(label, fit, judges=judges)
 
 
 def make_judge(shop: Workshop) -> Made:
@@ -78,7 +84,7 @@ def make_judge(shop: Workshop) -> Made:
     network = shop.recipe.network("judge")
     arguments = {"channels": shop.sizes["channels"], "classes": shop.count, "width": 24, **network}
     model = ResidualNet(**arguments)
-    shop.fit("judge", judge_fit(shop, model, "judge", seed=1), judges=True)
+    fit_classifier(shop, model, "judge", seed=1, judges=True)
     return model, "ResidualNet", arguments
 
 
@@ -88,7 +94,7 @@ def make_second_judge(shop: Workshop) -> Made:
     if shop.recipe.second_judge == "ConvNet":
         arguments |= shop.pixels
     model = SECOND_JUDGES[shop.recipe.second_judge](**arguments)
-    shop.fit("second_judge", judge_fit(shop, model, "second_judge", seed=6), judges=True)
+    fit_classifier(shop, model, "second_judge", seed=6, judges=True)
     return model, shop.recipe.second_judge, arguments
 
 
@@ -99,17 +105,27 @@ def make_retrained(shop: Workshop) -> Made:
     arguments = {"count": RETRAINED, **shop.sizes, "classes": shop.count, **shop.pixels, **network}
     model = Retrained(**arguments)
     for place, member in enumerate(model.members):
-        shop.fit(f"retrained-{place}", explained_fit(shop, member, "retrained", seed=20 + place))
+        fit_classifier(shop, member, f"retrained-{place}", seed=20 + place, like="retrained")
     return model, "Retrained", arguments
 
 
 def make_vae(shop: Workshop) -> Made:
     torch.manual_seed(2)
     arguments = {**shop.sizes, "latents": shop.recipe.latents, **shop.recipe.network("vae")}
-    epochs, batch_size = shop.recipe.epochs["vae"], shop.recipe.batch_size
-    fit = VAEFit(VAE(**arguments), shop.split.fit, epochs=epochs, batch_size=batch_size, seed=2)
+    fit = VAEFit(VAE(**arguments), shop.split.fit, **drawing(shop, "vae"), seed=2)
     shop.fit("vae", fit)
     return fit.finished(), "VAE", arguments
+
+
+def drawing(shop: Workshop, part: str) -> dict[str, Any]:
+    """What the recipe says of how a VAE is fitted."""
+    recipe = shop.recipe
+    return {
+        "epochs": recipe.epochs[part],
+        "batch_size": recipe.batch_size,
+        "likelihood": recipe.likelihood,
+        "prelude": recipe.prelude,
+    }
 
 
 @torch.no_grad()
@@ -126,8 +142,8 @@ def make_anchors(shop: Workshop, count: int = 200, sure: float = 0.95) -> Made:
     for label, data in enumerate(per_class):
         if not len(data):
             continue
-        latents = torch.cat([vae.encode(part) for part in data.floats().split(AT_ONCE)])
-        drawn = torch.cat([vae.decode(part) for part in latents.split(AT_ONCE)])
+        latents = in_parts(vae.encode, data.floats())
+        drawn = in_parts(vae.decode, latents)
         confidence = shop.probabilities_of(drawn)[:, label]
         # A stable sort keeps the data's own order among all those that are sure.
         order = confidence.clamp(max=sure).sort(descending=True, stable=True).indices[:count]
@@ -141,17 +157,8 @@ def fit_conditional_vae(shop: Workshop, predictor: nn.Module | Tensor) -> Condit
     for place, width in enumerate(GUIDES):
         torch.manual_seed(10 + place)
         guide = ConvNet(**shop.sizes, classes=shop.count, width=width, **shop.pixels)
-        fit = ClassifierFit(
-            guide,
-            shop.split.fit,
-            epochs=shop.recipe.epochs["guide"],
-            batch_size=shop.recipe.batch_size,
-            noise=2 * shop.recipe.noise,
-            mixup=0.2 * place,
-            augmentation=shop.recipe.augmentation,
-            seed=10 + place,
-        )
-        shop.fit(f"conditional_vae-guide-{place}", fit)
+        label, noise = f"conditional_vae-guide-{place}", 2 * shop.recipe.noise
+        fit_classifier(shop, guide, label, seed=10 + place, like="guide", noise=noise, mixup=0.2 * place)
         guides.append(guide)
     torch.manual_seed(3)
     model = ConditionalVAE(**conditional_vae_arguments(shop))
@@ -160,8 +167,7 @@ def fit_conditional_vae(shop: Workshop, predictor: nn.Module | Tensor) -> Condit
         predictor,
         guides,
         shop.split.fit,
-        epochs=shop.recipe.epochs["conditional_vae"],
-        batch_size=shop.recipe.batch_size,
+        **drawing(shop, "conditional_vae"),
         joint=shop.joint,
         present=torch.tensor(shop.present),
         seed=3,
@@ -230,9 +236,9 @@ def make_reference(shop: Workshop, levels: int = 200) -> Made:
     return model, "RealImages", arguments
 
 
-def embed(judge: ResidualNet, data: Labelled, batch_size: int = 500) -> Tensor:
+def embed(judge: ResidualNet, data: Labelled) -> Tensor:
     """The judge's features of a data set, (N, F)."""
-    return torch.cat([judge.embed(data.floats(slice(i, i + batch_size))) for i in range(0, len(data), batch_size)])
+    return torch.cat([judge.embed(part.floats()) for part in data.batches(500)])
 
 
 MAKERS: dict[str, Callable[[Workshop], Made]] = {

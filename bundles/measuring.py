@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..classifiers.fit import accuracy
 from ..classifiers.retrained import Retrained
+from ..data.datasets import in_parts
 from ..generative.autoencoders import ClassAutoencoders
 from ..generative.conditional_vae import ConditionalVAE
 from ..generative.flow import ImageFlow, bits_per_dim
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .workshop import Workshop
 
 LOOKED_AT = 2000  # test images
-AT_ONCE = 250  # of them in memory as floats, with all that a network makes of them
 
 Measured = dict[str, float]
 
@@ -105,11 +105,6 @@ def next_class(labels: Tensor, present: list[int]) -> Tensor:
     """For each label (N,) the class that follows it among those that have images."""
     following = {label: present[(place + 1) % len(present)] for place, label in enumerate(present)}
     return torch.tensor([following.get(label, present[0]) for label in labels.tolist()])
-
-
-def in_parts(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
-    """What a function of batches returns, called on some images at a time: thousands would not fit in memory."""
-    return torch.cat([function(*parts) for parts in zip(*(batch.split(AT_ONCE) for batch in batches), strict=True)])
 
 
 def share(yes: Tensor) -> float:

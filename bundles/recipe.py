@@ -25,6 +25,7 @@ class Recipe:
         epochs: passes over the data, by part.
         latents: dimension of both VAEs.
         networks: arguments of a part's architecture that differ from its defaults, by part.
+        likelihood, prelude: as in `ElboFit`, of both VAEs.
         augmentation: how the classifiers' training images are bent.
         second_judge: its architecture. A transformer errs elsewhere than the first, but takes long to learn.
         batch_size: images a step.
@@ -40,6 +41,8 @@ class Recipe:
     epochs: Mapping[str, float] = field(default_factory=dict)
     latents: int = 32
     networks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    likelihood: str = "bernoulli"
+    prelude: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     second_judge: str = "PatchTransformer"
     batch_size: int = 128
@@ -166,5 +169,7 @@ def recipe_for(
             "conditional_vae": {"normed": True},
             "flow": {"normed": True},
         },
+        likelihood="gaussian",
+        prelude=0.5,
         augmentation=Augmentation(degrees=6, scale=0.08, shear=0.05, shift=0.07, flip=flip, ground=ground),
     )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.datasets import Labelled, Split, load_torchvision, split_in_two
+from ..data.datasets import Labelled, Split, in_parts, load_torchvision, split_in_two
 from ..data.errors import BundleError, DataError, UsageError, unknown_name
 from ..data.files import make_directory
 from ..data.fitting import Fit, FitError, length_of
@@ -237,11 +237,11 @@ class Workshop:
         return self.probabilities_of(data.floats())
 
     @torch.no_grad()
-    def probabilities_of(self, images: Tensor, batch_size: int = 256) -> Tensor:
+    def probabilities_of(self, images: Tensor) -> Tensor:
         """What the explained classifier says of images (N, C, H, W) at the size that models work in, (N, K)."""
         bundle = self.bundle
         classifier = bundle.classifier
-        return torch.cat([classifier(bundle.enlarge(part)).softmax(dim=1) for part in images.split(batch_size)])
+        return in_parts(lambda part: classifier(bundle.enlarge(part)).softmax(dim=1), images)
 
 
 def open_workshop(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..data.augment import Augmentation
 from ..data.datasets import Labelled
-from ..data.fitting import Fit, one_cycle, set_learning_rate
+from ..data.fitting import Fit, descend, one_cycle, set_learning_rate
 
 
 class ClassifierFit(Fit):
@@ -60,9 +60,7 @@ class ClassifierFit(Fit):
             loss = share * F.cross_entropy(logits, labels) + (1 - share) * F.cross_entropy(logits, labels[other])
         else:
             loss = F.cross_entropy(self.model(images), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        descend(self.optimizer, loss)
         return {"loss": loss.detach()}
 
     def check(self, data: Labelled) -> Tensor:
@@ -74,9 +72,5 @@ class ClassifierFit(Fit):
 def accuracy(model: nn.Module, data: Labelled, batch_size: int = 512) -> float:
     """Share of `data` that `model` classifies as labelled, in [0, 1]; higher is better."""
     model.eval()
-    parts = range(0, len(data), batch_size)
-    right = sum(
-        int((model(data.floats(slice(i, i + batch_size))).argmax(1) == data.labels[i : i + batch_size]).sum())
-        for i in parts
-    )
+    right = sum(int((model(part.floats()).argmax(1) == part.labels).sum()) for part in data.batches(batch_size))
     return right / len(data)

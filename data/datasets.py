@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,11 @@ class Labelled:
         """Only the images of one class."""
         return self[self.labels == label]
 
+    def batches(self, size: int) -> Iterator[Labelled]:
+        """The images in their order, at most `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
     def floats(self, index: Tensor | slice = slice(None)) -> Tensor:
         """An image batch: (N, C, H, W) float32 in [0, 1]."""
         return self.images[index].float() / 255
@@ -51,6 +57,11 @@ class Split:
     judge_fit: Labelled
     judge_held_out: Labelled
     test: Labelled
+
+
+def in_parts(function: Callable[..., Tensor], *batches: Tensor, size: int = 250) -> Tensor:
+    """What a function of batches returns, called on `size` images at a time: thousands would not fit in memory."""
+    return torch.cat([function(*parts) for parts in zip(*(batch.split(size) for batch in batches), strict=True)])
 
 
 TORCHVISION_SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}

@@ -46,6 +46,8 @@ class Fit(ABC):
 
     Attributes:
         total_steps: the length of the run; may be set before it starts.
+        prelude: share of the steps that are of another, easier kind, and prepare for the real ones; held-out images
+            are not looked at before it is over.
         held_out: images that are not fitted; where there are some, the run ends early once it no longer gets
             better at them, and the weights that were best are kept.
     """
@@ -55,6 +57,7 @@ class Fit(ABC):
         self.batch_size = min(batch_size, len(data))
         self.steps_per_epoch = max(1, len(data) // self.batch_size)
         self.total_steps = max(1, round(epochs * self.steps_per_epoch))
+        self.prelude = 0.0
         self.held_out: Labelled | None = None
         self.seed = seed
         self.modules: dict[str, nn.Module] = {}
@@ -70,6 +73,10 @@ class Fit(ABC):
         """The loss of images that are not fitted, lower is better, without noise; in whatever unit."""
         raise NotImplementedError
 
+    def in_prelude(self, index: int) -> bool:
+        """Whether step `index` is one of the prelude's."""
+        return index < self.prelude * self.total_steps
+
     def chosen(self, index: int) -> Tensor:
         """Which images batch number `index` consists of, (N,)."""
         epoch, place = divmod(index, self.steps_per_epoch)
@@ -84,17 +91,21 @@ class Fit(ABC):
         return self.data.floats(chosen), self.data.labels[chosen]
 
     def seconds_per_step(self, steps: int = 6) -> float:
-        """How long a step takes here, the median of some on a copy; the first, which is slower, does not count."""
+        """How long a step takes here, on average over the run, as the median of some on a copy says."""
         shared = [data for data in (self.data, self.held_out) if data is not None]
         probe = copy.deepcopy(self, {id(data): data for data in shared})
-        with torch.random.fork_rng(devices=[]):
-            probe.step(0)
+
+        def typical(index: int) -> float:
             taken: list[float] = []
-            for index in range(1, steps):
+            for _ in range(steps):
                 start = time.perf_counter()
                 probe.step(index)
                 taken.append(time.perf_counter() - start)
-        return median(taken)
+            return median(taken[1:])  # the first is slower
+
+        with torch.random.fork_rng(devices=[]):
+            real = typical(self.total_steps - 1)
+            return real + self.prelude * (typical(0) - real) if self.prelude else real
 
     def run(self, checkpoint: Path | None = None, report: Report | None = None, every_s: float = 30.0) -> None:
         """Train to the end, from `checkpoint` where it exists, writing it every `every_s` seconds.
@@ -118,7 +129,8 @@ class Fit(ABC):
                     self._must_be_finite(values, index + 1)
                     if report:
                         report(index + 1, self.total_steps, values)
-                if self.held_out is not None and ((index + 1) % check_every == 0 or last) and self._learnt_out(index):
+                look = (index + 1) % check_every == 0 or last
+                if self.held_out is not None and look and not self.in_prelude(index) and self._learnt_out(index):
                     if report:
                         report(self.total_steps, self.total_steps, {})
                     break
@@ -146,8 +158,7 @@ class Fit(ABC):
             module.eval()
         data = self.held_out[:ENOUGH]
         with torch.no_grad():
-            parts = [data[start : start + AT_ONCE] for start in range(0, len(data), AT_ONCE)]
-            loss = sum(float(self.check(part)) * len(part) for part in parts) / len(data)
+            loss = sum(float(self.check(part)) * len(part) for part in data.batches(AT_ONCE)) / len(data)
         for module in self.modules.values():
             module.train()
         self._must_be_finite({"held-out loss": loss}, index + 1)
@@ -206,9 +217,16 @@ class _Best:
         self.weights = {}
 
 
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step of an optimiser down the gradient of a loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
 def length_of(checkpoint: Path) -> int | None:
     """The steps in all of the run that left a checkpoint, or None where there is no checkpoint."""
-    return torch.load(checkpoint, weights_only=True)["total_steps"] if checkpoint.exists() else None
+    return torch.load(checkpoint, weights_only=True, mmap=True)["total_steps"] if checkpoint.exists() else None
 
 
 def one_cycle(index: int, total: int, warm_up: float = 0.15) -> float:

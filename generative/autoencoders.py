@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.datasets import Labelled
-from ..data.fitting import Fit, one_cycle, set_learning_rate
+from ..data.fitting import Fit, descend, one_cycle, set_learning_rate
 from .layers import Halvings, Size
 
 
@@ -92,9 +92,7 @@ class AutoencoderFit(Fit):
         set_learning_rate(self.optimizer, self.learning_rate * one_cycle(index, self.total_steps))
         images, _ = self.batch(index)
         loss = F.mse_loss(self.model(images), images)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        descend(self.optimizer, loss)
         return {"loss": loss.detach()}
 
     def check(self, data: Labelled) -> Tensor:

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.datasets import Labelled
-from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import (
-    Decoder,
-    Discriminator,
-    Encoder,
-    GaussianPosterior,
-    Size,
-    hinge_loss,
-    kl_to_standard_normal,
-    moving_average,
-)
+from ..data.fitting import descend, one_cycle, set_learning_rate
+from .elbo import ElboFit
+from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, Size, hinge_loss
 
 
 class ConditionalVAE(GaussianPosterior):
@@ -51,7 +42,7 @@ class ConditionalVAE(GaussianPosterior):
         return torch.sigmoid(self.decoder(latents, condition))
 
 
-class ConditionalVAEFit(Fit):
+class ConditionalVAEFit(ElboFit[ConditionalVAE]):
     """ELBO, a class adversary on the latents, and training on swapped conditions.
 
     A plain conditional VAE ignores its condition, because the latent carries the class. Five terms cure that:
@@ -65,13 +56,14 @@ class ConditionalVAEFit(Fit):
     - *nearness*: it should change few pixels.
 
     Conditions between two classes are drawn too, and asked to be a real image of the class that weighs more,
-    so that the whole line of conditions shows digits and not cross-fades.
+    so that the whole line of conditions shows digits and not cross-fades. In a prelude only invariance is asked for.
 
     Args:
         model: what to fit.
         predictor: what gives the probabilities that are the condition: the explained classifier, or, where asking it
             at every step would be slow, its answers (N, K) for the images of `data`.
         guides: classifiers that supervise the swapped images.
+        beta, likelihood, prelude: as in `ElboFit`.
         joint: also train `predictor`, in the same loss, as VCNet's paper does; otherwise it is frozen.
         present: (P,) the classes that have images; swapped conditions ask for no others. All, if None.
     """
@@ -96,14 +88,23 @@ class ConditionalVAEFit(Fit):
         joint: bool = False,
         prediction: float = 50.0,
         present: Tensor | None = None,
+        likelihood: str = "bernoulli",
+        prelude: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(data, batch_size, epochs, seed)
-        self.model = model
+        super().__init__(
+            model,
+            data,
+            batch_size=batch_size,
+            epochs=epochs,
+            beta=beta,
+            likelihood=likelihood,
+            prelude=prelude,
+            seed=seed,
+        )
         self.predictor = predictor
         self.guides = [guide.eval().requires_grad_(False) for guide in guides]
         self.learning_rate = learning_rate
-        self.beta = beta
         self.invariance = invariance
         self.guidance = guidance
         self.adversarial = adversarial
@@ -114,7 +115,6 @@ class ConditionalVAEFit(Fit):
         self.prediction = prediction
         channels, *size = data.images.shape[1:]
         self.classes = model.classes
-        self.average = moving_average(model)
         self.critic = Discriminator(channels, size, self.classes)
         self.guesser = nn.Sequential(
             nn.Linear(model.latents, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128), nn.LeakyReLU(0.2),
@@ -145,7 +145,6 @@ class ConditionalVAEFit(Fit):
         set_learning_rate(self.model_optimizer, rate)
         set_learning_rate(self.critic_optimizer, rate)
         images, labels = self.batch(index)
-        count = len(images)
         if isinstance(self.predictor, nn.Module):
             predicted = self.predictor(images)
             probabilities = predicted.softmax(dim=1)
@@ -153,7 +152,32 @@ class ConditionalVAEFit(Fit):
             predicted, probabilities = None, self.predictor[self.chosen(index)]
         mean, log_variance = self.model.posterior(images)
         sampled = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+        guess_loss = F.cross_entropy(self.guesser(sampled.detach()), labels)
+        if self.in_prelude(index):
+            descend(self.critic_optimizer, guess_loss)
+            losses = self.elbo(self.model.decoder(sampled, probabilities), images, mean, log_variance)
+        else:
+            condition, asked = self._swap(probabilities.detach(), labels)
+            logits = self.model.decoder(torch.cat([sampled, sampled]), torch.cat([probabilities, condition]))
+            drawn = torch.sigmoid(logits[len(images) :])
+            critic_loss = hinge_loss(self.critic(images, labels), self.critic(drawn.detach(), asked))
+            descend(self.critic_optimizer, critic_loss + guess_loss)
+            losses = self.elbo(logits[: len(images)], images, mean, log_variance)
+            losses |= self._losses_of_swapped(drawn, asked, images, mean.detach())
+        self.guesser.requires_grad_(False)
+        # Cross-entropy to the uniform distribution: least when the guesser knows nothing.
+        losses["invariance"] = -self.invariance * self.guesser(sampled).log_softmax(dim=1).mean()
+        if self.joint and predicted is not None:
+            losses["prediction"] = self.prediction * F.cross_entropy(predicted, labels)
+        descend(self.model_optimizer, torch.stack(list(losses.values())).sum())
+        self.guesser.requires_grad_(True)
+        self.critic.requires_grad_(True)
+        self.average.update_parameters(self.model)
+        return losses
 
+    def _swap(self, probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Conditions (N, K) on the way to another class, and the class (N,) that each asks for."""
+        count = len(labels)
         others = (self.place[labels] + torch.randint(1, len(self.present), (count,))) % len(self.present)
         targets = self.present[others]
         swapped = F.one_hot(targets, self.classes).float()
@@ -161,59 +185,27 @@ class ConditionalVAEFit(Fit):
         way = torch.rand(count, 1) * 0.8
         way = torch.where(way < 0.4, way, way + 0.2)
         way = torch.where(torch.rand(count, 1) < 0.5, torch.ones_like(way), way)
-        condition = torch.lerp(probabilities.detach(), swapped, way)
-        asked = torch.where(way.squeeze(1) > 0.5, targets, labels)
+        return torch.lerp(probabilities, swapped, way), torch.where(way.squeeze(1) > 0.5, targets, labels)
 
-        logits = self.model.decoder(torch.cat([sampled, sampled]), torch.cat([probabilities, condition]))
-        drawn = torch.sigmoid(logits[count:])
-        critic_loss = hinge_loss(self.critic(images, labels), self.critic(drawn.detach(), asked))
-        guess_loss = F.cross_entropy(self.guesser(sampled.detach()), labels)
-        self.critic_optimizer.zero_grad(set_to_none=True)
-        (critic_loss + guess_loss).backward()
-        self.critic_optimizer.step()
-
+    def _losses_of_swapped(self, drawn: Tensor, asked: Tensor, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
+        """What images drawn (N, C, H, W) from `latents` (N, D) of `images` as other classes (N,) are to be."""
         self.critic.requires_grad_(False)
-        self.guesser.requires_grad_(False)
-        reconstruction = F.binary_cross_entropy_with_logits(logits[:count], images, reduction="none")
-        divergence = kl_to_standard_normal(mean, log_variance).mean()
-        # Cross-entropy to the uniform distribution: least when the guesser knows nothing.
-        invariance = -self.guesser(sampled).log_softmax(dim=1).mean()
-        seen = drawn + torch.randn_like(drawn) * torch.rand(count, 1, 1, 1) * self.noise
+        seen = drawn + torch.randn_like(drawn) * torch.rand(len(drawn), 1, 1, 1) * self.noise
         guidance = torch.stack([F.cross_entropy(guide(seen), asked) for guide in self.guides]).mean()
-        fooling = -self.critic(drawn, asked).mean()
-        style = (self.model.encode(drawn) - mean.detach()).square().sum(dim=1).mean()
-        nearness = (drawn - images).abs().sum(dim=(1, 2, 3)).mean()
-        losses = {
-            "reconstruction": reconstruction.sum(dim=(1, 2, 3)).mean(),
-            "kl": self.beta * divergence,
-            "invariance": self.invariance * invariance,
+        return {
             "guidance": self.guidance * guidance,
-            "fooling": self.adversarial * fooling,
-            "style": self.style * style,
-            "nearness": self.nearness * nearness,
+            "fooling": -self.adversarial * self.critic(drawn, asked).mean(),
+            "style": self.style * (self.model.encode(drawn) - latents).square().sum(dim=1).mean(),
+            "nearness": self.nearness * (drawn - images).abs().sum(dim=(1, 2, 3)).mean(),
         }
-        if self.joint and predicted is not None:
-            losses["prediction"] = self.prediction * F.cross_entropy(predicted, labels)
-        self.model_optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        self.model_optimizer.step()
-        self.critic.requires_grad_(True)
-        self.guesser.requires_grad_(True)
-        self.average.update_parameters(self.model)
-        return {name: loss.detach() for name, loss in losses.items()} | {"critic": critic_loss.detach()}
 
     def check(self, data: Labelled) -> Tensor:
-        """Cross-entropy of reconstructions under their own label plus the guides' of swapped ones, in nats an image."""
-        model, images = cast(ConditionalVAE, self.average.module), data.floats()
-        latents = model.encode(images)
-        logits = model.decoder(latents, F.one_hot(data.labels, self.classes).float())
-        reconstruction = F.binary_cross_entropy_with_logits(logits, images, reduction="none").sum(dim=(1, 2, 3)).mean()
+        """How badly images are drawn under their own label, and the guides' cross-entropy of swapped ones."""
+        model, images = self.averaged, data.floats()
+        mean, log_variance = model.posterior(images)
+        logits = model.decoder(mean, F.one_hot(data.labels, self.classes).float())
+        reconstruction = self.elbo(logits, images, mean, log_variance)["reconstruction"]
         asked = self.present[(self.place[data.labels] + 1) % len(self.present)]
-        drawn = model.decode(latents, F.one_hot(asked, self.classes).float())
+        drawn = model.decode(mean, F.one_hot(asked, self.classes).float())
         guidance = torch.stack([F.cross_entropy(guide(drawn), asked) for guide in self.guides]).mean()
         return reconstruction + self.guidance * guidance
-
-    def finished(self) -> ConditionalVAE:
-        """The averaged weights, which draw more steadily than the last ones."""
-        self.model.load_state_dict(self.average.module.state_dict())
-        return self.model.eval()

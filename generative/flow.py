@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ..data.datasets import Labelled
-from ..data.fitting import Fit, one_cycle, set_learning_rate
+from ..data.fitting import Fit, descend, one_cycle, set_learning_rate
 from .layers import LOG_VARIANCES, Decoder, Encoder, Halvings, Size
 from .vae import VAE
 
@@ -212,9 +212,7 @@ class FlowFit(Fit):
         per_class = self.model.class_log_prob(pixels, torch.randn(len(images), self.model.latents))
         likelihood = per_class.gather(1, labels[:, None]).mean()
         separation = cross_entropy(per_class, labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        (self.class_weight * separation - likelihood).backward()
-        self.optimizer.step()
+        descend(self.optimizer, self.class_weight * separation - likelihood)
         return {"bits_per_dim": bits_per_dim(likelihood.detach(), pixels.shape[1]), "separation": separation.detach()}
 
     def check(self, data: Labelled) -> Tensor:

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.datasets import Labelled
-from ..data.fitting import Fit, one_cycle, set_learning_rate
-from .layers import (
-    Decoder,
-    Discriminator,
-    Encoder,
-    GaussianPosterior,
-    Size,
-    hinge_loss,
-    kl_to_standard_normal,
-    moving_average,
-)
+from ..data.fitting import descend, one_cycle, set_learning_rate
+from .elbo import ElboFit
+from .layers import Decoder, Discriminator, Encoder, GaussianPosterior, Size, hinge_loss
 
 
 class VAE(GaussianPosterior):
@@ -42,7 +31,7 @@ class VAE(GaussianPosterior):
         return torch.sigmoid(self.decoder(latents))
 
 
-class VAEFit(Fit):
+class VAEFit(ElboFit[VAE]):
     """ELBO plus an adversary that looks at what is drawn *between* the posteriors of two images.
 
     An ordinary VAE draws ghosts between the classes, and a search that stops at the decision boundary stops
@@ -51,8 +40,8 @@ class VAEFit(Fit):
 
     Args:
         model: what to fit.
-        beta: weight of the KL term against the summed binary cross-entropy.
-        adversarial: weight of the adversarial term, in nats an image.
+        beta, likelihood, prelude: as in `ElboFit`.
+        adversarial: weight of the adversarial term, in the unit of the bound.
     """
 
     def __init__(
@@ -65,15 +54,23 @@ class VAEFit(Fit):
         learning_rate: float = 1e-3,
         beta: float = 1.0,
         adversarial: float = 10.0,
+        likelihood: str = "bernoulli",
+        prelude: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(data, batch_size, epochs, seed)
-        self.model = model
+        super().__init__(
+            model,
+            data,
+            batch_size=batch_size,
+            epochs=epochs,
+            beta=beta,
+            likelihood=likelihood,
+            prelude=prelude,
+            seed=seed,
+        )
         self.learning_rate = learning_rate
-        self.beta = beta
         self.adversarial = adversarial
         channels, *size = data.images.shape[1:]
-        self.average = moving_average(model)
         self.critic = Discriminator(channels, size)
         self.modules = {"model": model, "average": self.average, "critic": self.critic}
         self.model_optimizer = torch.optim.Adam(model.parameters(), betas=(0.5, 0.99))
@@ -87,42 +84,25 @@ class VAEFit(Fit):
         images, _ = self.batch(index)
         mean, log_variance = self.model.posterior(images)
         sampled = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        between = torch.lerp(sampled, sampled.flip(0), torch.rand(len(images), 1)).detach()
-        logits = self.model.decoder(torch.cat([sampled, between]))
-        reconstruction = F.binary_cross_entropy_with_logits(logits[: len(images)], images, reduction="none")
-        reconstruction = reconstruction.sum(dim=(1, 2, 3)).mean()
-        divergence = kl_to_standard_normal(mean, log_variance).mean()
-        drawn = torch.sigmoid(logits[len(images) :])
-
-        critic_loss = hinge_loss(self.critic(images), self.critic(drawn.detach()))
-        self.critic_optimizer.zero_grad(set_to_none=True)
-        critic_loss.backward()
-        self.critic_optimizer.step()
-
-        self.critic.requires_grad_(False)
-        fooling = -self.critic(drawn).mean()
-        loss = reconstruction + self.beta * divergence + self.adversarial * fooling
-        self.model_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.model_optimizer.step()
+        if self.in_prelude(index):
+            losses = self.elbo(self.model.decoder(sampled), images, mean, log_variance)
+        else:
+            between = torch.lerp(sampled, sampled.flip(0), torch.rand(len(images), 1)).detach()
+            logits = self.model.decoder(torch.cat([sampled, between]))
+            drawn = torch.sigmoid(logits[len(images) :])
+            critic_loss = hinge_loss(self.critic(images), self.critic(drawn.detach()))
+            descend(self.critic_optimizer, critic_loss)
+            self.critic.requires_grad_(False)
+            losses = self.elbo(logits[: len(images)], images, mean, log_variance)
+            losses["fooling"] = -self.adversarial * self.critic(drawn).mean()
+        descend(self.model_optimizer, torch.stack(list(losses.values())).sum())
         self.critic.requires_grad_(True)
         self.average.update_parameters(self.model)
-        return {
-            "reconstruction": reconstruction.detach(),
-            "kl": divergence.detach(),
-            "critic": critic_loss.detach(),
-            "fooling": fooling.detach(),
-        }
+        return losses
 
     def check(self, data: Labelled) -> Tensor:
-        """Negative ELBO at the posterior means, in nats an image."""
-        model, images = cast(VAE, self.average.module), data.floats()
-        mean, log_variance = model.posterior(images)
-        reconstruction = F.binary_cross_entropy_with_logits(model.decoder(mean), images, reduction="none")
-        divergence = kl_to_standard_normal(mean, log_variance).mean()
-        return reconstruction.sum(dim=(1, 2, 3)).mean() + self.beta * divergence
-
-    def finished(self) -> VAE:
-        """The averaged weights, which draw more steadily than the last ones."""
-        self.model.load_state_dict(self.average.module.state_dict())
-        return self.model.eval()
+        """The negative bound at the posterior means."""
+        images = data.floats()
+        mean, log_variance = self.averaged.posterior(images)
+        losses = self.elbo(self.averaged.decoder(mean), images, mean, log_variance)
+        return losses["reconstruction"] + losses["kl"]

@@ -188,3 +188,36 @@ def test_the_time_of_a_step_is_measured_without_training(data: Labelled) -> None
     before = weights(fit)
     assert fit.seconds_per_step() > 0
     assert all(torch.equal(tensor, weights(fit)[name]) for name, tensor in before.items())
+
+
+class InTwoParts(Overfitting):
+    """Steps of the prelude take one second, the others three."""
+
+    clock = 0.0
+
+    def step(self, index: int) -> dict[str, Tensor]:
+        InTwoParts.clock += 1.0 if self.in_prelude(index) else 3.0
+        return super().step(index)
+
+
+def test_the_prelude_counts_in_the_time_of_a_step(data: Labelled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cfx.data.fitting.time.perf_counter", lambda: InTwoParts.clock)
+    fit = InTwoParts(data)
+    assert fit.seconds_per_step() == 3
+    fit.prelude = 0.75
+    assert fit.seconds_per_step() == pytest.approx(0.75 * 1 + 0.25 * 3)
+
+
+def test_held_out_images_are_not_looked_at_in_the_prelude(data: Labelled) -> None:
+    fit = Overfitting(data[:40], epochs=100)
+    fit.held_out, fit.prelude = data[200:], 0.5
+    looked: list[int] = []
+    learnt_out = fit._learnt_out
+
+    def look(index: int) -> bool:
+        looked.append(index)
+        return learnt_out(index)
+
+    fit._learnt_out = look  # type: ignore[method-assign]
+    fit.run()
+    assert looked and min(looked) >= 0.5 * fit.total_steps
