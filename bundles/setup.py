@@ -11,10 +11,18 @@ from typing import Any
 import torch
 
 from ..classifiers.sources import Foreign, open_classifier, trust
-from ..data.datasets import Labelled
+from ..data.datasets import SPLITS, Labelled
 from ..data.errors import BundleError, DataError, UsageError, few
 from ..data.files import make_directory, write_bytes
-from ..data.sources import ImageSet, Parts, looks_light_on_dark, open_images, read_classes, split_by_class
+from ..data.sources import (
+    ImageSet,
+    Parts,
+    looks_light_on_dark,
+    open_images,
+    read_classes,
+    sample_by_class,
+    split_by_class,
+)
 from .bundle import SCHEMA, Bundle, write_description
 from .checking import SAMPLE, Probe, check, match_classes
 from .recipe import SURE
@@ -22,6 +30,7 @@ from .recipe import SURE
 LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
 WORKING = 64  # pixels of the longer side of that size, unless the user says
 LARGEST_SIDE = 256  # pixels of images whose classifier takes any size
+MOST_IMAGES = 50_000  # in each part; more than a training of some thousand steps gets to see
 MOST_CLASSES = 60  # beyond which classes without images are put together
 
 
@@ -171,7 +180,9 @@ def own_images(source: Mapping[str, Any]) -> ImageSet:
 
 
 def images_of(bundle: Bundle) -> tuple[ImageSet, Parts] | None:
-    """The images that a bundle names and how they were cut; None where it names none.
+    """The images that a bundle names and how they are cut; None where it names none.
+
+    Of parts with more than `MOST_IMAGES` there are as many, a fixed sample.
 
     Raises:
         DataError: they are not those that `cfx init` saw: labels and parts would not be the same.
@@ -187,7 +198,10 @@ def images_of(bundle: Bundle) -> tuple[ImageSet, Parts] | None:
             f"{images.name}: has changed since cfx init ({count} images then, {len(images)} of {len(names)} classes "
             "now); what was trained and what is tested would no longer be apart: begin a new bundle with cfx init"
         )
-    return images, split_by_class(images.labels, images.splits, classes=len(images.classes))
+    parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
+    for name in SPLITS:
+        parts[name] = sample_by_class(images.labels, parts[name], MOST_IMAGES)
+    return images, parts
 
 
 def images_for_testing(bundle: Bundle) -> Labelled | None:

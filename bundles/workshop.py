@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.datasets import Labelled, Split, in_parts, load_torchvision, split_in_two
+from ..data.datasets import SPLITS, Labelled, Split, in_parts, load_torchvision, split_in_two
 from ..data.errors import BundleError, DataError, UsageError, unknown_name
 from ..data.files import make_directory
 from ..data.fitting import Fit, FitError, length_of
@@ -24,7 +24,7 @@ from .bundle import PARTS, SCHEMA, Bundle, round_to_stored, save_part, write_des
 from .making import HOLD, MAKERS, NEEDS, fits_of
 from .measuring import MEASURES, VERDICTS
 from .recipe import Recipe, find_recipe, recipe_for
-from .setup import images_of
+from .setup import MOST_IMAGES, images_of
 from .sheet import draw_sheet
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -49,7 +49,7 @@ class Workshop:
         budget: seconds for all of it; without it, each part gets the recipe's work.
         photos: photos(name of a part of the split, how many) -> its first images at the size that the classifier
             takes, in batches; needed where that is not the size of `split`.
-        broken: a sentence for each image that could not be read.
+        notes: what the user should know of the images.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Workshop:
         joint: bool = False,
         budget: float | None = None,
         photos: Callable[[str, int], Iterator[Tensor]] | None = None,
-        broken: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.recipe = recipe
         self.split = split
@@ -73,7 +73,7 @@ class Workshop:
         self.joint = joint
         self.seconds = budget
         self.photos = photos
-        self.broken = broken
+        self.notes = notes
         shape = tuple(split.fit.images.shape[1:])
         self.sizes: dict[str, Any] = {"channels": shape[0], "size": list(shape[1:])}
         self.count = len(recipe.classes)
@@ -272,7 +272,7 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
 
     Raises:
         BundleError: it names none.
-        DataError: they are not there any more, are too many for the memory, or too many are broken.
+        DataError: they are not there any more, do not fit in memory, or too many are broken.
     """
     bundle = Bundle(directory)
     if bundle.is_foreign:
@@ -285,7 +285,7 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
     images, parts = own
     shape = (bundle.shape[0], *bundle.working)
     loaded: dict[str, Loaded] = {}
-    for name in ("fit", "held_out", "judge_fit", "judge_held_out", "test"):
+    for name in SPLITS:
 
         def report(done: int, total: int, name: str = name) -> None:
             if progress is not None:
@@ -306,6 +306,10 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
         for indices in loaded[name].indices[:count].split(PHOTOS_AT_ONCE):
             yield images.load(indices, bundle.shape, fit=bundle.fit).data.floats()
 
+    notes = [f"left out: {sentence}" for part in loaded.values() for sentence in part.broken]
+    used, too_few = sum(len(parts[name]) for name in SPLITS), int(images.counts()[parts["too_few"]].sum())
+    if used + too_few < len(images):
+        notes.append(f"{used} of {len(images)} images are used, drawn at random: no more than {MOST_IMAGES} for a part")
     return Workshop(
         recipe,
         split,
@@ -314,5 +318,5 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
         progress=progress,
         budget=budget,
         photos=photos if bundle.is_carried else None,
-        broken=tuple(sentence for part in loaded.values() for sentence in part.broken),
+        notes=tuple(notes),
     )

@@ -61,7 +61,7 @@ def train(
             shop = reopen_workshop(bundle, progress=progress, budget=seconds)
         else:
             shop = open_workshop(recipe, data, bundle, progress=progress, joint=joint, budget=seconds)
-        for sentence in shop.broken:
-            screen.note(f"left out: {sentence}")
+        for note in shop.notes:
+            screen.note(note)
         made = shop.make(only or ())
     print_bundle_parts(made)

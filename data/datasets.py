@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -57,6 +58,10 @@ class Split:
     judge_fit: Labelled
     judge_held_out: Labelled
     test: Labelled
+
+
+SPLITS: Final = ("fit", "held_out", "judge_fit", "judge_held_out", "test")
+"""The parts of a `Split`."""
 
 
 def in_parts(function: Callable[..., Tensor], *batches: Tensor, size: int = 250) -> Tensor:

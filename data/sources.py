@@ -28,6 +28,7 @@ __all__ = [
     "looks_light_on_dark",
     "open_images",
     "read_classes",
+    "sample_by_class",
     "split_by_class",
 ]
 
@@ -55,6 +56,17 @@ class Parts(TypedDict):
     judge_held_out: Tensor
     test: Tensor
     too_few: list[int]
+
+
+def sample_by_class(labels: Tensor, indices: Tensor, most: int) -> Tensor:
+    """About `most` of the indices (M,) in their order, in equal shares of every class, but no class below `FEWEST`."""
+    if len(indices) <= most:
+        return indices
+    chosen = torch.zeros(len(indices), dtype=torch.bool)
+    for label in labels[indices].unique().tolist():
+        own = (labels[indices] == label).nonzero().flatten()
+        chosen[own[: max(FEWEST, round(len(own) * most / len(indices)))]] = True
+    return indices[chosen]
 
 
 def open_images(spec: str, *, root: Path | None = None, classes: Sequence[str] | None = None) -> ImageSet:

@@ -273,6 +273,19 @@ def test_numbered_classes_in_the_order_of_imagefolder_are_warned_of(tmp_path: Pa
     assert other_order(labels, labels, [*NAMES, "x", "y"], 0.0) == []
 
 
+def test_of_very_many_images_a_sample_is_used_and_said(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    set_up(tmp_path / "b", Wish(str(folder)))
+    whole = reopen_workshop(tmp_path / "b")
+    monkeypatch.setattr("cfx.bundles.setup.MOST_IMAGES", 100)
+    monkeypatch.setattr("cfx.bundles.workshop.MOST_IMAGES", 100)
+    shop = reopen_workshop(tmp_path / "b")
+    assert len(whole.split.fit) > 140 and whole.notes == ()
+    assert len(shop.split.fit) == len(shop.split.judge_fit) == 100 and shop.present == list(range(10))
+    assert len(shop.split.test) == len(whole.split.test)
+    (note,) = shop.notes
+    assert note.endswith("of 400 images are used, drawn at random: no more than 100 for a part")
+
+
 def test_a_brought_classifier_is_never_trained_over(folder: Path, tmp_path: Path, brought):
     set_up(tmp_path / "b", Wish(str(folder), factory(brought)))
     before = (tmp_path / "b" / "bundle.toml").read_bytes()

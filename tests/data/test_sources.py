@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from cfx.data import source_set
-from cfx.data.datasets import Labelled
+from cfx.data.datasets import SPLITS, Labelled
 from cfx.data.errors import CfxError, DataError, UsageError
 from cfx.data.sources import (
     ImageSet,
@@ -27,6 +27,7 @@ from cfx.data.sources import (
     looks_light_on_dark,
     open_images,
     read_classes,
+    sample_by_class,
     split_by_class,
 )
 
@@ -721,18 +722,16 @@ def test_light_on_dark(real: tuple[np.ndarray, list[int]]) -> None:
 
 # --- the split --------------------------------------------------------------------------------------------
 
-PARTS = ("fit", "held_out", "judge_fit", "judge_held_out", "test")
-
 
 def test_split_of_a_set_without_a_test_split() -> None:
     sizes = [400, 40, 8, 7, 0]
     labels = torch.arange(5).repeat_interleave(torch.tensor(sizes))
     parts = split_by_class(labels, [""] * len(labels), seed=1)
-    every = [index for name in PARTS for index in parts[name].tolist()]
+    every = [index for name in SPLITS for index in parts[name].tolist()]
     assert len(every) == len(set(every)) == 448
     assert parts["too_few"] == [3]
     assert split_by_class(labels, [""] * len(labels), seed=1, classes=5)["too_few"] == [3, 4]
-    counts = {name: torch.bincount(labels[parts[name]], minlength=3).tolist() for name in PARTS}
+    counts = {name: torch.bincount(labels[parts[name]], minlength=3).tolist() for name in SPLITS}
     assert counts == {
         "fit": [153, 16, 3],
         "held_out": [17, 1, 1],
@@ -748,8 +747,8 @@ def test_every_part_has_some_of_every_class(count: int) -> None:
     labels = torch.tensor([0] * count + [1] * 8)
     parts = split_by_class(labels, [""] * len(labels))
     assert parts["too_few"] == []
-    assert all(set(labels[parts[name]].tolist()) == {0, 1} for name in PARTS)
-    every = [index for name in PARTS for index in parts[name].tolist()]
+    assert all(set(labels[parts[name]].tolist()) == {0, 1} for name in SPLITS)
+    every = [index for name in SPLITS for index in parts[name].tolist()]
     assert sorted(every) == list(range(len(labels)))
 
 
@@ -771,8 +770,8 @@ def test_split_follows_the_seed_alone() -> None:
     one = split_by_class(labels, [""] * 200, seed=5)
     torch.manual_seed(2)
     two, other = split_by_class(labels, [""] * 200, seed=5), split_by_class(labels, [""] * 200, seed=6)
-    assert all(torch.equal(one[name], two[name]) for name in PARTS)
-    assert not any(torch.equal(one[name], other[name]) for name in PARTS)
+    assert all(torch.equal(one[name], two[name]) for name in SPLITS)
+    assert not any(torch.equal(one[name], other[name]) for name in SPLITS)
 
 
 def test_held_out_has_a_ceiling() -> None:
@@ -788,6 +787,16 @@ def test_held_out_has_a_ceiling() -> None:
 def test_split_of_too_few(labels: list[int]) -> None:
     message = refusal(lambda: split_by_class(torch.tensor(labels, dtype=torch.int64), [""] * len(labels)))
     assert "no class has the 8 images" in message
+
+
+def test_a_sample_has_every_class_in_its_share_and_rare_ones_at_all() -> None:
+    labels = torch.tensor([0] * 6000 + [1] * 3000 + [2] * 20)
+    order = torch.randperm(9020, generator=torch.Generator().manual_seed(0))
+    sample = sample_by_class(labels, order, 900)
+    assert torch.bincount(labels[sample]).tolist() == [599, 299, 8]
+    place = {index: at for at, index in enumerate(order.tolist())}
+    assert [place[index] for index in sample.tolist()] == sorted(place[index] for index in sample.tolist())
+    assert torch.equal(sample_by_class(labels, order[:800], 900), order[:800])
 
 
 def test_bundles_write_what_read_classes_reads(tmp_path: Path) -> None:
