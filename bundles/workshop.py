@@ -244,6 +244,15 @@ class Workshop:
         return in_parts(lambda part: classifier(bundle.enlarge(part)).softmax(dim=1), images)
 
 
+def is_finished(directory: Path) -> bool:
+    """Whether the bundle in a directory has every part that can be made for it, and its contact sheet."""
+    if not (directory / "bundle.toml").exists() or (directory / "checkpoints").exists():
+        return False
+    bundle = Bundle(directory)
+    left_out = bundle.description.get("left_out", {})
+    return all(bundle.has(name) or name in left_out for name in PARTS)
+
+
 def open_workshop(
     name: str,
     data: Path,

@@ -48,7 +48,8 @@ def train(
         find_recipe(recipe)
     import torch
 
-    from ..bundles.workshop import open_workshop, reopen_workshop
+    from ..bundles.bundle import Bundle
+    from ..bundles.workshop import is_finished, open_workshop, reopen_workshop
     from ..data.memory import keep_freed_memory
     from .render import Screen, fitting_progress, print_bundle_parts
 
@@ -56,6 +57,10 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     screen = Screen()
+    if not only and is_finished(bundle):
+        screen.note(f"{bundle}: every part is made; --only PART makes one anew")
+        print_bundle_parts(Bundle(bundle))
+        return
     with fitting_progress() as progress:
         if recipe is None:
             shop = reopen_workshop(bundle, progress=progress, budget=seconds)
