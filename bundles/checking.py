@@ -15,7 +15,7 @@ from ..classifiers.adapted import Adapted, has_gradients
 from ..classifiers.preprocessing import Preprocessing, candidates, guess_output
 from ..classifiers.sources import Foreign, describe
 from ..data.datasets import Labelled
-from ..data.errors import UsageError, unknown_name
+from ..data.errors import UsageError, first_line, unknown_name
 from ..data.sources import ImageSet
 
 SAMPLE = (128, 512)  # labelled images that the classifier is checked with: at least, at most
@@ -75,10 +75,9 @@ class Probe:
             raise
         except Exception as error:  # a foreign model may fail in any way at a shape that it does not take
             channels, *size = adapted.preprocessing.to_input(images).shape[1:]
-            reason = " ".join(str(error).split())[:200]
             raise UsageError(
                 f"classifier {self.foreign.name}: it fails on images of {channels} channels and {size[0]}x{size[1]} "
-                f"pixels ({reason}); say what it takes with --channels and --input-size"
+                f"pixels ({first_line(error)}); say what it takes with --channels and --input-size"
             ) from error
 
     @cached_property

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from ..data.errors import BundleError, UsageError
+from ..data.errors import BundleError, UsageError, first_line
 from ..data.files import write_text
 from .adapted import Called, settle
 from .checkpoints import load_weights, read_weights
@@ -122,5 +122,4 @@ def _working_directory_first() -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    first = str(error).splitlines()
-    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+    return f"{type(error).__name__}: {first_line(error)}"

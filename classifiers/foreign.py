@@ -86,10 +86,3 @@ def silent() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def first_line(error: BaseException) -> str:
-    """What a library's error says, as much of it as fits into a sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..data.errors import UsageError, unknown_name
+from ..data.errors import UsageError, first_line, unknown_name
 from .checkpoints import fitted_names, load_weights, read_weights
-from .foreign import STEM, Foreign, first_line, optional, pack, silent
+from .foreign import STEM, Foreign, optional, pack, silent
 from .preprocessing import INTERPOLATIONS, Preprocessing
 
 WEIGHTS_FILE = f"{STEM}.safetensors"

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..data.errors import UsageError
+from ..data.errors import UsageError, first_line
 from .adapted import settle
 from .archives import clean_program, clean_script
-from .foreign import STEM, Foreign, first_line, optional, silent
+from .foreign import STEM, Foreign, optional, silent
 from .preprocessing import Preprocessing
 
 LARGEST_BATCH = 512  # images; cfx never asks about more at once

@@ -35,6 +35,13 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says, as much of it as fits into a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
 def few(names: Sequence[str], most: int = 8) -> str:
     """The first names, and how many more there are."""
     rest = len(names) - most
