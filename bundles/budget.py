@@ -13,15 +13,15 @@ from ..data.files import write_text
 from ..data.fitting import Fit
 
 WEIGHTS = {
-    "classifier": 4.0,
-    "judge": 3.0,
-    "second_judge": 2.0,
-    "retrained": 4.0,
+    "classifier": 3.0,
+    "judge": 2.0,
+    "second_judge": 1.5,
+    "retrained": 2.5,
     "guides": 1.5,
-    "vae": 5.0,
-    "conditional_vae": 7.0,
-    "flow": 2.0,
-    "autoencoders": 3.0,
+    "vae": 7.0,
+    "conditional_vae": 10.0,
+    "flow": 1.5,
+    "autoencoders": 2.0,
 }
 """Shares of the time by kind of fit; each is divided evenly among the fits of its kind."""
 
@@ -50,14 +50,17 @@ class Budget:
         seconds: given in all.
         fits: the labels of all fits that remain, each with its share of the time.
         file: where the time spent is kept between starts.
+        began: when this start began, on `time.monotonic`'s clock; now, if None.
     """
 
-    def __init__(self, seconds: float, fits: Iterable[tuple[str, float]], file: Path) -> None:
+    def __init__(
+        self, seconds: float, fits: Iterable[tuple[str, float]], file: Path, began: float | None = None
+    ) -> None:
         self.seconds = seconds
         self.left_to_do = dict(fits)
         self.file = file
         spent = json.loads(file.read_text())["seconds"] if file.exists() else 0.0
-        self.start = time.monotonic() - spent
+        self.start = (time.monotonic() if began is None else began) - spent
 
     @property
     def spent(self) -> float:

@@ -45,15 +45,15 @@ class Probe:
         given: fields of `Preprocessing` that the user has said.
 
     Attributes:
-        fields: what its preprocessing is taken to be before any of it is tried: what is said or declared; else that it
-            takes the images as they are, in their own channels or, failing that, in three.
+        fields: of its preprocessing, before normalisations are tried: what is said or declared; else that it takes the
+            images as they are, in their own channels or, failing that, in three or one.
     """
 
     def __init__(self, foreign: Foreign, sample: Labelled, given: Mapping[str, Any]) -> None:
         self.foreign = foreign
         self.sample = sample
         self.given = dict(given)
-        self.fields = self._first_guess() | self.given
+        self.fields = self._first_guess()
 
     def adapted(self, columns: list[int] | None = None, **more: Any) -> Adapted:
         """The classifier with `fields`, `more` of which are different."""
@@ -101,17 +101,20 @@ class Probe:
     def _first_guess(self) -> dict[str, Any]:
         declared = self.foreign.preprocessing
         if declared is not None:
-            return vars(declared).copy()
+            return vars(declared) | self.given
         own = int(self.sample.images.shape[1])
+        if "channels" in self.given:
+            return dict(self.given)
         for channels in dict.fromkeys((own, 3, 1)):
+            preprocessing = Preprocessing(**{"channels": channels, **self.given})
             try:
                 with torch.no_grad():
-                    adapted = Adapted(self.foreign.model, Preprocessing(channels), fixed_batch=self.foreign.fixed_batch)
+                    adapted = Adapted(self.foreign.model, preprocessing, fixed_batch=self.foreign.fixed_batch)
                     adapted.raw(self.sample.floats(slice(0, 1)))
             except Exception:  # as in `raw`
                 continue
-            return {"channels": channels}
-        return {"channels": own}
+            return {"channels": channels} | self.given
+        return {"channels": own} | self.given
 
 
 @torch.no_grad()

@@ -112,13 +112,13 @@ def make_retrained(shop: Workshop) -> Made:
 def make_vae(shop: Workshop) -> Made:
     torch.manual_seed(2)
     arguments = {**shop.sizes, "latents": shop.recipe.latents, **shop.recipe.network("vae")}
-    fit = VAEFit(VAE(**arguments), shop.split.fit, **drawing(shop, "vae"), seed=2)
+    fit = VAEFit(VAE(**arguments), shop.split.fit, **vae_settings(shop, "vae"), seed=2)
     shop.fit("vae", fit)
     return fit.finished(), "VAE", arguments
 
 
-def drawing(shop: Workshop, part: str) -> dict[str, Any]:
-    """What the recipe says of how a VAE is fitted."""
+def vae_settings(shop: Workshop, part: str) -> dict[str, Any]:
+    """What the recipe says of how the VAE or the conditional VAE is fitted."""
     recipe = shop.recipe
     return {
         "epochs": recipe.epochs[part],
@@ -167,7 +167,7 @@ def fit_conditional_vae(shop: Workshop, predictor: nn.Module | Tensor) -> Condit
         predictor,
         guides,
         shop.split.fit,
-        **drawing(shop, "conditional_vae"),
+        **vae_settings(shop, "conditional_vae"),
         joint=shop.joint,
         present=torch.tensor(shop.present),
         seed=3,

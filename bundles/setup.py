@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..classifiers.sources import Foreign, open_classifier, trust
-from ..data.datasets import SPLITS, Labelled
+from ..data.datasets import SPLIT_PARTS, Labelled
 from ..data.errors import BundleError, DataError, UsageError, few
 from ..data.files import make_directory, write_bytes
 from ..data.sources import (
@@ -30,7 +30,7 @@ from .recipe import SURE
 LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
 WORKING = 64  # pixels of the longer side of that size, unless the user says
 LARGEST_SIDE = 256  # pixels of images whose classifier takes any size
-MOST_IMAGES = 50_000  # in each part; more than a training of some thousand steps gets to see
+MOST_IMAGES = 50_000  # in each part; a training of some thousand steps sees each some eight times
 MOST_CLASSES = 60  # beyond which classes without images are put together
 
 
@@ -93,6 +93,7 @@ def set_up(directory: Path, wish: Wish) -> Checked:
 
     Raises:
         UsageError, DataError, BundleError: one cannot be had, or they do not fit; nothing is written then.
+        OutputError: the directory cannot be written to.
     """
     _must_be_free(directory)
     notes: list[str] = []
@@ -199,7 +200,7 @@ def images_of(bundle: Bundle) -> tuple[ImageSet, Parts] | None:
             "now); what was trained and what is tested would no longer be apart: begin a new bundle with cfx init"
         )
     parts = split_by_class(images.labels, images.splits, classes=len(images.classes))
-    for name in SPLITS:
+    for name in SPLIT_PARTS:
         parts[name] = sample_by_class(images.labels, parts[name], MOST_IMAGES)
     return images, parts
 

@@ -7,6 +7,7 @@ by the same command; when every part is done the checkpoints are removed.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.datasets import SPLITS, Labelled, Split, in_parts, load_torchvision, split_in_two
+from ..data.datasets import SPLIT_PARTS, Labelled, Split, in_parts, load_torchvision, split_in_two
 from ..data.errors import BundleError, DataError, UsageError, unknown_name
 from ..data.files import make_directory
 from ..data.fitting import Fit, FitError, length_of
@@ -25,6 +26,7 @@ from .making import HOLD, MAKERS, NEEDS, fits_of
 from .measuring import MEASURES, VERDICTS
 from .recipe import Recipe, find_recipe, recipe_for
 from .setup import MOST_IMAGES, images_of
+from .sheet import NAME as SHEET
 from .sheet import draw_sheet
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -47,6 +49,7 @@ class Workshop:
         progress: told of every twentieth step.
         joint: train classifier and conditional VAE in one loss, as VCNet's paper does.
         budget: seconds for all of it; without it, each part gets the recipe's work.
+        began: when that time began to run, on `time.monotonic`'s clock; now, if None.
         photos: photos(name of a part of the split, how many) -> its first images at the size that the classifier
             takes, in batches; needed where that is not the size of `split`.
         notes: what the user should know of the images.
@@ -62,6 +65,7 @@ class Workshop:
         progress: Progress | None = None,
         joint: bool = False,
         budget: float | None = None,
+        began: float | None = None,
         photos: Callable[[str, int], Iterator[Tensor]] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -72,14 +76,14 @@ class Workshop:
         self.progress = progress
         self.joint = joint
         self.seconds = budget
+        self.began = time.monotonic() if began is None else began
         self.photos = photos
         self.notes = notes
         shape = tuple(split.fit.images.shape[1:])
         self.sizes: dict[str, Any] = {"channels": shape[0], "size": list(shape[1:])}
         self.count = len(recipe.classes)
         # A class counts where every part has images of it: one broken file may have been the only one.
-        parts = (split.fit, split.held_out, split.judge_fit, split.judge_held_out, split.test)
-        counts = [part.labels.bincount(minlength=self.count) for part in parts]
+        counts = [getattr(split, name).labels.bincount(minlength=self.count) for name in SPLIT_PARTS]
         self.present = torch.stack(counts).amin(dim=0).nonzero().flatten().tolist()
         self.checkpoints = directory / "checkpoints"
         self.budget: Budget | None = None
@@ -96,6 +100,7 @@ class Workshop:
             UsageError: `only` names an unknown part, or one that cannot be made here.
             BundleError: one of them needs a part that is not there.
             DataError: there is nothing to tell apart, or no room.
+            OutputError: the directory cannot be written to.
             FitError: a loss is no longer a finite number.
         """
         for name in only:
@@ -120,7 +125,7 @@ class Workshop:
             spent = self.checkpoints / "spent.json"
             if only:  # time of its own
                 spent.unlink(missing_ok=True)
-            self.budget = Budget(self.seconds, fits, spent)
+            self.budget = Budget(self.seconds, fits, spent, self.began)
         for name in names:
             self._make(name)
         self._note_left_out()
@@ -215,15 +220,17 @@ class Workshop:
             fit.total_steps = begun
         elif self.budget is not None:
             fit.total_steps = self.budget.allot(label, fit)
-        progress = self.progress
-        report = None if progress is None else lambda i, n, losses: progress(label, i, n, losses)
+
+        def report(done: int, total: int, losses: dict[str, float]) -> None:
+            if self.budget is not None:
+                self.budget.save()
+            if self.progress is not None:
+                self.progress(label, done, total, losses)
+
         try:
             fit.run(checkpoint, report)
         except FitError as error:
             raise FitError(f"{label}: {error}") from error
-        finally:
-            if self.budget is not None:
-                self.budget.save()
         if self.budget is not None:
             self.budget.done(label)
 
@@ -234,7 +241,7 @@ class Workshop:
         if self.photos is not None:
             classifier = self.bundle.classifier
             return torch.cat([classifier(images).softmax(dim=1) for images in self.photos(name, len(data))])
-        return self.probabilities_of(data.floats())
+        return torch.cat([self.probabilities_of(part.floats()) for part in data.batches(1000)])
 
     @torch.no_grad()
     def probabilities_of(self, images: Tensor) -> Tensor:
@@ -246,7 +253,7 @@ class Workshop:
 
 def is_finished(directory: Path) -> bool:
     """Whether the bundle in a directory has every part that can be made for it, and its contact sheet."""
-    if not (directory / "bundle.toml").exists() or (directory / "checkpoints").exists():
+    if (directory / "checkpoints").exists() or not all((directory / name).exists() for name in ("bundle.toml", SHEET)):
         return False
     bundle = Bundle(directory)
     left_out = bundle.description.get("left_out", {})
@@ -268,12 +275,15 @@ def open_workshop(
         UsageError: no such recipe.
         DataError: the data set is not below `data`.
     """
+    began = time.monotonic()
     recipe = find_recipe(name)
     assert recipe.images is not None
     train, test = (load_torchvision(recipe.images, data, train) for train in (True, False))
     split = split_in_two(train, test, share=recipe.share)
     command = f"cfx train DIR --recipe {name} --data DATA" + (" --joint" if joint else "")
-    return Workshop(recipe, split, directory, command=command, progress=progress, joint=joint, budget=budget)
+    return Workshop(
+        recipe, split, directory, command=command, progress=progress, joint=joint, budget=budget, began=began
+    )
 
 
 def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget: float | None = None) -> Workshop:
@@ -283,6 +293,7 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
         BundleError: it names none.
         DataError: they are not there any more, do not fit in memory, or too many are broken.
     """
+    began = time.monotonic()
     bundle = Bundle(directory)
     if bundle.is_foreign:
         _ = bundle.classifier  # what is wrong with it is better known before an hour of training than after
@@ -294,7 +305,7 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
     images, parts = own
     shape = (bundle.shape[0], *bundle.working)
     loaded: dict[str, Loaded] = {}
-    for name in SPLITS:
+    for name in SPLIT_PARTS:
 
         def report(done: int, total: int, name: str = name) -> None:
             if progress is not None:
@@ -316,7 +327,7 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
             yield images.load(indices, bundle.shape, fit=bundle.fit).data.floats()
 
     notes = [f"left out: {sentence}" for part in loaded.values() for sentence in part.broken]
-    used, too_few = sum(len(parts[name]) for name in SPLITS), int(images.counts()[parts["too_few"]].sum())
+    used, too_few = sum(len(parts[name]) for name in SPLIT_PARTS), int(images.counts()[parts["too_few"]].sum())
     if used + too_few < len(images):
         notes.append(f"{used} of {len(images)} images are used, drawn at random: no more than {MOST_IMAGES} for a part")
     return Workshop(
@@ -326,6 +337,7 @@ def reopen_workshop(directory: Path, *, progress: Progress | None = None, budget
         command="cfx train DIR",
         progress=progress,
         budget=budget,
+        began=began,
         photos=photos if bundle.is_carried else None,
         notes=tuple(notes),
     )

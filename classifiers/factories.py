@@ -122,4 +122,5 @@ def _working_directory_first() -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+    kind = type(error).__name__
+    return f"{kind}: {first_line(error)}" if str(error) else kind

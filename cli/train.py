@@ -59,7 +59,9 @@ def train(
     screen = Screen()
     if not only and is_finished(bundle):
         screen.note(f"{bundle}: every part is made; --only PART makes one anew")
-        print_bundle_parts(Bundle(bundle))
+        made = Bundle(bundle)
+        made.verify()
+        print_bundle_parts(made)
         return
     with fitting_progress() as progress:
         if recipe is None:

@@ -60,7 +60,7 @@ class Split:
     test: Labelled
 
 
-SPLITS: Final = ("fit", "held_out", "judge_fit", "judge_held_out", "test")
+SPLIT_PARTS: Final = ("fit", "held_out", "judge_fit", "judge_held_out", "test")
 """The parts of a `Split`."""
 
 

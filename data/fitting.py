@@ -23,6 +23,7 @@ Report = Callable[[int, int, dict[str, float]], None]
 
 CHECKS = 20  # looks at held-out images in the course of a fit
 PATIENCE = 6  # of them without a better one, after which a fit has learnt what it can
+SETTLING = 0.2  # share of the steps after a prelude in which averaged weights are still mostly the prelude's
 ENOUGH = 1000  # held-out images that are looked at
 AT_ONCE = 250  # of them in memory as floats
 REPORT_EVERY = 20  # steps
@@ -47,7 +48,7 @@ class Fit(ABC):
     Attributes:
         total_steps: the length of the run; may be set before it starts.
         prelude: share of the steps that are of another, easier kind, and prepare for the real ones; held-out images
-            are not looked at before it is over.
+            are not looked at before those have taken effect.
         held_out: images that are not fitted; where there are some, the run ends early once it no longer gets
             better at them, and the weights that were best are kept.
     """
@@ -90,7 +91,7 @@ class Fit(ABC):
         chosen = self.chosen(index)
         return self.data.floats(chosen), self.data.labels[chosen]
 
-    def seconds_per_step(self, steps: int = 6) -> float:
+    def seconds_per_step(self, steps: int = 4) -> float:
         """How long a step takes here, on average over the run, as the median of some on a copy says."""
         shared = [data for data in (self.data, self.held_out) if data is not None]
         probe = copy.deepcopy(self, {id(data): data for data in shared})
@@ -118,6 +119,7 @@ class Fit(ABC):
         for module in self.modules.values():
             module.train()
         check_every = max(1, self.total_steps // CHECKS)
+        first_look = (self.prelude + SETTLING) * self.total_steps if self.prelude else 0
         with torch.random.fork_rng(devices=[]):
             for index in range(start, self.total_steps):
                 torch.manual_seed(self.seed * 7_368_787 + index)
@@ -129,8 +131,8 @@ class Fit(ABC):
                     self._must_be_finite(values, index + 1)
                     if report:
                         report(index + 1, self.total_steps, values)
-                look = (index + 1) % check_every == 0 or last
-                if self.held_out is not None and look and not self.in_prelude(index) and self._learnt_out(index):
+                look = ((index + 1) % check_every == 0 and index >= first_look) or last
+                if self.held_out is not None and look and self._learnt_out(index):
                     if report:
                         report(self.total_steps, self.total_steps, {})
                     break

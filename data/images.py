@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from .decoding import decode
-from .errors import ImageError, UsageError, unknown_name
+from .errors import ImageError, UsageError, reason_of, unknown_name
 from .files import write_bytes
 
 EXTENSIONS = (
@@ -96,7 +96,7 @@ def _matches(pattern: str) -> list[Path]:
         try:
             inside = sorted(Path(pattern).iterdir())
         except OSError as error:
-            raise ImageError(f"{pattern}: could not be listed ({error.strerror}); check its permissions") from error
+            raise ImageError(f"{pattern}: could not be listed ({reason_of(error)}); check its permissions") from error
         images = [
             path
             for path in inside

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 
-from .errors import DataError
+from .errors import DataError, reason_of
 from .images import EXTENSIONS
 from .source_labels import SPLITS, composed, labelled, read_text, settled
 from .source_pictures import FilePictures
@@ -62,7 +62,7 @@ def _folders(root: Path) -> list[Path]:
     try:
         inside = sorted(root.iterdir())
     except OSError as error:
-        raise DataError(f"{root}: could not be listed ({error.strerror}); check its permissions") from error
+        raise DataError(f"{root}: could not be listed ({reason_of(error)}); check its permissions") from error
     # zip files made on macOS bring a folder of attributes
     return [path for path in inside if path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"]
 

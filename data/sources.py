@@ -59,7 +59,7 @@ class Parts(TypedDict):
 
 
 def sample_by_class(labels: Tensor, indices: Tensor, most: int) -> Tensor:
-    """About `most` of the indices (M,) in their order, in equal shares of every class, but no class below `FEWEST`."""
+    """About `most` of the indices (M,) in their order, the same share of every class, but no class below `FEWEST`."""
     if len(indices) <= most:
         return indices
     chosen = torch.zeros(len(indices), dtype=torch.bool)

@@ -162,10 +162,11 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
             drawn = torch.sigmoid(logits[len(images) :])
             critic_loss = hinge_loss(self.critic(images, labels), self.critic(drawn.detach(), asked))
             descend(self.critic_optimizer, critic_loss + guess_loss)
+            self.critic.requires_grad_(False)
             losses = self.elbo(logits[: len(images)], images, mean, log_variance)
             losses |= self._losses_of_swapped(drawn, asked, images, mean.detach())
-        self.guesser.requires_grad_(False)
         # Cross-entropy to the uniform distribution: least when the guesser knows nothing.
+        self.guesser.requires_grad_(False)
         losses["invariance"] = -self.invariance * self.guesser(sampled).log_softmax(dim=1).mean()
         if self.joint and predicted is not None:
             losses["prediction"] = self.prediction * F.cross_entropy(predicted, labels)
@@ -188,8 +189,7 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
         return torch.lerp(probabilities, swapped, way), torch.where(way.squeeze(1) > 0.5, targets, labels)
 
     def _losses_of_swapped(self, drawn: Tensor, asked: Tensor, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
-        """What images drawn (N, C, H, W) from `latents` (N, D) of `images` as other classes (N,) are to be."""
-        self.critic.requires_grad_(False)
+        """Losses of what is drawn (N, C, H, W) from the `latents` (N, D) of `images` as the classes asked for (N,)."""
         seen = drawn + torch.randn_like(drawn) * torch.rand(len(drawn), 1, 1, 1) * self.noise
         guidance = torch.stack([F.cross_entropy(guide(seen), asked) for guide in self.guides]).mean()
         return {

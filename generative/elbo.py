@@ -27,7 +27,7 @@ class ElboFit(Fit, Generic[Model]):
         likelihood: of pixels. "bernoulli", by their binary cross-entropy, suits images that are nearly black and white;
             among greys and colours it hardly minds a blur. "gaussian" has the batch's own mean squared error as its
             variance, so that a blur is never cheap (sigma-VAE: Rybkin, Daniilidis and Levine 2021, arXiv 2006.13202).
-        prelude: share of the steps that the model only learns to draw in, before anything else is asked of it.
+        prelude: share of the steps that the model learns to draw in, before its critic and what else is slow set in.
 
     Raises:
         UsageError: no such likelihood.
@@ -67,6 +67,15 @@ class ElboFit(Fit, Generic[Model]):
         error = (torch.sigmoid(logits) - images).square().sum(dim=(1, 2, 3)).mean()
         variance = error.detach() / images[0].numel()
         return {"reconstruction": 2 * error, "kl": 4 * variance * divergence}
+
+    def negative_elbo(self, logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """The bound to be made small, in nats an image, up to a constant: what fits can be compared by."""
+        losses = self.elbo(logits, images, mean, log_variance)
+        if self.likelihood == "bernoulli":
+            return losses["reconstruction"] + losses["kl"]
+        size = images[0].numel()
+        variance = losses["reconstruction"] / (2 * size)
+        return size / 2 * variance.log() + losses["kl"] / (4 * variance)
 
     @property
     def averaged(self) -> Model:

@@ -101,8 +101,7 @@ class VAEFit(ElboFit[VAE]):
         return losses
 
     def check(self, data: Labelled) -> Tensor:
-        """The negative bound at the posterior means."""
+        """The negative bound at the posterior means, in nats an image."""
         images = data.floats()
         mean, log_variance = self.averaged.posterior(images)
-        losses = self.elbo(self.averaged.decoder(mean), images, mean, log_variance)
-        return losses["reconstruction"] + losses["kl"]
+        return self.negative_elbo(self.averaged.decoder(mean), images, mean, log_variance)

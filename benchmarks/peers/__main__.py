@@ -29,7 +29,7 @@ from ...bundles.bundle import Bundle, load_bundle
 from ...classifiers.convolutional import ConvNet
 from ...counterfactuals.engine import Counterfactuals, as_written
 from ...data.datasets import TORCHVISION_SETS, load_torchvision, split_in_two
-from ...data.errors import CfxError, DataError, OutputError, UsageError
+from ...data.errors import CfxError, DataError, OutputError, UsageError, reason_of
 from ...data.files import write_bytes, write_text
 from ..finish import finish
 from ..pairs import PAIRS, Pair, load_factuals, read_pairs, target_indices
@@ -287,7 +287,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
         work_of(bundle, options.run, pairs, threshold, fit).save(exchange / WORK)
     except OSError as error:
         raise OutputError(
-            f"{exchange}: could not be written ({error.strerror}); copy the run to another place"
+            f"{exchange}: could not be written ({reason_of(error)}); copy the run to another place"
         ) from error
     found = ask(exchange, options.peer, options.threads)
     run = score(bundle, options.run, pairs, found, options.peer, manifest["config"], options.out)

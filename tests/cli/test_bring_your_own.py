@@ -28,7 +28,7 @@ def records(result: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_2000_files_and_a_program(run: Run, data_root: Path, bundle: Bundle, tmp_path: Path):
-    """Three commands in under five minutes on two cores, of which training takes three."""
+    """Three commands in two minutes on two cores, most of which is training."""
     data = load_torchvision("mnist", data_root, True)
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(1))
     for index in chosen[:2000].tolist():
@@ -42,7 +42,7 @@ def test_2000_files_and_a_program(run: Run, data_root: Path, bundle: Bundle, tmp
     assert begun.code == 0, begun.stderr
     assert "2000 in grey, read as 28x28" in begun.stdout and "digit 0" in begun.stdout
 
-    trained = run("train", "mine", "--budget", "180s")
+    trained = run("train", "mine", "--budget", "90s")
     assert trained.code == 0, trained.stderr
     assert "good: right on" in trained.stdout
     assert not (tmp_path / "mine" / "checkpoints").exists()
@@ -67,42 +67,51 @@ def test_2000_files_and_a_program(run: Run, data_root: Path, bundle: Bundle, tmp
     assert any("cannot be trained again" in note for note in records(found)[0]["notes"])
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few steps are enough to see that each part is made."""
+    monkeypatch.setattr("cfx.bundles.budget.LEAST_STEPS", 4)
+
+
 @pytest.fixture(scope="module")
 def letters(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """600 coloured letters of 40x32, eight classes with spaces in their names, one of them rare."""
+    """480 coloured letters of 40x32, eight classes with spaces in their names, one of them rare."""
     root = tmp_path_factory.mktemp("letters") / "images"
-    write_letters(root, *draw_letters(600, (40, 32), 0, [PILLOWS_OWN]))
+    write_letters(root, *draw_letters(480, (40, 32), 0, [PILLOWS_OWN]))
     return root
 
 
 @pytest.mark.slow
-def test_colour_that_is_not_square_with_no_classifier(run: Run, letters: Path, tmp_path: Path):
+def test_colour_that_is_not_square_with_no_classifier(run: Run, short: None, letters: Path, tmp_path: Path):
     begun = run("init", "mine", "--images", letters, "--format", "json")
     assert begun.code == 0, begun.stderr
     assert json.loads(begun.stdout)["bundle"]["shape"] == [3, 40, 32]
     assert json.loads(begun.stdout)["bundle"]["classes"] == list(CLASSES)
-    trained = run("train", "mine", "--budget", "20s")
+    trained = run("train", "mine", "--budget", "8s")
     assert trained.code == 0, trained.stderr
     made = Bundle(tmp_path / "mine")
     made.verify()
     assert "retrained" in made.parts and not made.is_foreign
     photo = next((letters / "letter E").glob("*.png"))
-    found = run("explain", photo, "--bundle", "mine", "--target", "letter F", "--engine", "all", "--format", "json")
+    found = run("explain", photo, "--bundle", "mine", "--target", "auto", "--engine", "all", "--format", "json")
+    assert found.code in (0, 1), found.stderr
     names = {record["engine"] for record in records(found)}
-    # A classifier of twenty seconds may see an F in this E already; then there is nothing to search.
-    assert names == {"latent", "diffeo", "vcnet", "projection", "pixel"} or "already sees" in found.stderr
+    assert names == {"latent", "diffeo", "vcnet", "projection", "pixel"}
     for record in records(found):
         with Image.open(record["files"]["counterfactual"]) as picture:
             assert picture.size == (32, 40) and picture.mode == "RGB"
+    (tmp_path / "mine" / "contact-sheet.png").unlink()
+    assert run("train", "mine").code == 0
+    assert (tmp_path / "mine" / "contact-sheet.png").exists(), "what is missing is drawn again"
     again = run("train", "mine")
     assert again.code == 0 and again.stderr == "note: mine: every part is made; --only PART makes one anew\n"
 
 
 @pytest.mark.slow
-def test_a_classifier_of_224_pixels_and_1000_classes(run: Run, tmp_path: Path):
+def test_a_classifier_of_224_pixels_and_1000_classes(run: Run, short: None, tmp_path: Path):
     """torchvision's architecture with random weights: the mechanics, with the change carried to the photo's size."""
     rng = np.random.default_rng(0)
-    images, labels, _ = draw_letters(120, (60, 60), 0, [PILLOWS_OWN])
+    images, labels, _ = draw_letters(60, (60, 60), 0, [PILLOWS_OWN])
     for index, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         name = ("goldfish", "volcano")[label % 2]
         folder = tmp_path / "photos" / name
@@ -122,7 +131,7 @@ def test_a_classifier_of_224_pixels_and_1000_classes(run: Run, tmp_path: Path):
     assert description["classes"] == ["goldfish", "volcano", "(anything else)"]
     assert description["parts"]["classifier"]["columns"] == [1, 980]
     assert max(description["shape"]) > max(description["working"]) == 64
-    assert run("train", "mine", "--budget", "10s").code == 0
+    assert run("train", "mine", "--budget", "4s").code == 0
     photo = next((tmp_path / "photos" / "goldfish").glob("*.jpg"))
     options = ("--target", "volcano", "--engine", "projection", "--format", "json")
     found = run("explain", photo, "--bundle", "mine", *options)
@@ -131,7 +140,7 @@ def test_a_classifier_of_224_pixels_and_1000_classes(run: Run, tmp_path: Path):
     with Image.open(photo) as before, Image.open(record["files"]["full"]) as after:
         assert before.size == after.size
         changed = np.abs(np.asarray(before, dtype=int) - np.asarray(after, dtype=int)).max()
-    # Generators of ten seconds may draw hardly anything; what they draw is in the photo, too.
+    # Generators of seconds may draw hardly anything; what they draw is in the photo, too.
     assert changed > 0 or record["metrics"]["linf"] < 3 / 255
     assert any("no longer valid" in note for note in record["notes"])
     asked = run("explain", photo, "--bundle", "mine", "--target", "(anything else)")

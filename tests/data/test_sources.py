@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from cfx.data import source_set
-from cfx.data.datasets import SPLITS, Labelled
+from cfx.data.datasets import SPLIT_PARTS, Labelled
 from cfx.data.errors import CfxError, DataError, UsageError
 from cfx.data.sources import (
     ImageSet,
@@ -727,11 +727,11 @@ def test_split_of_a_set_without_a_test_split() -> None:
     sizes = [400, 40, 8, 7, 0]
     labels = torch.arange(5).repeat_interleave(torch.tensor(sizes))
     parts = split_by_class(labels, [""] * len(labels), seed=1)
-    every = [index for name in SPLITS for index in parts[name].tolist()]
+    every = [index for name in SPLIT_PARTS for index in parts[name].tolist()]
     assert len(every) == len(set(every)) == 448
     assert parts["too_few"] == [3]
     assert split_by_class(labels, [""] * len(labels), seed=1, classes=5)["too_few"] == [3, 4]
-    counts = {name: torch.bincount(labels[parts[name]], minlength=3).tolist() for name in SPLITS}
+    counts = {name: torch.bincount(labels[parts[name]], minlength=3).tolist() for name in SPLIT_PARTS}
     assert counts == {
         "fit": [153, 16, 3],
         "held_out": [17, 1, 1],
@@ -747,8 +747,8 @@ def test_every_part_has_some_of_every_class(count: int) -> None:
     labels = torch.tensor([0] * count + [1] * 8)
     parts = split_by_class(labels, [""] * len(labels))
     assert parts["too_few"] == []
-    assert all(set(labels[parts[name]].tolist()) == {0, 1} for name in SPLITS)
-    every = [index for name in SPLITS for index in parts[name].tolist()]
+    assert all(set(labels[parts[name]].tolist()) == {0, 1} for name in SPLIT_PARTS)
+    every = [index for name in SPLIT_PARTS for index in parts[name].tolist()]
     assert sorted(every) == list(range(len(labels)))
 
 
@@ -770,8 +770,8 @@ def test_split_follows_the_seed_alone() -> None:
     one = split_by_class(labels, [""] * 200, seed=5)
     torch.manual_seed(2)
     two, other = split_by_class(labels, [""] * 200, seed=5), split_by_class(labels, [""] * 200, seed=6)
-    assert all(torch.equal(one[name], two[name]) for name in SPLITS)
-    assert not any(torch.equal(one[name], other[name]) for name in SPLITS)
+    assert all(torch.equal(one[name], two[name]) for name in SPLIT_PARTS)
+    assert not any(torch.equal(one[name], other[name]) for name in SPLIT_PARTS)
 
 
 def test_held_out_has_a_ceiling() -> None:
