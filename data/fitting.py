@@ -23,6 +23,7 @@ Report = Callable[[int, int, dict[str, float]], None]
 
 CHECKS = 20  # looks at held-out images in the course of a fit
 PATIENCE = 6  # of them without a better one, after which a fit has learnt what it can
+FIRST_LOOK = 50  # steps after which the running means of batch norms say what the weights do
 SETTLING = 0.2  # share of the steps after a prelude in which averaged weights are still mostly the prelude's
 ENOUGH = 1000  # held-out images that are looked at
 AT_ONCE = 250  # of them in memory as floats
@@ -91,7 +92,7 @@ class Fit(ABC):
         chosen = self.chosen(index)
         return self.data.floats(chosen), self.data.labels[chosen]
 
-    def seconds_per_step(self, steps: int = 4) -> float:
+    def seconds_per_step(self, steps: int = 6) -> float:
         """How long a step takes here, on average over the run, as the median of some on a copy says."""
         shared = [data for data in (self.data, self.held_out) if data is not None]
         probe = copy.deepcopy(self, {id(data): data for data in shared})
@@ -119,7 +120,7 @@ class Fit(ABC):
         for module in self.modules.values():
             module.train()
         check_every = max(1, self.total_steps // CHECKS)
-        first_look = (self.prelude + SETTLING) * self.total_steps if self.prelude else 0
+        first_look = max(FIRST_LOOK, (self.prelude + SETTLING) * self.total_steps if self.prelude else 0)
         with torch.random.fork_rng(devices=[]):
             for index in range(start, self.total_steps):
                 torch.manual_seed(self.seed * 7_368_787 + index)

@@ -208,9 +208,13 @@ def test_the_prelude_counts_in_the_time_of_a_step(data: Labelled, monkeypatch: p
     assert fit.seconds_per_step() == pytest.approx(0.75 * 1 + 0.25 * 3)
 
 
-def test_held_out_images_are_looked_at_when_the_prelude_has_worn_off(data: Labelled) -> None:
-    fit = Overfitting(data[:40], epochs=100)
-    fit.held_out, fit.prelude = data[200:], 0.5
+@pytest.mark.parametrize(("prelude", "first"), [(0.0, 50), (0.5, 0.7 * 1000)])
+def test_held_out_images_are_looked_at_once_a_beginning_or_prelude_has_worn_off(
+    data: Labelled, prelude: float, first: float
+) -> None:
+    """The running means of batch norms say nothing for some dozen steps: a judge once stopped at chance for that."""
+    fit = Overfitting(data[:40], epochs=1000)
+    fit.held_out, fit.prelude = data[200:], prelude
     looked: list[int] = []
     learnt_out = fit._learnt_out
 
@@ -220,4 +224,4 @@ def test_held_out_images_are_looked_at_when_the_prelude_has_worn_off(data: Label
 
     fit._learnt_out = look  # type: ignore[method-assign]
     fit.run()
-    assert looked and min(looked) >= 0.7 * fit.total_steps
+    assert first - 1 <= min(looked) < first + 50
