@@ -58,9 +58,9 @@ def train(
         torch.set_num_threads(threads)
     screen = Screen()
     if not only and is_finished(bundle):
-        screen.note(f"{bundle}: every part is made; --only PART makes one anew")
         made = Bundle(bundle)
         made.verify()
+        screen.note(f"{bundle}: every part is made; --only PART makes one anew")
         print_bundle_parts(made)
         return
     with fitting_progress() as progress:
