@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
@@ -196,7 +197,9 @@ def test_killed_and_started_again_it_ends_with_the_same_records(toy, tmp_path):
 def test_interrupted_it_exits_130_and_says_how_to_go_on(toy, tmp_path):
     command = [sys.executable, "-m", "cfx.cli", "bench", "--bundle", str(toy), "--engines", "pixel", "--targets", "all",
                "--images", str(EXAMPLES), "--batch-size", "1", "--no-lpips", "--out", "run"]  # fmt: skip
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # Whoever started the tests in the background may have had SIGINT ignored, and children inherit that.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     while process.poll() is None and not (tmp_path / "run" / "records.jsonl").exists():
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
