@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .bundles.bundle import load_bundle
     from .counterfactuals.engine import Counterfactuals, Engine
-    from .counterfactuals.metrics.evaluate import evaluate
     from .counterfactuals.registry import engine_names, load_engine
-    from .data.errors import CfxError
-    from .data.images import read_image
+    from .errors import CfxError
+    from .images.reading import read_image
+    from .metrics.evaluate import evaluate
 
 __version__ = "0.1.0"
 
@@ -30,14 +30,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CfxError": ".data.errors",
+    "CfxError": ".errors",
     "Counterfactuals": ".counterfactuals.engine",
     "Engine": ".counterfactuals.engine",
     "engine_names": ".counterfactuals.registry",
-    "evaluate": ".counterfactuals.metrics.evaluate",
+    "evaluate": ".metrics.evaluate",
     "load_bundle": ".bundles.bundle",
     "load_engine": ".counterfactuals.registry",
-    "read_image": ".data.images",
+    "read_image": ".images.reading",
 }
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.errors import UsageError
+from ..errors import UsageError
+from ..intervals import Estimate, paired_difference
 from .pairs import Pair
 from .run import Run, load_run
-from .statistics import Estimate, paired_difference
 from .summary import OF_ALL, PER_PAIR, Answers, gather, read_summary, summarise
 
 SETS = ("frechet", "diversity", "images_per_second", "peak_memory_mb")

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..counterfactuals.engine import Curve, Engine, Question
+from ..counterfactuals.engine import Curve, Engine, Problem
 from ..counterfactuals.registry import CONTROL
-from ..data.errors import ImageError, UsageError
+from ..errors import ImageError, UsageError
 from .pairs import Inputs
 
 CONTROLS = ("factual", "random-real", "nearest-real")
@@ -38,8 +38,8 @@ class Factual(Engine):
     summary: ClassVar[str] = "the factual itself: no change at all"
     paper: ClassVar[str] = "control"
 
-    def find(self, question: Question) -> Curve:
-        return Curve(lambda shares, rows: question.images[rows], bisections=0)
+    def find(self, problem: Problem) -> Curve:
+        return Curve(lambda shares, rows: problem.images[rows], bisections=0)
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,16 @@ class RealImage(Engine):
 
     pool: RealPool
 
-    def find(self, question: Question) -> Curve:
+    def find(self, problem: Problem) -> Curve:
         chosen = [
-            self.choose(question, image, self.pool.others(image, target))
-            for image, target in zip(question.images, question.targets, strict=True)
+            self.choose(problem, image, self.pool.others(image, target))
+            for image, target in zip(problem.images, problem.targets, strict=True)
         ]
         found = self.pool.images[torch.stack(chosen)]
         return Curve(lambda shares, rows: found[rows], bisections=0)
 
     @abstractmethod
-    def choose(self, question: Question, image: Tensor, others: Tensor) -> Tensor:
+    def choose(self, problem: Problem, image: Tensor, others: Tensor) -> Tensor:
         """Which of the pool's images `others` (M,) it is, for a factual (C, H, W)."""
 
     def settings(self) -> dict[str, object]:
@@ -88,9 +88,9 @@ class RandomReal(RealImage):
     name: ClassVar[str] = "random-real"
     summary: ClassVar[str] = "a random real image of the target class"
 
-    def choose(self, question: Question, image: Tensor, others: Tensor) -> Tensor:
+    def choose(self, problem: Problem, image: Tensor, others: Tensor) -> Tensor:
         # Drawn by the image, so that an answer does not depend on the batch that it was asked in.
-        seed = question.seed * 1_000_003 + int((image * 255).sum())
+        seed = problem.seed * 1_000_003 + int((image * 255).sum())
         return others[int(torch.randint(len(others), (1,), generator=torch.Generator().manual_seed(seed)))]
 
 
@@ -101,7 +101,7 @@ class NearestReal(RealImage):
     name: ClassVar[str] = "nearest-real"
     summary: ClassVar[str] = "the nearest real image of the target class (L1)"
 
-    def choose(self, question: Question, image: Tensor, others: Tensor) -> Tensor:
+    def choose(self, problem: Problem, image: Tensor, others: Tensor) -> Tensor:
         return others[(self.pool.images[others] - image).abs().sum(dim=(1, 2, 3)).argmin()]
 
 

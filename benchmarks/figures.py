@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ..counterfactuals.metrics.catalogue import BY_NAME, METRICS, Group, Metric
+from ..metrics.catalogue import BY_NAME, METRICS, Group, Metric
 from .plots import Point, Span, trade_off
 from .summary import basis_of, best, estimate
 

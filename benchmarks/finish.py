@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..classifiers.convolutional import ResidualNet
-from ..counterfactuals.metrics.sets import diversity, split_frechet
+from ..judges.residual import ResidualNet
+from ..metrics.sets import diversity, split_frechet
 from .page import Entry, write_page
 from .pairs import load_pictures, target_indices
 from .run import PAGE, Run, image_file
@@ -73,7 +73,7 @@ class Frechet:
 
     @torch.inference_mode()
     def _features(self, files: Sequence[str]) -> Tensor:
-        judge = cast(ResidualNet, self.bundle.part("judge"))
+        judge = self.bundle.judges.part("judge", ResidualNet)
         parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
         pictures = ([self.run.directory / name for name in part] for part in parts)
         return torch.cat([judge.embed(self.bundle.shrink(load_pictures(part, self.bundle))).cpu() for part in pictures])

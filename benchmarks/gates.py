@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from ..counterfactuals.metrics.catalogue import BY_NAME
-from ..data.errors import UsageError, unknown_name
-from ..data.files import write_bytes
-from .statistics import Estimate
+from ..errors import UsageError, unknown_name
+from ..files import write_bytes
+from ..intervals import Estimate
+from ..metrics.catalogue import BY_NAME
 from .summary import estimate
 
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from ..bundles.bundle import load_bundle
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.metrics.evaluate import evaluate
 from ..counterfactuals.registry import load_engine
-from ..data.memory import keep_freed_memory
+from ..memory import keep_freed_memory
+from ..metrics.evaluate import evaluate
 from .pairs import load_factuals, target_indices
 from .run import load_run
 

@@ -17,8 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..counterfactuals.metrics.catalogue import METRICS
-from ..data.files import write_text
+from ..files import write_text
+from ..metrics.catalogue import METRICS
 from .figures import VIEWS, figures
 
 BUDGET = 24_000_000  # bytes; a file of that size can still be sent by mail

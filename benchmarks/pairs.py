@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..data.datasets import Labelled
-from ..data.errors import DataError, ImageError, UsageError, reason_of, unknown_name
-from ..data.files import write_text
-from ..data.images import find_images, read_image, write_png
+from ..errors import DataError, ImageError, UsageError, reason_of, unknown_name
+from ..files import write_text
+from ..images.reading import find_images, read_image
+from ..images.sets.labelled import Labelled
+from ..images.writing import write_png
 from .records import Seen
 
 PAIRS = "pairs.jsonl"
@@ -104,7 +105,9 @@ class FileInputs:
 
     def read(self, index: int) -> Tensor:
         bundle = self._bundle
-        return read_image(self.paths[index], bundle.shape, light_on_dark=bundle.light_on_dark, fit=bundle.fit).pixels
+        return read_image(
+            self.paths[index], bundle.shape, light_on_dark=bundle.light_on_dark, resize=bundle.resize
+        ).pixels
 
 
 @dataclass(frozen=True)

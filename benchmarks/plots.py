@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
-from ..counterfactuals.metrics.catalogue import Metric
+from ..metrics.catalogue import Metric
 
 WIDTH, HEIGHT = 380, 300  # user units; the page scales the whole
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 34, 50

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.errors import DataError
+from ..errors import DataError
 
 Value = float | bool | None
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..data.errors import DataError, UsageError
-from ..data.files import append_text, locked, write_text
+from ..errors import DataError, UsageError
+from ..files import append_text, locked, write_text
 from .pairs import Pair, read_pairs
 from .records import Record, read_records, repair
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Counterfactuals, Engine
-from ..counterfactuals.metrics.evaluate import evaluate
-from ..data.images import write_png
-from ..data.memory import available, peak, restart_peak
+from ..images.writing import write_png
+from ..memory import available, peak, restart_peak
+from ..metrics.evaluate import evaluate
 from .pairs import Pair, load_factuals, target_indices
 from .records import Record, Seen, Value
 from .run import Run, image_file

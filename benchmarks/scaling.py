@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.errors import CfxError
+from ..errors import CfxError
 from .compare import read_finished
 
 

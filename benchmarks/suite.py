@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..bundles.bundle import Bundle
-from ..bundles.setup import images_for_testing
+from ..bundles.own_images import images_for_testing
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.metrics.perceptual import backbone
-from ..data.datasets import TORCHVISION_SETS, load_torchvision
-from ..data.errors import DataError, UsageError
+from ..errors import DataError, UsageError
+from ..images.sets.labelled import Labelled
+from ..images.sets.torchvision_sets import name_in_torchvision
+from ..metrics.perceptual import backbone
+from ..training.recipe import RECIPES
 from .controls import controls, is_control
 from .finish import finish
 from .pairs import POLICIES, DataSetInputs, Drawing, FileInputs, Inputs, Listed, open_inputs, read_targets
@@ -146,14 +148,7 @@ class Benchmark:
         own = images_for_testing(self.bundle)
         if own is not None:
             return DataSetInputs(own, f"{name} test")
-        if name not in TORCHVISION_SETS:
-            raise UsageError(f"bundle {name}: cfx knows no data set of that name; give a directory of images: --images")
-        if self.settings.data is None:
-            raise UsageError(
-                f"no images to ask about: give a directory of images (--images), or the directory of "
-                f"{TORCHVISION_SETS[name]} in torchvision's layout (--data, or CFX_DATA)"
-            )
-        return DataSetInputs(load_torchvision(name, self.settings.data, train=False), f"{name} test")
+        return DataSetInputs(shipped_test_images(self.bundle, self.settings.data), f"{name} test")
 
     def _config(self) -> dict[str, Any]:
         """Everything that a record depends on; neither the machine nor the directory."""
@@ -178,3 +173,28 @@ class Benchmark:
             "device": bundle.device.type,
             "lpips": settings.lpips and backbone() is not None,
         }
+
+
+def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
+    """The test split of the data set that a shipped bundle was made from.
+
+    Args:
+        bundle: with the name of a recipe.
+        data: where torchvision's data sets lie.
+
+    Raises:
+        UsageError: there is no such recipe, or `data` is not given.
+        DataError: the data set is not there.
+    """
+    recipe = RECIPES.get(bundle.name)
+    if recipe is None or recipe.images is None:
+        raise UsageError(
+            f"bundle {bundle.name}: cfx knows no data set of that name; give a directory of images: --images"
+        )
+    if data is None:
+        raise UsageError(
+            f"no images to ask about: give a directory of images (--images), or the directory of "
+            f"{name_in_torchvision(recipe.images)} in torchvision's layout (--data, or CFX_DATA)"
+        )
+    images, split = recipe.open(data)
+    return images.load(split.test, bundle.shape).data

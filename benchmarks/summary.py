@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ..counterfactuals.metrics.catalogue import BY_NAME, METRICS, Group
-from ..data.errors import DataError, UsageError
-from ..data.files import write_text
+from ..errors import DataError, UsageError
+from ..files import write_text
+from ..intervals import Estimate, estimates
+from ..metrics.catalogue import BY_NAME, METRICS, Group
 from .records import Record
 from .run import SUMMARY
-from .statistics import Estimate, estimates
 
 SCHEMA = 1
 BASES = ("all", "valid", "common")

@@ -1,1 +1,1 @@
-"""Bundles: a classifier with the generative models and the judges fitted to the same data, checked on loading."""
+"""Bundles: a classifier with the generative models and the judges of the same data, checked on loading."""

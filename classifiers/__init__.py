@@ -1,1 +1,1 @@
-"""What is explained: the reference classifiers, how they are fitted, how foreign ones are adapted."""
+"""Our own classifiers; other people's are in `foreign/`."""

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..counterfactuals.metrics.catalogue import BY_NAME, METRICS, Metric
+from ..metrics.catalogue import BY_NAME, METRICS, Metric
 from .record import Explanation, percent, with_article
 
 MEASURED = (

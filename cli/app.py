@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..data.errors import CfxError
+from ..errors import CfxError
 from .bench import bench
 from .compare import compare
 from .explain import explain

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..counterfactuals.registry import CONTROL, engine_names
-from ..data.errors import UsageError
+from ..errors import UsageError
 from .options import DEVICES, TABLE_FORMATS, check_choice, chosen_engines, load_engines, pick_device
 
 DONE, GATE_FAILED, UNREADABLE = 0, 1, 2
@@ -87,8 +87,8 @@ def bench(
         from ..benchmarks.gates import check_gate, parse_gate, write_junit
         from ..benchmarks.suite import Benchmark, Settings
         from ..bundles.bundle import load_bundle
-        from ..counterfactuals.metrics.evaluate import load_scoring
-        from ..data.memory import keep_freed_memory
+        from ..memory import keep_freed_memory
+        from ..metrics.evaluate import load_scoring
 
         keep_freed_memory()
         before = None if baseline is None else read_baseline(baseline)

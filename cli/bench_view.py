@@ -17,9 +17,9 @@ from rich.text import Text
 
 from ..benchmarks.records import Record
 from ..benchmarks.run import Run
-from ..benchmarks.statistics import Estimate
 from ..benchmarks.summary import basis_of, best, estimate
-from ..counterfactuals.metrics.catalogue import METRICS, Metric
+from ..intervals import Estimate
+from ..metrics.catalogue import METRICS, Metric
 from .render import Screen
 
 ARROWS = {"higher": "↑", "lower": "↓", None: " "}

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from .job import Job, Request
+from .job import Job
 from .options import DEVICES, FORMATS, check_choice, chosen_engines
+from .request import Request
 
 
 def explain(

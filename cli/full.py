@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.images import Placement, carry_back, read_image, write_picture
+from ..images.reading import carry_back, read_image
+from ..images.resizing import Placement
+from ..images.writing import write_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +32,7 @@ def write_full(
     import torch
 
     write_picture(path, carry_back(photo, change.cpu(), placement, light_on_dark=bundle.light_on_dark))
-    again = read_image(path, bundle.shape, light_on_dark=bundle.light_on_dark, fit=bundle.fit).pixels
+    again = read_image(path, bundle.shape, light_on_dark=bundle.light_on_dark, resize=bundle.resize).pixels
     with torch.inference_mode():
         probabilities = bundle.classifier(again[None].to(bundle.device)).softmax(dim=1)[0]
     sure = float(probabilities[target])

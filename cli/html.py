@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from ..benchmarks.page import Entry, write_page
 from ..benchmarks.run import PAGE, versions
-from ..data.images import as_png
+from ..images.writing import as_png
 from .record import Explanation
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..bundles.bundle import Bundle
-    from .job import Request
+    from .request import Request
 
 
 def page_entry(explanation: Explanation, factual: Image) -> Entry:

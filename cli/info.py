@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import __version__
-from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, engine_names, load_engine
-from ..data.errors import CfxError
+from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, engine_names, load_engine
+from ..errors import CfxError
 from .options import FORMATS, check_choice
 
 if TYPE_CHECKING:
     from ..bundles.bundle import Bundle
+    from ..counterfactuals.engine import Engine
 
 SCHEMA = 1
 PART_FIELDS = ("architecture", "file", "sha256", "verdict", "because")
@@ -84,13 +85,15 @@ def devices() -> list[dict[str, Any]]:
 
 def engines(missing: list[dict[str, str]]) -> list[dict[str, Any]]:
     """What each engine does, which of a bundle's parts it needs, and where it comes from."""
-    result = []
+    loaded: dict[str, type[Engine]] = {}
     for name in engine_names():
         try:
-            engine = load_engine(name)
+            loaded[name] = load_engine(name)
         except CfxError as error:
             missing.append({"what": f"engine {name}", "why": str(error)})
-            continue
+    result = []
+    for name in by_rank(loaded):
+        engine = loaded[name]
         about = {"name": name, "summary": engine.summary, "needs": list(engine.needs), "paper": engine.paper}
         result.append({**about, "default": name == DEFAULT_ENGINE, "control": name == CONTROL})
     return result
@@ -114,23 +117,11 @@ def bundles(missing: list[dict[str, str]], directories: Sequence[Path]) -> list[
 
 def describe(bundle: Bundle) -> dict[str, Any]:
     """One bundle: classes, parts, checksums; hashes its files without loading them."""
-    import hashlib
-
-    parts: dict[str, Any] = {}
-    damaged = []
-    size = 0
-    for name, entry in bundle.parts.items():
-        if "file" not in entry:  # a classifier that is code, without weights of its own
-            parts[name] = {key: entry.get(key) for key in PART_FIELDS} | {"measured": entry.get("measured", {})}
-            continue
-        path = bundle.directory / entry["file"]
-        content = path.read_bytes() if path.exists() else None
-        size += len(content or b"")
-        if content is None:
-            damaged.append(f"{path.name} is missing")
-        elif hashlib.sha256(content).hexdigest() != entry["sha256"]:
-            damaged.append(f"{path.name} is not the file that bundle.toml describes")
-        parts[name] = {key: entry.get(key) for key in PART_FIELDS} | {"measured": entry.get("measured", {})}
+    size, damaged = bundle.check_files()
+    parts = {
+        name: {field: getattr(entry, field) for field in PART_FIELDS} | {"measured": dict(entry.measured)}
+        for name, entry in bundle.parts.items()
+    }
     return {
         "name": bundle.name,
         "directory": str(bundle.directory),
@@ -146,7 +137,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 def without_lpips() -> list[dict[str, str]]:
     """Why LPIPS cannot be had, or nothing where it can."""
-    from ..counterfactuals.metrics.perceptual import REMEDY, backbone
+    from ..metrics.perceptual import REMEDY, backbone
 
     path = backbone()
     if path is None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..data.errors import UsageError
+from ..errors import UsageError
 from .options import FORMATS, check_choice
 
 
@@ -81,23 +81,23 @@ def init(
 
     screen = Screen()
     with screen.busy("looking at classifier and images"):
-        from ..bundles.setup import Wish, set_up
-        from ..data.memory import keep_freed_memory
+        from ..memory import keep_freed_memory
+        from ..training.setup import InitOptions, set_up
 
         keep_freed_memory()
-        wish = Wish(
-            images,
-            classifier,
-            weights,
-            classes,
-            data,
-            {name: value for name, value in given.items() if value is not None},
-            asked_size,
-            working,
-            fit,
-            flip,
+        options = InitOptions(
+            images=images,
+            classifier=classifier,
+            weights=weights,
+            classes=classes,
+            root=data,
+            preprocessing={name: value for name, value in given.items() if value is not None},
+            size=asked_size,
+            working=working,
+            resize=fit,
+            flip=flip,
         )
-        checked = set_up(bundle, wish)
+        checked = set_up(bundle, options)
     for note in checked.notes:
         screen.note(note)
     for warning in checked.warnings:
@@ -108,7 +108,7 @@ def init(
             "accuracy": checked.accuracy,
             "looked_at": checked.looked_at,
             "confusions": [{"count": n, "labelled": is_, "seen": seen} for n, is_, seen in checked.confusions],
-            "bundle": checked.description,
+            "bundle": checked.file.as_json(),
             "notes": checked.notes,
             "warnings": checked.warnings,
         }

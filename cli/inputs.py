@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data.errors import CfxError, UsageError
+from ..errors import CfxError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..bundles.bundle import Bundle
-    from ..data.images import Placement
+    from ..images.resizing import Placement
     from .record import Sight
     from .render import Screen
 
@@ -65,7 +65,7 @@ class Inputs:
         Raises:
             ImageError: it is not there, and nothing else was asked for.
         """
-        from ..data.images import find_images
+        from ..images.reading import find_images
 
         found: dict[Path, Path] = {}
         for pattern in self.patterns:
@@ -94,7 +94,7 @@ class Inputs:
         """
         import torch
 
-        from ..data.images import read_image
+        from ..images.reading import read_image
 
         for start in range(0, len(self.paths), size):
             places, pixels, notes, placements = [], [], [], []
@@ -108,7 +108,7 @@ class Inputs:
                             bundle.shape,
                             invert=self.invert,
                             light_on_dark=bundle.light_on_dark,
-                            fit=bundle.fit,
+                            resize=bundle.resize,
                         )
                     except CfxError as error:
                         self.report(error)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from ..data.files import make_directory
+from ..files import make_directory
 from .inputs import Batch, Inputs, look
 from .naming import file_names, stems
 from .options import class_index, load_engines, pick_device
+from .request import Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..benchmarks.page import Entry
     from ..bundles.bundle import Bundle
     from ..counterfactuals.engine import Counterfactuals
-    from ..counterfactuals.metrics.evaluate import Scores
+    from ..metrics.evaluate import Scores
     from .answers import Tally
     from .record import Explanation
     from .render import Screen
@@ -33,26 +34,6 @@ FRAME = 150  # milliseconds that a frame of the animation stands
 HOLD = 8  # frames for which the animation rests at its end
 
 DONE, ANSWERED_NO, UNREADABLE = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for on the command line."""
-
-    images: tuple[str, ...]
-    target: str
-    engine: str | None
-    bundle: str
-    confidence: float
-    out: Path
-    format: str
-    seed: int
-    device: str
-    path: bool
-    batch_size: int
-    invert: bool
-    lpips: bool
-    html: bool
 
 
 class Job:
@@ -82,8 +63,8 @@ class Job:
                 screen.note(f"{path}: an earlier image is called {path.stem}, too; its results are named {stem}")
         with screen.busy("loading the models"):
             from ..bundles.bundle import load_bundle
-            from ..counterfactuals.metrics.evaluate import load_scoring
-            from ..data.memory import keep_freed_memory
+            from ..memory import keep_freed_memory
+            from ..metrics.evaluate import load_scoring
 
             keep_freed_memory()
             self.bundle: Bundle = load_bundle(request.bundle, pick_device(request.device))
@@ -126,8 +107,8 @@ class Job:
         """
         from time import perf_counter
 
-        from ..counterfactuals.metrics.evaluate import evaluate
-        from ..data.images import to_picture
+        from ..images.writing import to_picture
+        from ..metrics.evaluate import evaluate
         from .html import page_entry
 
         request, bundle = self.request, self.bundle
@@ -156,7 +137,7 @@ class Job:
 
     def write_overviews(self, compared: Sequence[Sequence[Compared]]) -> None:
         """For each image of a batch one picture with a row an engine."""
-        from ..data.images import write_picture
+        from ..images.writing import write_picture
         from .overview import draw_overview
 
         for rows in compared:
@@ -232,8 +213,8 @@ class Job:
 
     def write(self, explanation: Explanation, batch: Batch, found: Counterfactuals, row: int) -> None:
         """Write the files of one answer, the record last."""
-        from ..data.files import write_text
-        from ..data.images import to_picture, write_gif, write_picture, write_png
+        from ..files import write_text
+        from ..images.writing import to_picture, write_gif, write_picture, write_png
         from .panel import draw_frames, draw_panel, draw_strip
 
         files = explanation.files
@@ -259,7 +240,7 @@ class Job:
         elif len(self.inputs.paths) > CARDS:
             print_row(self.screen.out, explanation)
         else:
-            from ..data.images import to_picture
+            from ..images.writing import to_picture
             from .panel import change_picture
 
             before, after = to_picture(factual), to_picture(found)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..counterfactuals.registry import engine_names, load_engine
-from ..data.errors import UsageError, unknown_name
+from ..counterfactuals.registry import by_rank, engine_names, load_engine
+from ..errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from ..bundles.bundle import Bundle
@@ -54,23 +54,25 @@ def load_engines(
     Raises:
         UsageError, BundleError: one cannot be loaded, or the bundle has the models of none.
     """
-    engines: dict[str, Engine] = {}
+    kinds: dict[str, type[Engine]] = {}
     for name in names:
         try:
-            kind = load_engine(name)
+            kinds[name] = load_engine(name)
         except UsageError as error:
             if not leave_out:
                 raise
             note(f"{error}; it is left out")
-            continue
-        missing = [part for part in kind.needs if not bundle.has(part)]
+    engines: dict[str, Engine] = {}
+    for name in by_rank(kinds) if leave_out else kinds:
+        kind, models = kinds[name], bundle.models
+        missing = [part for part in kind.needs if not models.has(part)]
         if missing and leave_out:
             note(f"engine {name} is left out: bundle {bundle.name} has no {', '.join(missing)}")
             continue
-        if kind.gradients and not bundle.differentiable and leave_out:
+        if kind.gradients and not models.differentiable and leave_out:
             note(f"engine {name} is left out: it needs gradients of the classifier, which is a black box")
             continue
-        engines[name] = kind.from_bundle(bundle, confidence=confidence)
+        engines[name] = kind.from_models(models, confidence=confidence)
     if not engines:
         raise UsageError(f"bundle {bundle.name}: it has the models of no engine; `cfx train` makes them")
     return engines

@@ -29,14 +29,14 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from ..data.errors import few
+from ..errors import few
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..bundles.bundle import Bundle
-    from ..bundles.setup import Checked
-    from ..bundles.workshop import Progress as FittingProgress
+    from ..training.session import Progress as FittingProgress
+    from ..training.setup import InitReport
 
 PATIENCE = 1.0  # seconds after which a user wants to know what is going on
 WIDEST = 48  # columns that a picture in the terminal takes at most
@@ -195,8 +195,9 @@ def print_bundle_parts(bundle: Bundle) -> None:
     console.print(Text(f"bundle {bundle.name} in {bundle.directory}"))
     table = _grid()
     for name, entry in bundle.parts.items():
-        table.add_row(name, verdict_line(entry) if entry.get("verdict") else part_line(entry))
-    for name, why in bundle.description.get("left_out", {}).items():
+        about = entry.as_json()
+        table.add_row(name, verdict_line(about) if entry.verdict else part_line(about))
+    for name, why in bundle.file.left_out.items():
         table.add_row(name, Text(f"left out: {why}", "dim"))
     console.print(table)
 
@@ -207,25 +208,25 @@ def verdict_line(entry: Mapping[str, Any]) -> Text:
     return Text.assemble((f"{entry['verdict']}: ", "green" if good else "bold yellow"), entry["because"])
 
 
-def print_checked(console: Console, checked: Checked) -> None:
+def print_checked(console: Console, checked: InitReport) -> None:
     """What `cfx init` found out."""
-    about = checked.description
+    about = checked.file
     table = _grid()
-    size = "x".join(map(str, about["shape"][1:]))
-    colours = "grey" if about["shape"][0] == 1 else "colour"
+    size = "x".join(map(str, about.shape[1:]))
+    colours = "grey" if about.shape[0] == 1 else "colour"
     counts = zip(checked.images.classes, checked.images.counts().tolist(), strict=True)
     each = [f"{name} {count}" for name, count in counts]
     table.add_row("images", Text(f"{len(checked.images)} in {colours}, read as {size} (height x width)"))
     table.add_row("classes", Text(f"{len(each)}: {few(each, 12)}"))
-    if checked.accuracy is None:
+    entry = about.parts["classifier"].foreign if "classifier" in about.parts else None
+    if checked.accuracy is None or entry is None:
         table.add_row("classifier", Text("none given: cfx train trains one"))
     else:
-        entry = about["parts"]["classifier"]
         right = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"
-        table.add_row("classifier", Text(f"{entry['name']} ({entry['kind']}): {right}"))
+        table.add_row("classifier", Text(f"{entry.name} ({entry.kind}): {right}"))
         said = "; ".join(f"{is_} seen as {seen} ({count})" for count, is_, seen in checked.confusions)
         table.add_row("mistakes", Text(said or "none"))
-    console.print(Text(f"bundle {about['name']} begun in {checked.directory}"), table, sep="\n")
+    console.print(Text(f"bundle {about.name} begun in {checked.directory}"), table, sep="\n")
     console.print(Text(f"next: cfx train {checked.directory} --budget 20m", "dim"))
 
 

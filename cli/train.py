@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..data.errors import UsageError
+from ..errors import UsageError
 
 
 def train(
@@ -37,20 +37,21 @@ def train(
 
     Resumable: every part that bundle.toml lists is done, the one in work continues from its checkpoint.
     """
-    from ..bundles.budget import seconds_in
+    from ..training.budget import seconds_in
 
     seconds = None if budget is None else seconds_in(budget)
     if joint and recipe is None:
         raise UsageError("--joint: trains a recipe's own classifier; give --recipe")
     if recipe is not None:
-        from ..bundles.recipe import find_recipe
+        from ..training.recipe import find_recipe
 
         find_recipe(recipe)
     import torch
 
     from ..bundles.bundle import Bundle
-    from ..bundles.workshop import is_finished, open_workshop, reopen_workshop
-    from ..data.memory import keep_freed_memory
+    from ..memory import keep_freed_memory
+    from ..training.opening import open_session, reopen_session
+    from ..training.session import is_finished
     from .render import Screen, fitting_progress, print_bundle_parts
 
     keep_freed_memory()
@@ -65,10 +66,10 @@ def train(
         return
     with fitting_progress() as progress:
         if recipe is None:
-            shop = reopen_workshop(bundle, progress=progress, budget=seconds)
+            session = reopen_session(bundle, progress=progress, budget=seconds)
         else:
-            shop = open_workshop(recipe, data, bundle, progress=progress, joint=joint, budget=seconds)
-        for note in shop.notes:
+            session = open_session(recipe, data, bundle, progress=progress, joint=joint, budget=seconds)
+        for note in session.notes:
             screen.note(note)
-        made = shop.make(only or ())
+        made = session.make(only or ())
     print_bundle_parts(made)

@@ -1,1 +1,1 @@
-"""Counterfactual search: the Engine contract (engine.py), one file an engine, and the metrics that judge them."""
+"""Counterfactual search: the Engine contract (engine.py), and one file an engine."""

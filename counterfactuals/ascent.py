@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .engine import Question, clamped
+from .engine import Problem, clamped
 
 BETAS = (0.9, 0.999)  # Adam's (Kingma and Ba 2015, arXiv 1412.6980, section 2)
 TINY = 1e-12
@@ -53,7 +53,7 @@ class Ascent:
 
     def climb(
         self,
-        question: Question,
+        problem: Problem,
         start: Tensor,
         decode: Decode,
         *,
@@ -85,8 +85,8 @@ class Ascent:
                 black ground comes back black to the sixth digit only, the ties of a max pooling would else be
                 broken by rounding errors, and the gradient with them. What is kept is asked about without it.
         """
-        generator = torch.Generator().manual_seed(question.seed)
-        noise = torch.rand(question.images.shape[1:], generator=generator).to(start.device) if dequantise else None
+        generator = torch.Generator().manual_seed(problem.seed)
+        noise = torch.rand(problem.images.shape[1:], generator=generator).to(start.device) if dequantise else None
         latents = start.clone()
         mean, square = torch.zeros_like(start), torch.zeros(len(start), 1, device=start.device)
         for step in range(max_steps + 1):
@@ -95,14 +95,14 @@ class Ascent:
                 drawn = decode(here, rows)
                 if noise is not None:
                     drawn = (clamped(drawn) * 255 + noise) / 256
-                log_probabilities = question.log_probabilities(drawn, rows)
-                cost = -log_probabilities.gather(1, question.targets[rows][:, None]).squeeze(1)
+                log_probabilities = problem.log_probabilities(drawn, rows)
+                cost = -log_probabilities.gather(1, problem.targets[rows][:, None]).squeeze(1)
                 if penalty is not None:
                     cost = cost + penalty(here, rows)
                 total = cost.sum()
-            valid, confidence = question.answer(log_probabilities, rows)
+            valid, confidence = problem.answer(log_probabilities, rows)
             if bool(valid.any()):  # valid is what is still valid once it is rounded to 8 bits
-                rounded = question.candidates(decode(latents[valid], rows[valid]), rows[valid])
+                rounded = problem.candidates(decode(latents[valid], rows[valid]), rows[valid])
                 valid[valid.clone()] = rounded.valid
             done = valid if accept is None else valid & accept(latents, rows)
             before = self.valid[rows]
@@ -123,4 +123,4 @@ class Ascent:
             square = torch.lerp(gradient.square().mean(dim=1, keepdim=True), square, BETAS[1])
             first, second = 1 - BETAS[0] ** (step + 1), 1 - BETAS[1] ** (step + 1)
             latents = latents - learning_rate * (mean / first) / ((square / second).sqrt() + TINY)
-            question.steps[rows.cpu()] += 1
+            problem.steps[rows.cpu()] += 1

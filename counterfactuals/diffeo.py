@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..generative.flow import ImageFlow
 from .ascent import Ascent
-from .engine import Curve, Engine, Question
+from .engine import Curve, Engine, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class DiffeomorphicAscent(Engine):
     name: ClassVar[str] = "diffeo"
     summary: ClassVar[str] = "gradient ascent in the base space of a normalizing flow"
     paper: ClassVar[str] = "Dombrowski et al. 2022, Diffeomorphic Counterfactuals, arXiv 2206.05075"
+    rank: ClassVar[int] = 20
     needs: ClassVar[tuple[str, ...]] = ("flow",)
 
     flow: ImageFlow
@@ -32,8 +33,8 @@ class DiffeomorphicAscent(Engine):
     max_steps: int = 100  # with the prior, and as many again with a tenth of it
     prior_weight: float = 0.5  # nats of the classifier for one nat of the base's density
 
-    def find(self, question: Question) -> Curve:
-        origin = self.flow.encode(question.images)
+    def find(self, problem: Problem) -> Curve:
+        origin = self.flow.encode(problem.images)
 
         def decode(latents: Tensor, rows: Tensor) -> Tensor:
             # The classifier moves the shape alone: through the detail it would only push adversarial noise.
@@ -41,12 +42,12 @@ class DiffeomorphicAscent(Engine):
             return self.flow.decode(torch.cat([shape, detail.detach()], dim=1))
 
         def unlikelihood(latents: Tensor, rows: Tensor) -> Tensor:
-            return -self.flow.base_log_prob(latents).gather(1, question.targets[rows][:, None]).squeeze(1)
+            return -self.flow.base_log_prob(latents).gather(1, problem.targets[rows][:, None]).squeeze(1)
 
         def climb_with(weight: float) -> None:
-            rows = question.every_row()[~state.valid]
+            rows = problem.every_row()[~state.valid]
             state.climb(
-                question,
+                problem,
                 state.best[rows],
                 decode,
                 rows=rows,

@@ -1,7 +1,7 @@
-"""The contract of every engine: a question goes in, `Counterfactuals` come out.
+"""The contract of every engine: a problem goes in, `Counterfactuals` come out.
 
 To write an engine, subclass `Engine`, fill in its four class attributes, and implement `find`: it gets a
-`Question` (the only door to the classifier, which counts what passes through it) and returns a `Curve` that
+`Problem` (the only door to the classifier, which counts what passes through it) and returns a `Curve` that
 leads from the factual to the best counterfactual it knows. Everything else is done here, once for all
 engines: checking the input, tightening, rounding to what an 8-bit file can hold, telling the truth about
 validity, counting the cost, leaving the classifier as it was.
@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..data.errors import BundleError, CfxError, UsageError
-from ..data.images import resized
+from ..errors import BundleError, CfxError, UsageError
+from ..images.resizing import resize_batch
 
 if TYPE_CHECKING:
     from ..bundles.bundle import Bundle
+    from ..bundles.parts import Models
 
 Classifier = Callable[[Tensor], Tensor]
 """image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
@@ -78,7 +79,7 @@ def clamped(images: Tensor) -> Tensor:
     return images + (limited - images).detach() if images.requires_grad else limited
 
 
-class Question:
+class Problem:
     """The images, the targets, and a classifier that counts how often it is asked.
 
     Where models work in a smaller size than the classifier, engines see and draw small images; what the classifier is
@@ -103,7 +104,7 @@ class Question:
     ) -> None:
         self._classifier = classifier
         self.factuals = images
-        self.images = images if working is None else resized(images, working)
+        self.images = images if working is None else resize_batch(images, working)
         self._ground = None if working is None else self.images
         self.targets = targets
         self.threshold = threshold
@@ -145,7 +146,7 @@ class Question:
         if self._ground is None:
             return drawn
         factuals = self.factuals[rows]
-        return factuals + resized(clamped(drawn) - self._ground[rows], (factuals.shape[2], factuals.shape[3]))
+        return factuals + resize_batch(clamped(drawn) - self._ground[rows], (factuals.shape[2], factuals.shape[3]))
 
     def log_probabilities(self, drawn: Tensor, rows: Tensor) -> Tensor:
         """Ask the classifier about what is drawn.
@@ -225,7 +226,7 @@ class Curve:
 
 
 @torch.no_grad()
-def tighten(question: Question, curve: Curve) -> tuple[Tensor, Candidates]:
+def tighten(problem: Problem, curve: Curve) -> tuple[Tensor, Candidates]:
     """The nearest still-valid point on each curve, from its valid end back towards the factual.
 
     The grid is looked at first, all points of an image in one batch, because confidence need not rise evenly; then
@@ -235,15 +236,15 @@ def tighten(question: Question, curve: Curve) -> tuple[Tensor, Candidates]:
     Returns:
         Where on its curve each point is, shares (N,), and the points.
     """
-    rows = question.every_row()
+    rows = problem.every_row()
     shares = torch.ones(len(rows), device=rows.device)
-    found = curve.end or question.candidates(curve.draw(shares, rows), rows)
+    found = curve.end or problem.candidates(curve.draw(shares, rows), rows)
     searching = rows[found.valid]
     low = torch.zeros_like(shares)
 
     def look(at: Tensor, rows: Tensor) -> tuple[Candidates, Tensor]:
         """The points of curves `rows` at shares `at`, and whether each will do."""
-        drawn = question.candidates(curve.draw(at, rows), rows)
+        drawn = problem.candidates(curve.draw(at, rows), rows)
         return drawn, drawn.valid if curve.accept is None else drawn.valid & curve.accept(at, rows)
 
     if curve.grid:
@@ -285,9 +286,11 @@ class Engine(ABC):
     """What it does, in one line."""
     paper: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the bundle's parts that it takes, in the order of `from_bundle`; their fields bear the same names."""
+    """Names of the bundle's parts that it takes, none of them a judge's; their fields bear the same names."""
     gradients: ClassVar[bool] = True
     """Whether it asks for the classifier's gradients; without, it can explain a black box, too."""
+    rank: ClassVar[int] = 100
+    """Where it stands among engines that are asked together, the lowest first."""
 
     confidence: float = 0.9
     working: tuple[int, int] | None = None  # size (H, W) that its models work in; None: the images' own
@@ -298,26 +301,31 @@ class Engine(ABC):
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, **settings: object) -> Self:
-        """Build the engine with the bundle's models; `settings` are its other fields.
+        """Build the engine with a bundle's models; as `from_models`."""
+        return cls.from_models(bundle.models, **settings)
+
+    @classmethod
+    def from_models(cls, models: Models, **settings: object) -> Self:
+        """Build the engine with the models that an engine may see, which no judge is; `settings` are its other fields.
 
         Raises:
-            BundleError: the bundle lacks a part that the engine needs, or gradients.
+            BundleError: a part that the engine needs is not there, or is a judge; or gradients are not to be had.
         """
-        if cls.gradients and not bundle.differentiable:
+        if cls.gradients and not models.differentiable:
             raise BundleError(
-                f"bundle {bundle.name}: engine {cls.name} needs gradients of the classifier, which is a black box; "
+                f"bundle {models.name}: engine {cls.name} needs gradients of the classifier, which is a black box; "
                 "use projection or vcnet"
             )
-        if bundle.is_carried:
-            settings.setdefault("working", bundle.working)
-        parts = {name: bundle.part(name) for name in cls.needs}
+        if models.is_carried:
+            settings.setdefault("working", models.working)
+        parts = {name: models.part(name) for name in cls.needs}
         return cls(**parts, **settings)  # pyright: ignore[reportArgumentType]
 
     @abstractmethod
-    def find(self, question: Question) -> Curve:
+    def find(self, problem: Problem) -> Curve:
         """Search; returns a curve that ends, for each image, at the first valid or else the best point found.
 
-        Runs without gradients unless it enables them. Iterating engines count into `question.steps`.
+        Runs without gradients unless it enables them. Iterating engines count into `problem.steps`.
         """
 
     def search(
@@ -346,19 +354,19 @@ class Engine(ABC):
             return Counterfactuals(
                 images, targets, targets.bool(), images.sum((1, 2, 3)), nothing, nothing, nothing, frame
             )
-        question = Question(classifier, images, targets, self.confidence, seed, self.working)
+        problem = Problem(classifier, images, targets, self.confidence, seed, self.working)
         with torch.no_grad(), undisturbed(classifier):
-            curve = self.find(question)
-            shares, found = tighten(question, curve)
+            curve = self.find(problem)
+            shares, found = tighten(problem, curve)
             return Counterfactuals(
                 images=found.images,
                 targets=targets,
                 valid=found.valid,
                 confidence=found.confidence,
-                steps=question.steps,
-                forward_calls=question.forward_calls,
-                backward_calls=question.backward_calls,
-                path=frames(question, curve, shares, found.images) if path else None,
+                steps=problem.steps,
+                forward_calls=problem.forward_calls,
+                backward_calls=problem.backward_calls,
+                path=frames(problem, curve, shares, found.images) if path else None,
             )
 
     def settings(self) -> dict[str, object]:
@@ -366,14 +374,14 @@ class Engine(ABC):
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.needs}
 
 
-def frames(question: Question, curve: Curve, shares: Tensor, found: Tensor) -> Tensor:
+def frames(problem: Problem, curve: Curve, shares: Tensor, found: Tensor) -> Tensor:
     """The curve from the factual to the tightened point: (N, PATH_FRAMES, C, H, W)."""
-    rows = question.every_row()
+    rows = problem.every_row()
     between = [
-        as_written(question.in_full(curve.draw(shares * (place / (PATH_FRAMES - 1)), rows), rows))
+        as_written(problem.in_full(curve.draw(shares * (place / (PATH_FRAMES - 1)), rows), rows))
         for place in range(1, PATH_FRAMES - 1)
     ]
-    return torch.stack([question.factuals, *between, found], dim=1)
+    return torch.stack([problem.factuals, *between, found], dim=1)
 
 
 def check(images: Tensor, targets: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..generative.anchors import LatentAnchors
 from ..generative.contract import GenerativeModel
 from .ascent import Ascent
-from .engine import Curve, Engine, Question
+from .engine import Curve, Engine, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class LatentAscent(Engine):
     name: ClassVar[str] = "latent"
     summary: ClassVar[str] = "gradient ascent in the latent space of a VAE, towards real images"
     paper: ClassVar[str] = "Balasubramanian et al. 2020, Latent-CF, arXiv 2012.09301"
+    rank: ClassVar[int] = 10
     needs: ClassVar[tuple[str, ...]] = ("vae", "anchors")
 
     vae: GenerativeModel
@@ -42,18 +43,18 @@ class LatentAscent(Engine):
     typical: float = 0.65  # share of real images that have another one within the limit
     residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
 
-    def find(self, question: Question) -> Curve:
-        origin = self.vae.encode(question.images)
-        if question.keeps_the_rest(self.residual):
-            question.keep_the_rest(self.vae.decode(origin))
+    def find(self, problem: Problem) -> Curve:
+        origin = self.vae.encode(problem.images)
+        if problem.keeps_the_rest(self.residual):
+            problem.keep_the_rest(self.vae.decode(origin))
         reach = self.anchors.reach(self.typical)
 
         def penalty(latents: Tensor, rows: Tensor) -> Tensor:
-            prototypes = self.anchors.nearest(latents.detach(), question.targets[rows], self.neighbours).mean(dim=1)
+            prototypes = self.anchors.nearest(latents.detach(), problem.targets[rows], self.neighbours).mean(dim=1)
             return self.prior_weight / 2 * (latents - prototypes).square().sum(dim=1)
 
         def near(latents: Tensor, rows: Tensor) -> Tensor:
-            targets = question.targets[rows]
+            targets = problem.targets[rows]
             return self.anchors.distances(latents, targets).amin(dim=1) <= reach[targets]
 
         def on_the_way(shares: Tensor, rows: Tensor) -> Tensor:
@@ -62,14 +63,14 @@ class LatentAscent(Engine):
         state = Ascent.at(origin)
         starts = [
             lambda rows: origin[rows],
-            lambda rows: self.anchors.nearest(origin[rows], question.targets[rows], count=1).squeeze(1),
+            lambda rows: self.anchors.nearest(origin[rows], problem.targets[rows], count=1).squeeze(1),
         ]
         for start in starts:
-            rows = question.every_row()[~state.done]
+            rows = problem.every_row()[~state.done]
             if not len(rows):
                 break
             state.climb(
-                question,
+                problem,
                 start(rows),
                 lambda latents, _rows: self.vae.decode(latents),
                 rows=rows,

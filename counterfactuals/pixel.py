@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from .ascent import Ascent
-from .engine import Curve, Engine, Question
+from .engine import Curve, Engine, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,19 +21,20 @@ class PixelAscent(Engine):
     name: ClassVar[str] = "pixel"
     summary: ClassVar[str] = "control: ascent on the pixels, finds adversarial noise"
     paper: ClassVar[str] = "Wachter et al. 2017, arXiv 1711.00399"
+    rank: ClassVar[int] = 90
 
     learning_rate: float = 0.02  # root mean square length of a step, in units of the pixel range
     max_steps: int = 2000
 
-    def find(self, question: Question) -> Curve:
-        shape = question.images.shape
-        start = question.images.flatten(1)
+    def find(self, problem: Problem) -> Curve:
+        shape = problem.images.shape
+        start = problem.images.flatten(1)
         state = Ascent.at(start)
         state.climb(
-            question,
+            problem,
             start,
             lambda pixels, rows: pixels.view(-1, *shape[1:]),
-            rows=question.every_row(),
+            rows=problem.every_row(),
             learning_rate=self.learning_rate,
             max_steps=self.max_steps,
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..generative.anchors import LatentAnchors
 from ..generative.contract import ConditionalModel, GenerativeModel
-from .engine import Candidates, Curve, Engine, Question
+from .engine import Candidates, Curve, Engine, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,7 @@ class SharpShooter(Engine):
     name: ClassVar[str] = "projection"
     summary: ClassVar[str] = "project onto the target class, first valid point on the latent line"
     paper: ClassVar[str] = "Barr et al. 2021, SharpShooter, arXiv 2112.00890"
+    rank: ClassVar[int] = 40
     needs: ClassVar[tuple[str, ...]] = ("vae", "conditional_vae", "anchors")
     gradients: ClassVar[bool] = False
 
@@ -40,16 +41,16 @@ class SharpShooter(Engine):
     residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
     neighbours: int = 8  # real images tried where the projection is not valid
 
-    def find(self, question: Question) -> Curve:
-        origin = self.vae.encode(question.images)
-        if question.keeps_the_rest(self.residual):
-            question.keep_the_rest(self.vae.decode(origin))
+    def find(self, problem: Problem) -> Curve:
+        origin = self.vae.encode(problem.images)
+        if problem.keeps_the_rest(self.residual):
+            problem.keep_the_rest(self.vae.decode(origin))
         classes = self.anchors.latents.shape[0]
-        condition = F.one_hot(question.targets, classes).float()
-        projection = self.conditional_vae.decode(self.conditional_vae.encode(question.images), condition)
+        condition = F.one_hot(problem.targets, classes).float()
+        projection = self.conditional_vae.decode(self.conditional_vae.encode(problem.images), condition)
         end = self.vae.encode(projection)
-        reached = question.candidates(self.vae.decode(end), question.every_row())
-        self._move_to_real(question, origin, end, reached)
+        reached = problem.candidates(self.vae.decode(end), problem.every_row())
+        self._move_to_real(problem, origin, end, reached)
         return Curve(
             lambda shares, rows: self.vae.decode(torch.lerp(origin[rows], end[rows], shares[:, None])),
             grid=[place / self.points for place in range(1, self.points)],
@@ -57,14 +58,14 @@ class SharpShooter(Engine):
             end=reached,
         )
 
-    def _move_to_real(self, question: Question, origin: Tensor, end: Tensor, reached: Candidates) -> None:
+    def _move_to_real(self, problem: Problem, origin: Tensor, end: Tensor, reached: Candidates) -> None:
         """Where the end is not valid, put it at the nearest real image that is, or at the surest of them all."""
-        rows = question.every_row()[~reached.valid]
+        rows = problem.every_row()[~reached.valid]
         if not len(rows):
             return
-        near = self.anchors.nearest(origin[rows], question.targets[rows], self.neighbours)
+        near = self.anchors.nearest(origin[rows], problem.targets[rows], self.neighbours)
         count = near.shape[1]  # a class may have fewer
-        drawn = question.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(count))
+        drawn = problem.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(count))
         good, sure = (values.view(len(rows), -1) for values in (drawn.valid, drawn.confidence))
         choice = torch.where(good.any(dim=1), good.int().argmax(dim=1), sure.argmax(dim=1))
         place = torch.arange(len(rows), device=rows.device)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from ..data.errors import UsageError, unknown_name
+from ..errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from .engine import Engine
 
 GROUP = "cfx.engines"
-OWN = ("latent", "diffeo", "vcnet", "projection", "pixel")
 DEFAULT_ENGINE = "vcnet"
 CONTROL = "pixel"
 """The engine that shows what a counterfactual is not; it is labelled wherever engines are compared."""
 
 
 def engine_names() -> list[str]:
-    """Names of all installed engines, cfx's own first; none of them is imported."""
-    found = _entries()
-    return [name for name in OWN if name in found] + sorted(found.keys() - set(OWN))
+    """Names of all installed engines in alphabetical order; none of them is imported."""
+    return sorted(_entries())
+
+
+def by_rank(engines: Mapping[str, type[Engine]]) -> list[str]:
+    """Names of loaded engines in the order in which they are shown together."""
+    return sorted(engines, key=lambda name: (engines[name].rank, name))
 
 
 def load_engine(name: str) -> type[Engine]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..generative.contract import ConditionalModel
-from .engine import Curve, Engine, Question
+from .engine import Curve, Engine, Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,7 @@ class VCNet(Engine):
     name: ClassVar[str] = "vcnet"
     summary: ClassVar[str] = "conditional VAE, condition moved from the prediction to the target"
     paper: ClassVar[str] = "Guyomard et al. 2022, VCNet, arXiv 2212.10847"
+    rank: ClassVar[int] = 30
     needs: ClassVar[tuple[str, ...]] = ("conditional_vae",)
     gradients: ClassVar[bool] = False
 
@@ -33,21 +34,21 @@ class VCNet(Engine):
     residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
     shrinkages: tuple[float, ...] = (0.75, 0.5, 0.25, 0.0)  # of the latent, for images whose own fails
 
-    def find(self, question: Question) -> Curve:
-        rows = question.every_row()
-        latents = self.conditional_vae.encode(question.images)
-        origin = question.log_probabilities(question.images, rows).exp()
-        corner = F.one_hot(question.targets, origin.shape[1]).float()
-        if question.keeps_the_rest(self.residual):
-            question.keep_the_rest(self.conditional_vae.decode(latents, origin))
+    def find(self, problem: Problem) -> Curve:
+        rows = problem.every_row()
+        latents = self.conditional_vae.encode(problem.images)
+        origin = problem.log_probabilities(problem.images, rows).exp()
+        corner = F.one_hot(problem.targets, origin.shape[1]).float()
+        if problem.keeps_the_rest(self.residual):
+            problem.keep_the_rest(self.conditional_vae.decode(latents, origin))
         end = latents.clone()
-        reached = question.candidates(self.conditional_vae.decode(latents, corner), rows)
+        reached = problem.candidates(self.conditional_vae.decode(latents, corner), rows)
         for share in self.shrinkages:
             stray = rows[~reached.valid]
             if not len(stray):
                 break
             tried = latents[stray] * share
-            drawn = question.candidates(self.conditional_vae.decode(tried, corner[stray]), stray)
+            drawn = problem.candidates(self.conditional_vae.decode(tried, corner[stray]), stray)
             better = drawn.valid | (drawn.confidence > reached.confidence[stray])
             end[stray[better]] = tried[better]
             reached.replace(stray[better], drawn.images[better], drawn.valid[better], drawn.confidence[better])

@@ -1,1 +1,1 @@
-"""Models of what real images look like: VAE, conditional VAE, flow, class autoencoders; how each is fitted."""
+"""Models of what real images look like: VAE, conditional VAE, flow, and the latents of real images."""

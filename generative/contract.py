@@ -19,14 +19,6 @@ class GenerativeModel(Protocol):
         ...
 
 
-class Bijection(GenerativeModel, Protocol):
-    """A generative model whose `decode` inverts `encode` exactly, with a density."""
-
-    def log_prob(self, images: Tensor) -> Tensor:
-        """images (N, C, H, W) -> log-density of the continuous image in [0, 1]^d, in nats (N,)."""
-        ...
-
-
 class ConditionalModel(Protocol):
     """Maps images to class-free latents, and latents with class probabilities to images."""
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from ..data.datasets import Labelled, in_parts
-from ..data.fitting import Fit, descend, one_cycle, set_learning_rate
 from .layers import LOG_VARIANCES, Decoder, Encoder, Halvings, Size
-from .vae import VAE
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -47,7 +42,7 @@ class _Drawing(nn.Module):
 
 
 class ImageFlow(nn.Module):
-    """An augmented normalizing flow with a class-conditional base: `Bijection`.
+    """An augmented normalizing flow with a class-conditional base.
 
     Augmented flows (Huang, Dinh and Courville 2020, arXiv 2002.07101) are bijections on the image x together with
     a variable e that is noise to begin with. Three maps, each exactly invertible, lead to the base:
@@ -163,67 +158,3 @@ class ImageFlow(nn.Module):
         noise = torch.randn(len(images), self.latents, generator=generator).to(images.device)
         pixels = (images * (LEVELS - 1) + dequantisation).flatten(1) / LEVELS
         return self.class_log_prob(pixels, noise).logsumexp(dim=1) - math.log(self.classes)
-
-
-class FlowFit(Fit):
-    """Maximum likelihood of base, splines and pixel scales, and a cross-entropy that makes the classes part.
-
-    Encoder and decoder are taken from a fitted VAE and stay as they are: an augmented flow of these two couplings
-    *is* a VAE (Huang et al. 2020, section 4), and likelihood alone would unlearn its sharpness. The cross-entropy
-    of the flow's own class posterior gives the class weight in the base space (Ardizzone et al. 2020, IB-INN,
-    arXiv 2001.06448), so that moving towards a class means drawing it.
-
-    Args:
-        model: what to fit.
-        vae: whose encoder and decoder the couplings use.
-        class_weight: weight of the cross-entropy, against the likelihood in nats per image.
-    """
-
-    def __init__(
-        self,
-        model: ImageFlow,
-        vae: VAE,
-        data: Labelled,
-        *,
-        epochs: float = 8,
-        batch_size: int = 256,
-        learning_rate: float = 2e-3,
-        class_weight: float = 2.0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(data, batch_size, epochs, seed)
-        self.model = model
-        self.learning_rate = learning_rate
-        self.class_weight = class_weight
-        inference, drawing = cast(_Inference, model.infer.param_map), cast(_Drawing, model.draw.param_map)
-        inference.encoder.load_state_dict(vae.encoder.state_dict())
-        drawing.decoder.load_state_dict(vae.decoder.state_dict())
-        inference.requires_grad_(False)
-        drawing.requires_grad_(False)
-        with torch.no_grad():  # pixel scales start near what the decoder leaves over
-            sample = data.floats(slice(0, 4000))
-            left = in_parts(lambda part: (part - vae.decode(vae.encode(part))).flatten(1).square(), sample).mean(dim=0)
-            model.residual.s.copy_(0.5 * (left + 0.02**2).log())
-        self.modules = {"model": model}
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(trained, weight_decay=1e-3)
-        self.optimizers = {"model": self.optimizer}
-
-    def step(self, index: int) -> dict[str, Tensor]:
-        set_learning_rate(self.optimizer, self.learning_rate * one_cycle(index, self.total_steps))
-        images, labels = self.batch(index)
-        pixels = (images * (LEVELS - 1) + torch.rand_like(images)).flatten(1) / LEVELS
-        per_class = self.model.class_log_prob(pixels, torch.randn(len(images), self.model.latents))
-        likelihood = per_class.gather(1, labels[:, None]).mean()
-        separation = cross_entropy(per_class, labels)
-        descend(self.optimizer, self.class_weight * separation - likelihood)
-        return {"bits_per_dim": bits_per_dim(likelihood.detach(), pixels.shape[1]), "separation": separation.detach()}
-
-    def check(self, data: Labelled) -> Tensor:
-        """Bits per dimension, an upper bound."""
-        return bits_per_dim(self.model.log_prob(data.floats()).mean(), data.images[0].numel())
-
-
-def bits_per_dim(nats: Tensor, dimensions: int) -> Tensor:
-    """A log-likelihood of images in [0, 1], in nats, as bits for each of their 8-bit values; lower is better."""
-    return math.log2(LEVELS) - nats / (dimensions * math.log(2))

@@ -1,4 +1,4 @@
-"""The convolutional halves that the VAE, the conditional VAE and the discriminators are built from."""
+"""The convolutional halves that the VAE, the conditional VAE and the flow are built from."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
-from torch.optim.swa_utils import AveragedModel
 
 Size = int | Sequence[int]
 """Height and width of an image in pixels, or the side of a square one."""
@@ -142,64 +140,3 @@ class Decoder(nn.Module):
         for place, rise in enumerate(self.rises, start=2):
             x = act(self.norms[place - 1](rise(x)), place)
         return self.halvings.cut(self.paint(x))
-
-
-class Discriminator(nn.Module):
-    """Tells real images from drawn ones; with `classes` it also asks whether the class is right.
-
-    Spectral normalisation: Miyato et al. 2018, arXiv 1802.05957. Projection discriminator: Miyato and
-    Koyama 2018, arXiv 1802.05637. Only training uses it; it is never shipped.
-    """
-
-    def __init__(self, channels: int, size: Size, classes: int = 0, width: int = 32) -> None:
-        super().__init__()
-        self.halvings = Halvings(size)
-        layers: list[nn.Module] = []
-        inputs = channels
-        for place in range(self.halvings.count):
-            maps = width * 2 ** min(place, 1)
-            layers += [spectral_norm(nn.Conv2d(inputs, maps, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
-            inputs = maps
-        height, width_left = ((side + 1) // 2 for side in self.halvings.inner)
-        self.layers = nn.Sequential(
-            *layers,
-            spectral_norm(nn.Conv2d(inputs, 4 * width, 3, stride=2, padding=1)),
-            nn.LeakyReLU(0.2),
-            nn.Flatten(),
-            spectral_norm(nn.Linear(4 * width * height * width_left, 128)),
-            nn.LeakyReLU(0.2),
-        )
-        self.realness = spectral_norm(nn.Linear(128, 1))
-        self.classes = spectral_norm(nn.Linear(128, classes)) if classes else None
-        self.to(memory_format=CHANNELS_LAST)
-
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """images (N, C, H, W), labels (N,) -> scores (N,), higher is more real."""
-        features = self.layers(self.halvings.fill(images) * 2 - 1)
-        score = self.realness(features).squeeze(1)
-        if self.classes is not None and labels is not None:
-            score = score + self.classes(features).gather(1, labels[:, None]).squeeze(1)
-        return score
-
-
-def moving_average(model: nn.Module, decay: float = 0.999) -> AveragedModel:
-    """The model with weights averaged over the last thousand steps, or over the last fifth if that is less.
-
-    Without the latter, what a short training starts from would still be in its average when it ends.
-    """
-
-    def update(average: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:
-        share = min(decay, 1 - 1 / (1 + float(count) / 5))
-        return torch.lerp(weight, average, share)
-
-    return AveragedModel(model, avg_fn=update)
-
-
-def hinge_loss(real: Tensor, drawn: Tensor) -> Tensor:
-    """The discriminator's hinge loss (Lim and Ye 2017, arXiv 1705.02894)."""
-    return F.relu(1 - real).mean() + F.relu(1 + drawn).mean()
-
-
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(mean, exp(log_variance)) || N(0, I)), in nats per image, (N,)."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)

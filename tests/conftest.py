@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +17,13 @@ import torch
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle, load_bundle
+from cfx.images.sets.labelled import Labelled
+from cfx.images.sets.opening import open_images
+from cfx.training.parts import PARTS
+from cfx.training.recipe import Recipe
+
+REPOSITORY = Path(__file__).parents[1]
+NOT_IN_A_COPY = (".venv", ".git", "build", "dist", "runs", "cfx-out", "*.egg-info", "__pycache__")
 
 torch.set_num_threads(2)
 
@@ -36,3 +49,93 @@ def data_root() -> Path:
     if not root:
         pytest.skip("CFX_DATA is not set to a folder with MNIST in torchvision's layout")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def read_set(data_root: Path) -> Callable[[str, str], Labelled]:
+    """Reads the training or the test split of one of torchvision's data sets."""
+
+    def read(name: str, split: str) -> Labelled:
+        images = open_images(name, root=data_root)
+        indices = torch.tensor([place for place, own in enumerate(images.splits) if own == split])
+        return images.load(indices, (1, 28, 28)).data
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def shorten() -> Callable[[Recipe, float], Recipe]:
+    """A recipe whose every training has so many epochs."""
+
+    def shortened(recipe: Recipe, epochs: float) -> Recipe:
+        parts = {}
+        for kind in PARTS:
+            name, known = kind.makes[0], {field.name for field in dataclasses.fields(kind)}
+            lengths = {field: epochs for field in ("epochs", "guide_epochs") if field in known}
+            parts[name] = {**recipe.parts.get(name, {}), **lengths}
+        return dataclasses.replace(recipe, parts=parts)
+
+    return shortened
+
+
+@pytest.fixture(scope="session")
+def shell() -> Callable[..., str]:
+    """Runs a command that must end with one of some exit codes; returns its standard output."""
+
+    def run(*command: object, cwd: Path | None = None, codes: tuple[int, ...] = (0,)) -> str:
+        clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        words = [str(part) for part in command]
+        done = subprocess.run(words, cwd=cwd, env=clean, capture_output=True, text=True)
+        assert done.returncode in codes, f"{words}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def copy_tree() -> Callable[[Path], Path]:
+    """Copies this checkout without what Git ignores."""
+
+    def copy(to: Path) -> Path:
+        return Path(shutil.copytree(REPOSITORY, to, ignore=shutil.ignore_patterns(*NOT_IN_A_COPY)))
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def build_wheel(
+    tmp_path_factory: pytest.TempPathFactory, copy_tree: Callable[[Path], Path], shell: Callable[..., str]
+) -> Callable[[Path], Path]:
+    """Builds the wheel of a checkout from a copy, so that neither old build folders get in nor new ones stay."""
+    if shutil.which("uv") is None:
+        pytest.skip("uv is not on PATH")
+    pytest.importorskip("setuptools", reason="the build backend is not installed here")
+
+    def build(checkout: Path) -> Path:
+        source = copy_tree(tmp_path_factory.mktemp("source") / "cfx") if checkout == REPOSITORY else checkout
+        out = tmp_path_factory.mktemp("wheel")
+        # without isolation nothing is downloaded: the backend is there, torch depends on it
+        options = ("--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", out)
+        shell("uv", "build", *options, cwd=source)
+        (made,) = out.glob("*.whl")
+        return made
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def install(tmp_path_factory: pytest.TempPathFactory, shell: Callable[..., str]) -> Callable[[Path], Path]:
+    """Installs a wheel into a clean environment, whose dependencies are borrowed from this one; returns its python."""
+
+    def installed(wheel: Path) -> Path:
+        clean = tmp_path_factory.mktemp("environment") / "clean"
+        shell("uv", "venv", "--python", sys.executable, clean)
+        python = clean / "bin" / "python"
+        shell("uv", "pip", "install", "--no-deps", "--python", python, wheel)
+        site = Path(shell(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+        # a folder named in a .pth file comes after the environment's own, and the .pth files in it, by which an
+        # editable cfx is found, are not read
+        (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        return python
+
+    return installed

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
-import sysconfig
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,14 +14,6 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 NOT_THE_PACKAGE = {".venv", ".git", ".ci", "build", "dist", "tests", "examples", "docs", "runs", "cfx-out"}
 HEAVY = ("torch", "torchvision", "lpips", "normflows", "numpy", "PIL")
-
-
-def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """Standard output of a command that must succeed."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    done = subprocess.run([str(part) for part in command], cwd=cwd, env=clean, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def test_packages_are_the_folders_with_an_init() -> None:
@@ -42,7 +31,7 @@ def test_tests_are_no_package() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["explain", "--help"], ["--version"]], ids=" ".join)
-def test_help_does_not_import_torch(arguments: list[str]) -> None:
+def test_help_does_not_import_torch(arguments: list[str], shell: Callable[..., str]) -> None:
     """Neither importing the command line nor asking it for help costs what a search costs."""
     program = f"""
 import sys
@@ -56,24 +45,13 @@ if arguments:
         assert not end.code, end.code
 print("heavy:", [name for name in {HEAVY!r} if name in sys.modules])
 """
-    assert run(sys.executable, "-c", program).splitlines()[-1] == "heavy: []"
+    assert shell(sys.executable, "-c", program).splitlines()[-1] == "heavy: []"
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy, so that neither old build folders get in nor new ones stay."""
-    if shutil.which("uv") is None:
-        pytest.skip("uv is not on PATH")
-    pytest.importorskip("setuptools", reason="the build backend is not installed here")
-    source = tmp_path_factory.mktemp("source") / "cfx"
-    unwanted = shutil.ignore_patterns(*(NOT_THE_PACKAGE - {"tests", "examples", "docs"}), "*.egg-info", "__pycache__")
-    shutil.copytree(REPOSITORY, source, ignore=unwanted)
-    out = tmp_path_factory.mktemp("wheel")
-    # without isolation nothing is downloaded: the backend is there, torch depends on it
-    build = ("uv", "build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", out)
-    run(*build, cwd=source)
-    (made,) = out.glob("*.whl")
-    return made
+def wheel(build_wheel: Callable[[Path], Path]) -> Path:
+    """The wheel of this checkout."""
+    return build_wheel(REPOSITORY)
 
 
 @pytest.mark.slow
@@ -89,21 +67,17 @@ def test_wheel_holds_what_is_needed_and_nothing_else(wheel: Path) -> None:
 
 
 @pytest.mark.slow
-def test_installed_elsewhere_it_finds_its_bundle(wheel: Path, tmp_path: Path) -> None:
+def test_installed_elsewhere_it_finds_its_bundle(
+    wheel: Path, install: Callable[[Path], Path], shell: Callable[..., str], tmp_path: Path
+) -> None:
     """A clean environment with the wheel; the dependencies are borrowed from this one."""
-    run("uv", "venv", "--python", sys.executable, tmp_path / "clean")
-    python = tmp_path / "clean" / "bin" / "python"
-    run("uv", "pip", "install", "--no-deps", "--python", python, wheel)
-    site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
-    # a folder named in a .pth file comes after the environment's own, and the .pth files in it, by which an
-    # editable cfx is found, are not read
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-
+    python = install(wheel)
+    site = Path(shell(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    where = Path(run(python, "-c", "import cfx; print(cfx.__file__)", cwd=elsewhere).strip())
+    where = Path(shell(python, "-c", "import cfx; print(cfx.__file__)", cwd=elsewhere).strip())
     assert where.is_relative_to(site)
-    information = json.loads(run(python.parent / "cfx", "info", "--format", "json", cwd=elsewhere))
+    information = json.loads(shell(python.parent / "cfx", "info", "--format", "json", cwd=elsewhere))
     (shipped,) = [bundle for bundle in information["bundles"] if bundle["name"] == "mnist"]
     assert Path(shipped["directory"]).is_relative_to(site)
     assert shipped["verified"]

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from ...bundles.bundle import Bundle, load_bundle
 from ...classifiers.convolutional import ConvNet
 from ...counterfactuals.engine import Counterfactuals, as_written
-from ...data.datasets import TORCHVISION_SETS, load_torchvision, split_in_two
-from ...data.errors import CfxError, DataError, OutputError, UsageError, reason_of
-from ...data.files import write_bytes, write_text
+from ...errors import CfxError, DataError, OutputError, UsageError, reason_of
+from ...files import write_bytes, write_text
+from ...training.recipe import RECIPES
 from ..finish import finish
 from ..pairs import PAIRS, Pair, load_factuals, read_pairs, target_indices
 from ..records import Value
@@ -275,12 +275,12 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     bundle = bundle_of(options.run, manifest, options.bundle)
     threshold = float(manifest["config"]["confidence"])
     pairs = read_pairs(options.run)[: options.n]
-    if bundle.name not in TORCHVISION_SETS:
+    if bundle.name not in RECIPES:
         raise UsageError(
             f"bundle {bundle.name}: the peers need its training images, and cfx knows no data set of that name"
         )
-    train = load_torchvision(bundle.name, options.data, train=True)
-    fit = split_in_two(train, test=train[:0]).fit.images  # the half that the generative models have seen
+    images, split = RECIPES[bundle.name].open(options.data)
+    fit = images.load(split.train, bundle.shape).data.images  # those that the generative models have seen
     exchange = options.run.resolve().with_name(options.run.resolve().name + ".peers")
     try:
         exchange.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ from cfx.benchmarks.suite import Benchmark, Settings
 from cfx.benchmarks.summary import Answers, gather
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
-from cfx.data.datasets import Labelled
-from cfx.data.images import write_png
+from cfx.images.sets.labelled import Labelled
+from cfx.images.writing import write_png
 
 
 class Witness:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cfx.benchmarks.compare import changes, check_questions, read_baseline, read_finished, side_by_side
-from cfx.data.errors import DataError, UsageError
+from cfx.errors import DataError, UsageError
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from cfx.benchmarks.pairs import DataSetInputs
 from cfx.benchmarks.suite import Benchmark, Settings
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
-from cfx.data.errors import UsageError
+from cfx.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def figures(bundle: Bundle, labelled, tmp_path_factory):
     import cfx.benchmarks.suite as suite
 
     patched = pytest.MonkeyPatch()
-    patched.setattr(suite, "load_torchvision", lambda name, root, train: labelled)
+    patched.setattr(suite, "shipped_test_images", lambda bundle, data: labelled)
     settings = Settings(data=directory, count=100, controls=True, lpips=False, out=directory, batch_size=50)
     benchmark = Benchmark(bundle, engines, settings)
     patched.undo()

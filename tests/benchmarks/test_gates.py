@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import pytest
 
 from cfx.benchmarks.gates import check_gate, parse_gate, write_junit
-from cfx.benchmarks.statistics import Estimate
 from cfx.benchmarks.summary import summarise
-from cfx.data.errors import UsageError
+from cfx.errors import UsageError
+from cfx.intervals import Estimate
 
 ENGINES = ["latent", "vcnet"]
 

@@ -25,8 +25,8 @@ from cfx.benchmarks.page import Entry, write_page
 from cfx.benchmarks.plots import FRAME, Point, Scale, Span, place_labels, trade_off
 from cfx.benchmarks.records import Record, Seen
 from cfx.benchmarks.summary import best, gather, summarise
-from cfx.counterfactuals.metrics.catalogue import BY_NAME
-from cfx.data.images import to_picture
+from cfx.images.writing import to_picture
+from cfx.metrics.catalogue import BY_NAME
 
 ENGINES = ("latent", "vcnet", "projection", "noise")
 HOSTILE = "</script><img src=x onerror=alert(1)>{{data}}<!--\udcff"

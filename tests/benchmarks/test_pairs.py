@@ -9,8 +9,8 @@ import torch
 
 from cfx.benchmarks.pairs import DataSetInputs, Drawing, FileInputs, load_factuals, read_pairs, read_targets
 from cfx.bundles.bundle import Bundle
-from cfx.data.errors import DataError, UsageError
-from cfx.data.images import find_images
+from cfx.errors import DataError, UsageError
+from cfx.images.reading import find_images
 
 
 def draw(bundle: Bundle, inputs, directory: Path, targets="random", count=None, seed=0):

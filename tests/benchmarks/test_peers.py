@@ -24,8 +24,8 @@ from cfx.benchmarks.peers.exchange import Answers, Array, Explain, Stop, Work
 from cfx.benchmarks.records import Seen
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
-from cfx.data.errors import CfxError, DataError, UsageError
-from cfx.data.images import write_png
+from cfx.errors import CfxError, DataError, UsageError
+from cfx.images.writing import write_png
 
 COUNT = 6
 

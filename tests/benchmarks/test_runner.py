@@ -12,8 +12,8 @@ import torch
 from cfx.benchmarks.records import read_records
 from cfx.benchmarks.run import load_run
 from cfx.benchmarks.runner import LARGEST, batch_size_for
-from cfx.counterfactuals.engine import Curve, Engine, Question
-from cfx.data.errors import DataError, OutputError, UsageError
+from cfx.counterfactuals.engine import Curve, Engine, Problem
+from cfx.errors import DataError, OutputError, UsageError
 
 
 def test_a_run_is_a_directory(make, perform, bundle):
@@ -139,10 +139,10 @@ class Greedy(Engine):
 
     error: type[Exception] = MemoryError
 
-    def find(self, question: Question) -> Curve:
-        if len(question) > 5:
+    def find(self, problem: Problem) -> Curve:
+        if len(problem) > 5:
             raise self.error("DefaultCPUAllocator: can't allocate memory")
-        return Curve(lambda shares, rows: question.images[rows], bisections=0)
+        return Curve(lambda shares, rows: problem.images[rows], bisections=0)
 
 
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError, torch.OutOfMemoryError])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cfx.benchmarks.summary import best, common, estimate, summarise
-from cfx.counterfactuals.metrics.catalogue import METRICS
+from cfx.metrics.catalogue import METRICS
 
 
 def mean(summary, engine: str, metric: str, basis: str) -> float:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import pickle
 import shutil
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from cfx.bundles.bundle import PARTS, Bundle, build, load_bundle, shipped, write_description
-from cfx.classifiers.fit import accuracy
-from cfx.counterfactuals.metrics.evaluate import evaluate
+from cfx.bundles.bundle import Bundle, load_bundle, shipped
+from cfx.bundles.file import as_document
+from cfx.bundles.known_parts import BY_NAME, build
 from cfx.counterfactuals.registry import load_engine
-from cfx.data.datasets import load_torchvision
-from cfx.data.errors import BundleError, UsageError
-from cfx.data.images import read_image
+from cfx.errors import BundleError, UsageError
+from cfx.images.reading import read_image
+from cfx.images.sets.labelled import Labelled
+from cfx.metrics.evaluate import evaluate
+from cfx.training.measures import accuracy
 
 CLOTHES = Path(__file__).parents[2] / "examples" / "fashion"
 
@@ -45,11 +48,11 @@ def redigest(directory: Path, part: str) -> None:
 
 def test_the_shipped_bundle_is_whole_and_small(bundle: Bundle):
     bundle.verify()
-    assert set(bundle.parts) == set(PARTS)
+    assert set(bundle.parts) == set(BY_NAME)
     assert sum(path.stat().st_size for path in bundle.directory.iterdir()) <= 15 * 2**20
     assert shipped()["mnist"] == bundle.directory
-    assert bundle.parts["classifier"]["measured"]["test_accuracy"] >= 0.993
-    assert bundle.parts["judge"]["measured"]["test_accuracy"] >= 0.990
+    assert bundle.parts["classifier"].measured["test_accuracy"] >= 0.993
+    assert bundle.parts["judge"].measured["test_accuracy"] >= 0.990
 
 
 def test_parts_are_loaded_once_frozen_and_in_eval_mode(bundle: Bundle):
@@ -137,10 +140,9 @@ def test_an_unknown_bundle_names_its_neighbour():
         load_bundle("mnits")
 
 
-def test_every_value_that_is_written_can_be_read_again(tmp_path: Path):
+def test_every_value_that_is_written_can_be_read_again():
     values = {"a": [1, 2.5, 'x \x7f " y'], "b": {"c": True, "d": [1]}, "e": float("inf"), "f": -float("inf")}
-    write_description(tmp_path, {"schema": 1, **values, "nothing": float("nan")})
-    read = tomllib.loads((tmp_path / "bundle.toml").read_text(encoding="utf-8"))
+    read = tomllib.loads(as_document({"schema": 1, **values, "nothing": float("nan")}))
     assert {name: read[name] for name in values} == values
     assert read["nothing"] != read["nothing"]
 
@@ -149,16 +151,16 @@ def test_every_value_that_is_written_can_be_read_again(tmp_path: Path):
 def test_shipped_bundles_are_whole_and_small(name: str):
     directory = shipped()[name]
     Bundle(directory).verify()
-    assert set(Bundle(directory).parts) == set(PARTS)
+    assert set(Bundle(directory).parts) == set(BY_NAME)
     assert sum(path.stat().st_size for path in directory.iterdir()) <= 15_000_000
 
 
 @pytest.mark.slow
-def test_the_classifier_of_fashion_is_as_good_as_its_bundle_says(data_root: Path):
+def test_the_classifier_of_fashion_is_as_good_as_its_bundle_says(read_set: Callable[[str, str], Labelled]):
     bundle = load_bundle("fashion-mnist")
-    measured = bundle.parts["classifier"]["measured"]["test_accuracy"]
+    measured = bundle.parts["classifier"].measured["test_accuracy"]
     assert measured >= 0.925
-    test = load_torchvision("fashion-mnist", data_root, train=False)
+    test = read_set("fashion-mnist", "test")
     assert accuracy(bundle.classifier, test) == pytest.approx(measured, abs=0.001)
 
 

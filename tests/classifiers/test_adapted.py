@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.classifiers.adapted import Adapted, answer, has_gradients
-from cfx.classifiers.preprocessing import OUTPUTS, Preprocessing, candidates, guess_output
+from cfx.classifiers.foreign.adapted import Adapted, answer, has_gradients
+from cfx.classifiers.foreign.preprocessing import OUTPUTS, Preprocessing, candidates, guess_output
 from cfx.counterfactuals.engine import undisturbed
-from cfx.data.errors import UsageError
+from cfx.errors import UsageError
 
 GREY = Preprocessing(1)
 MNIST = Preprocessing(1, mean=(0.1307,), std=(0.3081,))

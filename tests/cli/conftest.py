@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from cfx.bundles.bundle import Bundle, build, save_part, write_description
+from cfx.bundles.bundle import Bundle
+from cfx.bundles.file import BundleFile, PartEntry
+from cfx.bundles.known_parts import build
 from cfx.classifiers.convolutional import ConvNet
-from cfx.classifiers.real_images import RealImages
 from cfx.cli.app import main
-from cfx.data.images import read_image
+from cfx.images.reading import read_image
+from cfx.judges.real_images import RealImages
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPE = (1, 28, 28)
@@ -84,9 +86,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of untrained models: a classifier that tells the examples apart by chance, and all judges."""
     directory = tmp_path_factory.mktemp("bundles") / "toy"
     directory.mkdir()
-    classes = [str(digit) for digit in range(10)]
-    description = {"schema": 1, "name": "toy", "classes": classes, "shape": list(SHAPE), "light_on_dark": True}
-    write_description(directory, description)
+    classes = tuple(str(digit) for digit in range(10))
+    BundleFile(name="toy", classes=classes, shape=SHAPE, light_on_dark=True).write(directory)
+    bundle = Bundle(directory)
     parts = {
         "classifier": ("ConvNet", {"width": 4}),
         "judge": ("ResidualNet", {"width": 4}),
@@ -103,8 +105,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(model, RealImages):
             model.features.uniform_()
             model.distances.copy_(torch.rand_like(model.distances).sort(dim=1).values)
-        entry = {"architecture": architecture, "arguments": arguments, "measured": {"test_accuracy": 0.5}}
-        save_part(directory, name, model, entry)
+        entry = PartEntry(architecture=architecture, arguments=arguments, measured={"test_accuracy": 0.5})
+        bundle.save_part(name, model, entry)
     return directory
 
 

@@ -100,7 +100,7 @@ def folder_of_classes(digits, toy, tmp_path):
     import torch
 
     from cfx.bundles.bundle import Bundle
-    from cfx.data.images import write_png
+    from cfx.images.writing import write_png
 
     seen = Bundle(toy).classifier(digits[0]).argmax(dim=1)
     directory = tmp_path / "digits"

@@ -13,11 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from cfx.benchmarks.studies.letter_fonts import PILLOWS_OWN
+from cfx.benchmarks.studies.letters import CLASSES, draw_letters, write_letters
 from cfx.bundles.bundle import Bundle
-from cfx.data.datasets import load_torchvision
-from cfx.data.images import write_png
-from cfx.data.letter_fonts import PILLOWS_OWN
-from cfx.data.letters import CLASSES, draw_letters, write_letters
+from cfx.images.sets.labelled import Labelled
+from cfx.images.writing import write_png
 
 Run = Callable[..., Any]  # a command line -> conftest's Result
 
@@ -27,9 +27,9 @@ def records(result: Any) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_2000_files_and_a_program(run: Run, data_root: Path, bundle: Bundle, tmp_path: Path):
+def test_2000_files_and_a_program(run: Run, read_set: Callable[[str, str], Labelled], bundle: Bundle, tmp_path: Path):
     """Three commands in two minutes on two cores, most of which is training."""
-    data = load_torchvision("mnist", data_root, True)
+    data = read_set("mnist", "train")
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(1))
     for index in chosen[:2000].tolist():
         folder = tmp_path / "train" / f"digit {data.labels[index]}"
@@ -70,7 +70,7 @@ def test_2000_files_and_a_program(run: Run, data_root: Path, bundle: Bundle, tmp
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few steps are enough to see that each part is made."""
-    monkeypatch.setattr("cfx.bundles.budget.LEAST_STEPS", 4)
+    monkeypatch.setattr("cfx.training.budget.LEAST_STEPS", 4)
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +127,11 @@ def test_a_classifier_of_224_pixels_and_1000_classes(run: Run, short: None, tmp_
     begun = run("init", "mine", "--classifier", classifier, "--images", "photos", "--classes", "classes.txt")
     assert begun.code == 1, "untrained, it is right by chance only"
     assert "no better than always naming the commonest class" in begun.stderr
-    description = Bundle(tmp_path / "mine").description
-    assert description["classes"] == ["goldfish", "volcano", "(anything else)"]
-    assert description["parts"]["classifier"]["columns"] == [1, 980]
-    assert max(description["shape"]) > max(description["working"]) == 64
+    made = Bundle(tmp_path / "mine")
+    assert made.classes == ["goldfish", "volcano", "(anything else)"]
+    foreign = made.parts["classifier"].foreign
+    assert foreign is not None and foreign.columns == (1, 980)
+    assert max(made.shape) > max(made.working) == 64
     assert run("train", "mine", "--budget", "4s").code == 0
     photo = next((tmp_path / "photos" / "goldfish").glob("*.jpg"))
     options = ("--target", "volcano", "--engine", "projection", "--format", "json")

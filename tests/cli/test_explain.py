@@ -23,9 +23,9 @@ from torch import Tensor
 import cfx
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals import registry
-from cfx.counterfactuals.engine import PATH_FRAMES, Curve, Engine, Question
+from cfx.counterfactuals.engine import PATH_FRAMES, Curve, Engine, Problem
 from cfx.counterfactuals.pixel import PixelAscent
-from cfx.data.images import read_image
+from cfx.images.reading import read_image
 
 Run = Callable[..., Any]  # a command line -> conftest's Result
 See = Callable[[Path], str]  # an image file -> what the toy's classifier sees in it
@@ -43,15 +43,15 @@ class Stubborn(Engine):
     summary: ClassVar[str] = "finds nothing"
     paper: ClassVar[str] = "none"
 
-    def find(self, question: Question) -> Curve:
-        return Curve(lambda shares, rows: question.images[rows])
+    def find(self, problem: Problem) -> Curve:
+        return Curve(lambda shares, rows: problem.images[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interrupted(Stubborn):
     """Stands for a user who loses patience."""
 
-    def find(self, question: Question) -> Curve:
+    def find(self, problem: Problem) -> Curve:
         raise KeyboardInterrupt
 
 
@@ -59,7 +59,7 @@ class Interrupted(Stubborn):
 class Broken(Stubborn):
     """Stands for a mistake in the code."""
 
-    def find(self, question: Question) -> Curve:
+    def find(self, problem: Problem) -> Curve:
         raise ZeroDivisionError("oh")
 
 
@@ -67,7 +67,7 @@ class Broken(Stubborn):
 class Hungry(Stubborn):
     """Stands for a batch that does not fit."""
 
-    def find(self, question: Question) -> Curve:
+    def find(self, problem: Problem) -> Curve:
         raise MemoryError("no room")
 
 

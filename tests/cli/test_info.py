@@ -15,7 +15,7 @@ import torch
 import cfx
 from cfx.bundles import bundle as bundles
 from cfx.cli import info as command
-from cfx.counterfactuals.registry import engine_names
+from cfx.counterfactuals.registry import by_rank, engine_names, load_engine
 
 Run = Callable[..., Any]  # a command line -> conftest's Result
 
@@ -40,7 +40,9 @@ def test_what_there_is(run: Run, installed: Path):
     found = information(run)
     assert found["schema"] == 1 and found["version"] == cfx.__version__ and found["torch"].startswith("2.")
     assert [device["name"] for device in found["devices"]] == ["cpu", "cuda", "mps"]
-    assert [engine["name"] for engine in found["engines"]] == engine_names()
+    assert [engine["name"] for engine in found["engines"]] == by_rank(
+        {name: load_engine(name) for name in engine_names()}
+    )
     assert all(engine["summary"] and engine["paper"] for engine in found["engines"])
     assert [engine["name"] for engine in found["engines"] if engine["default"]] == ["vcnet"]
     (toy,) = found["bundles"]

@@ -1,16 +1,16 @@
-"""`cfx train` from the outside; what a recipe makes is tested in tests/bundles/test_recipe.py."""
+"""`cfx train` from the outside; what a recipe makes is tested in tests/training/test_session.py."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cfx.bundles import making, recipe
 from cfx.bundles.bundle import Bundle
+from cfx.training import recipe
+from cfx.training.parts.judge import JudgePart
 
 Run = Callable[..., Any]  # a command line -> conftest's Result
 
@@ -43,10 +43,9 @@ def test_an_unknown_recipe_is_one_line(run: Run, tmp_path: Path):
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+def short(monkeypatch: pytest.MonkeyPatch, shorten: Callable[[recipe.Recipe, float], recipe.Recipe]) -> None:
     """The recipe with next to no training."""
-    mnist = recipe.RECIPES["mnist"]
-    monkeypatch.setitem(recipe.RECIPES, "mnist", dataclasses.replace(mnist, epochs=dict.fromkeys(mnist.epochs, 0.02)))
+    monkeypatch.setitem(recipe.RECIPES, "mnist", shorten(recipe.RECIPES["mnist"], 0.02))
 
 
 def test_one_part_is_made_from_the_real_data_set(run: Run, short: None, data_root: Path, tmp_path: Path):
@@ -55,7 +54,7 @@ def test_one_part_is_made_from_the_real_data_set(run: Run, short: None, data_roo
     made = Bundle(tmp_path / "out")
     made.verify()
     assert list(made.parts) == ["judge"]
-    assert 0 < made.parts["judge"]["measured"]["test_accuracy"] < 1
+    assert 0 < made.parts["judge"].measured["test_accuracy"] < 1
     assert "judge" in result.stdout
 
 
@@ -72,6 +71,6 @@ def test_ctrl_c_leaves_a_run_that_can_go_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setitem(making.MAKERS, "judge", interrupt)
+        patch.setattr(JudgePart, "make", interrupt)
         assert run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge").code == 130
     assert run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge").code == 0

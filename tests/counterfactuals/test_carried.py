@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
-from cfx.data.images import resized
+from cfx.images.resizing import resize_batch
 
 FACTOR = 4
 WORKING = (28, 28)
@@ -85,5 +85,5 @@ def test_residual_keeps_what_a_vae_cannot_draw(bundle: Bundle, digits: tuple[Ten
 
 def test_resized_is_the_same_tensor_where_there_is_nothing_to_do():
     images = torch.rand(2, 1, 28, 28)
-    assert resized(images, WORKING) is images
-    assert resized(images, (14, 7)).shape == (2, 1, 14, 7)
+    assert resize_batch(images, WORKING) is images
+    assert resize_batch(images, (14, 7)).shape == (2, 1, 14, 7)

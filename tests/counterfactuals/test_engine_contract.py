@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.engine import Curve, Engine, ModelError, Question, as_written, clamped, tighten
-from cfx.data.errors import UsageError
+from cfx.counterfactuals.engine import Curve, Engine, ModelError, Problem, as_written, clamped, tighten
+from cfx.errors import UsageError
 
 
 class Brightness(nn.Module):
@@ -31,9 +31,9 @@ class Brighten(Engine):
     summary: ClassVar[str] = "make it white"
     paper: ClassVar[str] = "none"
 
-    def find(self, question: Question) -> Curve:
+    def find(self, problem: Problem) -> Curve:
         return Curve(
-            lambda shares, rows: torch.lerp(question.images[rows], torch.ones(()), shares.view(-1, 1, 1, 1)),
+            lambda shares, rows: torch.lerp(problem.images[rows], torch.ones(()), shares.view(-1, 1, 1, 1)),
             bisections=7,
         )
 
@@ -55,17 +55,17 @@ def test_tightening_finds_the_analytic_boundary():
 
 def test_the_grid_finds_an_early_island_that_bisection_would_miss():
     images, targets = black(1)
-    question = Question(Brightness(), images, targets, 0.9)
+    problem = Problem(Brightness(), images, targets, 0.9)
 
     def draw(shares: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         # light near 0.3, dark from 0.4 to 0.8, light at the end
         light = ((shares - 0.3).abs() < 0.06) | (shares > 0.8)
         return light.float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
-    shares, found = tighten(question, Curve(draw, grid=[n / 10 for n in range(1, 10)], bisections=4))
+    shares, found = tighten(problem, Curve(draw, grid=[n / 10 for n in range(1, 10)], bisections=4))
     assert found.valid.all()
     assert 0.24 <= float(shares) <= 0.3
-    alone, _ = tighten(question, Curve(draw, bisections=4))
+    alone, _ = tighten(problem, Curve(draw, bisections=4))
     assert float(alone) > 0.8
 
 
@@ -126,9 +126,9 @@ def test_tightening_stays_on_the_side_that_the_engine_stands_by(bundle: Bundle, 
         return torch.lerp(factuals[rows], ends[rows], shares[:, None, None, None])
 
     for grid in ((), (0.25, 0.5, 0.75)):
-        question = Question(bundle.classifier, factuals, targets, 0.5)
-        free, _ = tighten(question, Curve(blend, grid=grid))
-        held, found = tighten(question, Curve(blend, grid=grid, accept=lambda shares, rows: shares >= 0.9))
+        problem = Problem(bundle.classifier, factuals, targets, 0.5)
+        free, _ = tighten(problem, Curve(blend, grid=grid))
+        held, found = tighten(problem, Curve(blend, grid=grid, accept=lambda shares, rows: shares >= 0.9))
         assert (free < 0.9).all() and (held >= 0.9).all() and found.valid.all()
-        never, _ = tighten(question, Curve(blend, grid=grid, accept=lambda shares, rows: shares > 1))
+        never, _ = tighten(problem, Curve(blend, grid=grid, accept=lambda shares, rows: shares > 1))
         assert (never == 1).all(), "the end is kept where nothing else will do"

@@ -9,8 +9,9 @@ from torch import nn
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.engine import PATH_FRAMES, Engine
 from cfx.counterfactuals.registry import engine_names, load_engine
-from cfx.data.errors import UsageError
-from cfx.data.images import read_image, write_png
+from cfx.errors import UsageError
+from cfx.images.reading import read_image
+from cfx.images.writing import write_png
 
 COUNT = 16
 LEAST_VALID = {"latent": 15, "diffeo": 15, "vcnet": 15, "projection": 16, "pixel": 16}

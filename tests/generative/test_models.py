@@ -7,14 +7,17 @@ import torch
 import torch.nn.functional as F
 
 from cfx.bundles.bundle import Bundle
-from cfx.classifiers.convolutional import ConvNet, ResidualNet
-from cfx.classifiers.transformer import PatchTransformer
+from cfx.classifiers.convolutional import ConvNet
 from cfx.generative.anchors import LatentAnchors
-from cfx.generative.autoencoders import ClassAutoencoders
 from cfx.generative.conditional_vae import ConditionalVAE
 from cfx.generative.flow import ImageFlow
-from cfx.generative.layers import Discriminator, Halvings, kl_to_standard_normal, moving_average
+from cfx.generative.layers import Halvings
 from cfx.generative.vae import VAE
+from cfx.judges.autoencoders import ClassAutoencoders
+from cfx.judges.residual import ResidualNet
+from cfx.judges.transformer import PatchTransformer
+from cfx.training.adversary import Discriminator
+from cfx.training.elbo import kl_to_standard_normal, moving_average
 
 
 def test_the_flow_is_a_bijection_on_real_digits(bundle: Bundle, digits):

@@ -1,0 +1,266 @@
+"""bundle.toml as a type: what a bundle is of, what it was trained on, and what it says of each part."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from ..classifiers.foreign.contract import ForeignEntry
+from ..documents import Table
+from ..errors import BundleError
+from ..files import write_text
+from .known_parts import place_of
+
+NAME = "bundle.toml"
+SCHEMA = 1
+RESTORE = "; restore the bundle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesEntry:
+    """The labelled images that a bundle of one's own is trained on.
+
+    Attributes:
+        source: as `open_images` takes it.
+        count: how many there were when the bundle was begun.
+        flip: whether left and right do not matter to the class.
+        root: where torchvision's data sets lie.
+        classes: names of the classifier's classes, where the user gave them.
+    """
+
+    source: str
+    count: int = 0
+    flip: bool = False
+    root: str | None = None
+    classes: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_json(cls, table: Table) -> ImagesEntry:
+        """From bundle.toml's table `images`."""
+        return cls(
+            source=table.need("source", str),
+            count=table.need("count", int),
+            flip=table.get("flip", bool) or False,
+            root=table.get("root", str),
+            classes=table.several("classes", str),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The inverse of `from_json`."""
+        return without_none(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartEntry:
+    """What bundle.toml says of one part.
+
+    Attributes:
+        architecture: the class of its model.
+        arguments: of that class.
+        file: in the bundle's directory; None for a classifier that is code without weights of its own.
+        sha256: of the file.
+        measured: figures of images that it was not trained on, by name.
+        verdict: whether those are good enough to trust it; None where nothing is judged.
+        because: why, in a sentence.
+        foreign: of a classifier that the user brought, how it is opened again.
+    """
+
+    architecture: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    file: str | None = None
+    sha256: str | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    verdict: Literal["good", "weak"] | None = None
+    because: str | None = None
+    foreign: ForeignEntry | None = None
+
+    @classmethod
+    def from_json(cls, table: Table) -> PartEntry:
+        """From the part's table in bundle.toml."""
+        verdict = table.get("verdict", str)
+        if verdict not in ("good", "weak", None):
+            raise table.wrong("verdict", "good or weak", verdict)
+        foreign = ForeignEntry.from_json(table) if "kind" in table.values else None
+        arguments = table.table("arguments")
+        return cls(
+            architecture=table.get("architecture", str) or "Adapted" if foreign else table.need("architecture", str),
+            arguments={} if arguments is None else arguments.values,
+            file=table.get("file", str) if foreign else table.need("file", str),
+            sha256=table.get("sha256", str) if foreign else table.need("sha256", str),
+            measured=table.mapping("measured", float),
+            verdict=verdict,
+            because=table.get("because", str),
+            foreign=foreign,
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The inverse of `from_json`, in the order in which bundle.toml says it."""
+        said = without_none({"file": self.file, "sha256": self.sha256, "architecture": self.architecture})
+        if self.foreign is not None:
+            said |= self.foreign.as_json()
+        else:
+            said["arguments"] = dict(self.arguments)
+        if self.measured:
+            said["measured"] = dict(self.measured)
+        return said | without_none({"verdict": self.verdict, "because": self.because})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleFile:
+    """The whole of bundle.toml.
+
+    Attributes:
+        name: of the bundle, such as "mnist".
+        classes: K names, in the order of the classifier's logits.
+        shape: (C, H, W) of the images that the classifier takes.
+        light_on_dark: whether they are light strokes on a dark ground.
+        recipe: the command that remakes it.
+        engine: the engine that does best with its models, where one is named.
+        working: (H, W) in which generative models and judges work; None: that of `shape`.
+        resize: how an image of other proportions comes into `shape`, one of `resizing.RESIZES`; bundle.toml's `fit`.
+        present: the classes that its models have seen images of; None: all.
+        images: what a bundle of one's own is trained on.
+        wanted: the parts that are to be made; None in bundles that were begun before this was written down.
+        left_out: part -> why it cannot be made.
+        parts: what is said of each part that it has.
+        others: fields of a later version, kept as they are.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    light_on_dark: bool = False
+    recipe: str | None = None
+    engine: str | None = None
+    working: tuple[int, int] | None = None
+    resize: str | None = None
+    present: tuple[int, ...] | None = None
+    images: ImagesEntry | None = None
+    wanted: tuple[str, ...] | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, PartEntry] = field(default_factory=dict)
+    others: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, directory: Path) -> BundleFile:
+        """Read bundle.toml in a directory.
+
+        Raises:
+            BundleError: it is missing, damaged, of another schema, or a field is not what it should be.
+        """
+        try:
+            values = tomllib.loads((directory / NAME).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise BundleError(f"bundle {directory}: no {NAME} there; `cfx info` lists the bundles") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BundleError(f"bundle {directory}: {NAME} is damaged ({error}); restore the bundle") from error
+        if values.get("schema") != SCHEMA:
+            found = values.get("schema")
+            raise BundleError(f"bundle {directory}: schema {found!r}, this cfx reads schema {SCHEMA}")
+        return cls.from_json(Table(values, f"bundle {directory}: {NAME}", BundleError, RESTORE))
+
+    @classmethod
+    def from_json(cls, table: Table) -> BundleFile:
+        """From the parsed file.
+
+        Raises:
+            BundleError: a field is missing or not what it should be.
+        """
+        classes, shape = table.several("classes", str), table.several("shape", int, 3)
+        working, images = table.several("working", int, 2), table.table("images")
+        if classes is None or shape is None:
+            raise BundleError(f"{table.where}: {'classes' if classes is None else 'shape'} is missing{RESTORE}")
+        return cls(
+            name=table.need("name", str),
+            classes=classes,
+            shape=(shape[0], shape[1], shape[2]),
+            light_on_dark=table.get("light_on_dark", bool) or False,
+            recipe=table.get("recipe", str),
+            engine=table.get("engine", str),
+            working=None if working is None else (working[0], working[1]),
+            resize=table.get("fit", str),
+            present=table.several("present", int),
+            images=None if images is None else ImagesEntry.from_json(images),
+            wanted=table.several("wanted", str),
+            left_out=table.mapping("left_out", str),
+            parts={name: PartEntry.from_json(each) for name, each in table.tables("parts").items()},
+            others=table.others(FIELDS),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The inverse of `from_json`."""
+        said = without_none(
+            {
+                "schema": SCHEMA,
+                "name": self.name,
+                "classes": self.classes,
+                "shape": self.shape,
+                "light_on_dark": self.light_on_dark,
+                "recipe": self.recipe,
+                "engine": self.engine,
+                "working": self.working,
+                "fit": self.resize,
+                "present": self.present,
+                "images": None if self.images is None else self.images.as_json(),
+                "wanted": self.wanted,
+                "left_out": dict(self.left_out) or None,
+                **self.others,
+            }
+        )
+        names = sorted(self.parts, key=place_of)
+        return {**said, "parts": {name: self.parts[name].as_json() for name in names}}
+
+    def write(self, directory: Path) -> None:
+        """Write bundle.toml, whole or not at all: top-level values, then one table a part.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        write_text(directory / NAME, as_document(self.as_json()))
+
+    def with_part(self, name: str, entry: PartEntry, instead_of: tuple[str, ...] = ()) -> BundleFile:
+        """The same with a part added or replaced, and the parts `instead_of` taken out."""
+        kept = {other: about for other, about in self.parts.items() if other not in instead_of}
+        return replace(self, parts={**kept, name: entry})
+
+
+FIELDS = frozenset(
+    [
+        *("schema", "name", "classes", "shape", "light_on_dark", "recipe", "engine", "working", "fit", "present"),
+        *("images", "wanted", "left_out", "parts"),
+    ]
+)
+"""What this version knows of bundle.toml."""
+
+
+def without_none(values: Mapping[str, object]) -> dict[str, object]:
+    """The values that there are, tuples as lists."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
+    }
+
+
+def as_document(values: Mapping[str, object]) -> str:
+    """A TOML document: top-level values, then one table for each of `parts`."""
+    lines = [f"{key} = {as_toml(value)}" for key, value in values.items() if key != "parts"]
+    parts = values.get("parts", {})
+    assert isinstance(parts, Mapping)
+    for name, entry in parts.items():
+        lines += ["", f"[parts.{name}]", *(f"{key} = {as_toml(value)}" for key, value in entry.items())]
+    return "\n".join(lines) + "\n"
+
+
+def as_toml(value: object) -> str:
+    """A TOML value on one line: what JSON and TOML write alike, and inline tables with plain names as keys."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {as_toml(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_toml(each) for each in value) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,239 @@
+"""A bundle's models, loaded when they are first asked for: those that engines may see, and those that judge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import TypeVar, overload
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from torch import Tensor, nn
+
+from ..classifiers.foreign.adapted import Adapted
+from ..classifiers.foreign.contract import ForeignEntry
+from ..classifiers.foreign.opening import files_of, reopen
+from ..classifiers.foreign.preprocessing import Preprocessing
+from ..errors import BundleError
+from .file import BundleFile, PartEntry
+from .known_parts import BY_NAME, JUDGES, build
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+class Parts:
+    """Some of a bundle's parts. A part is loaded, and its file checked, when it is first asked for.
+
+    Args:
+        file: bundle.toml.
+        directory: where the bundle lies.
+        device: where models are put.
+    """
+
+    def __init__(self, file: BundleFile, directory: Path, device: torch.device) -> None:
+        self.name = file.name
+        self.device = device
+        self._directory = directory
+        self._shape = file.shape
+        self._working = file.working
+        self._left_out = file.left_out
+        self._entries = {name: entry for name, entry in file.parts.items() if self._holds(name)}
+        self._loaded: dict[str, nn.Module] = {}
+
+    def _holds(self, name: str) -> bool:
+        """Whether a part of this name belongs here."""
+        raise NotImplementedError
+
+    def has(self, name: str) -> bool:
+        """Whether the bundle lists this part, and it belongs here."""
+        return name in self._entries
+
+    def names(self) -> Iterable[str]:
+        """The names of the parts."""
+        return self._entries.keys()
+
+    def must_have(self, name: str) -> PartEntry:
+        """What bundle.toml says of a part.
+
+        Raises:
+            BundleError: it is not in the bundle; says why, or what makes it.
+        """
+        if name in self._entries:
+            return self._entries[name]
+        what = BY_NAME[name].what if name in BY_NAME else "unknown part"
+        remedy = self._left_out.get(name) or f"`cfx train {self._directory} --only {name}` makes it"
+        raise BundleError(f"bundle {self.name}: has no part {name!r} ({what}); {remedy}")
+
+    @overload
+    def part(self, name: str) -> nn.Module: ...
+
+    @overload
+    def part(self, name: str, kind: type[Kind]) -> Kind: ...
+
+    def part(self, name: str, kind: type[nn.Module] = nn.Module) -> nn.Module:
+        """A part's model in eval mode on the bundle's device; checked and loaded at the first call.
+
+        Args:
+            name: of the part.
+            kind: the class that its model must be of.
+
+        Raises:
+            BundleError: the part is not in the bundle, its file is missing, changed, a pickle, or of other shapes.
+        """
+        if name not in self._loaded:
+            # Whoever asks first may be in inference mode, whose tensors no later gradient could pass through.
+            with torch.inference_mode(False):
+                self._loaded[name] = self._load(name).to(self.device).eval().requires_grad_(False)
+        model = self._loaded[name]
+        if not isinstance(model, kind):
+            raise BundleError(
+                f"bundle {self.name}: part {name!r} is a {type(model).__name__}, and a {kind.__name__} is needed"
+            )
+        return model
+
+    def take_over(self, before: Parts) -> None:
+        """Keep what `before`, the same bundle's a moment ago, has loaded of parts that are still the same."""
+        same = {name for name, entry in self._entries.items() if before._entries.get(name) == entry}
+        self._loaded |= {name: model for name, model in before._loaded.items() if name in same}
+
+    def _load(self, name: str) -> nn.Module:
+        entry = self.must_have(name)
+        if entry.foreign is not None:
+            return self._foreign(entry.foreign)
+        model = read_part(f"bundle {self.name}: part {name!r}", self._directory, entry)
+        if name == "classifier" and self._working not in (None, self._shape[1:]):
+            # of cfx's own making: it works in the size of the other models
+            return Adapted(model, Preprocessing(self._shape[0], self._working))
+        return model
+
+    def _foreign(self, entry: ForeignEntry) -> nn.Module:
+        """The classifier that the user brought, as its entry says that it takes images."""
+        for path, sha256 in files_with_digests(entry, self._directory):
+            if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                raise BundleError(
+                    f"bundle {self.name}: {path.name} is not the file that bundle.toml describes (sha256 differs); "
+                    "restore it"
+                )
+        foreign = reopen(entry, self._directory)
+        if entry.differentiable and not foreign.differentiable:
+            raise BundleError(
+                f"bundle {self.name}: its classifier {foreign.name} had gradients when the bundle was begun, and has "
+                "none here; install what it was begun with (for ONNX: pip install onnx2torch)"
+            )
+        preprocessing = foreign.preprocessing or Preprocessing(self._shape[0])
+        return Adapted(
+            foreign.model, preprocessing, entry.differentiable, entry.columns, fixed_batch=foreign.fixed_batch
+        )
+
+
+class Models(Parts):
+    """What an engine may see of a bundle: the explained classifier and the generative models, and no judge.
+
+    Attributes:
+        name: the bundle's.
+        classes: K names, in the order of the classifier's logits.
+        shape: (C, H, W) of the images that the classifier takes.
+        working: (H, W) that the generative models work in: the images' own, or smaller.
+        present: the classes that its models have seen images of, and that can be asked for.
+        differentiable: whether gradients come through the classifier.
+    """
+
+    def __init__(self, file: BundleFile, directory: Path, device: torch.device) -> None:
+        super().__init__(file, directory, device)
+        classifier = file.parts.get("classifier")
+        self.classes = list(file.classes)
+        self.shape = file.shape
+        self.working = file.working or file.shape[1:]
+        self.present = list(range(len(file.classes)) if file.present is None else file.present)
+        self.differentiable = classifier is None or classifier.foreign is None or classifier.foreign.differentiable
+
+    def _holds(self, name: str) -> bool:
+        return name not in JUDGES
+
+    def must_have(self, name: str) -> PartEntry:
+        """As `Parts.must_have`; a judge is refused."""
+        if name in JUDGES:
+            raise BundleError(f"bundle {self.name}: part {name!r} is a judge, and no engine may see a judge")
+        return super().must_have(name)
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether models work in a smaller size, and changes are carried back to the images' own."""
+        return self.working != self.shape[1:]
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The classifier that is explained."""
+        return self.part("classifier")
+
+
+class Judges(Parts):
+    """What scores counterfactuals, and no engine ever sees."""
+
+    def _holds(self, name: str) -> bool:
+        return name in JUDGES
+
+
+def read_part(where: str, directory: Path, entry: PartEntry) -> nn.Module:
+    """A part's model from its safetensors file.
+
+    Args:
+        where: what an error begins with.
+        directory: of the bundle.
+        entry: what bundle.toml says of the part.
+
+    Raises:
+        BundleError: the file is missing, changed, a pickle, or does not fit the architecture.
+    """
+    path = directory / str(entry.file)
+    where = f"{where} ({path.name})"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{where} is missing; restore the file or remake it with `cfx train`") from error
+    if content[:1] == b"\x80" or content[:2] == b"PK":
+        raise BundleError(
+            f"{where} is a pickle, which could run code; convert it with "
+            "safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"
+        )
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise BundleError(f"{where} is not the file that bundle.toml describes (sha256 differs); restore it")
+    try:
+        tensors = parse_safetensors(content)
+    except SafetensorError as error:
+        raise BundleError(f"{where} is not a safetensors file ({error})") from error
+    try:
+        model = build(entry.architecture, entry.arguments)
+        model.load_state_dict(widen(tensors))
+    except RuntimeError as error:
+        problem = str(error).splitlines()[-1].strip()
+        raise BundleError(f"{where} does not fit {entry.architecture}: {problem}") from error
+    return model
+
+
+def files_with_digests(entry: ForeignEntry, directory: Path) -> list[tuple[Path, str | None]]:
+    """Every file of a brought classifier and the sha256 that it should have."""
+    digests = [] if entry.file is None else [entry.sha256, *entry.other_sha256]
+    named = zip_longest(files_of(entry), digests)
+    return [(directory / Path(str(file)).name, digest) for file, digest in named if file is not None]
+
+
+def widen(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stored half precision to the single precision in which everything is computed."""
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
+
+
+def narrow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Single precision to the half precision in which it is stored."""
+    return {
+        name: (tensor.half() if tensor.dtype == torch.float32 else tensor).contiguous()
+        for name, tensor in tensors.items()
+    }
+
+
+def round_to_stored(model: nn.Module) -> None:
+    """Round a model to the half precision in which it will be stored."""
+    model.load_state_dict(widen(narrow(model.state_dict())))

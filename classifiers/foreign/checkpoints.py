@@ -1,0 +1,111 @@
+"""Weights in files of their own, read as data: safetensors, or what torch.save made of a state dict."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from torch import Tensor, nn
+
+from ...errors import UsageError, few, reason_of
+
+# Under which a checkpoint keeps the weights: Lightning and timm, plain PyTorch habit, timm's averaged weights.
+WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "weights", "net")
+# What training adds before every name: DataParallel, torch.compile, Lightning.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+SHOWN = 3  # keys in an error
+
+
+class PickledModel(UsageError):
+    """The file is a pickle of objects, not of tensors."""
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or checkpoint by name; nothing in the file runs.
+
+    Raises:
+        PickledModel: it holds more than tensors.
+        UsageError: it is missing, damaged, or holds no tensors.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path}: could not be read ({reason_of(error)}); give a safetensors file or a checkpoint"
+        ) from error
+    return parse_weights(content, path)
+
+
+def parse_weights(content: bytes, path: Path) -> dict[str, Tensor]:
+    """As `read_weights`, of a file's content."""
+    if content[:1] == b"\x80" or content[:2] == b"PK":
+        return _unwrapped(_load_pickle(path), path)
+    try:
+        return parse_safetensors(content)
+    except SafetensorError as error:
+        raise UsageError(
+            f"{path}: is neither a safetensors file nor a checkpoint of torch.save; save model.state_dict()"
+        ) from error
+
+
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put tensors into a model, whatever training wrote before their names.
+
+    Raises:
+        UsageError: names or shapes differ; says the first few.
+    """
+    expected = model.state_dict()
+    tensors = fitted_names(tensors, expected)
+    missing = [name for name in expected if name not in tensors]
+    unknown = [name for name in tensors if name not in expected]
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in tensors and isinstance(value, Tensor) and tensors[name].shape != value.shape
+    ]
+    problems = [
+        f"{what} {few(names, SHOWN)}"
+        for what, names in (("missing", missing), ("not in the model:", unknown), ("other shapes:", shapes))
+        if names
+    ]
+    if problems:
+        raise UsageError(
+            f"{where}: does not fit the model ({'; '.join(problems)}); give the weights of this very model"
+        )
+    model.load_state_dict(tensors)
+
+
+def fitted_names(tensors: Mapping[str, Tensor], expected: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors without the prefix that training gave to all of their names, if any fits better without."""
+    known = set(expected)
+    for prefix in PREFIXES:
+        if not known & set(tensors) and all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return dict(tensors)
+
+
+def _load_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise PickledModel(
+            f"{path}: holds pickled objects, which could run code; save the weights alone, where the model's code is: "
+            "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+        ) from error
+    except Exception as error:  # a damaged archive fails in many ways
+        raise UsageError(f"{path}: is damaged, torch.load cannot read it; save model.state_dict() again") from error
+
+
+def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
+    for name in WRAPPERS:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+            break
+    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UsageError(f"{path}: holds no weights (a {type(found).__name__}); save model.state_dict()")
+    return {str(name): tensor for name, tensor in found.items()}

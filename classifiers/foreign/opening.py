@@ -1,0 +1,157 @@
+"""Any classifier that a user brings: what the words on the command line mean, and how a bundle finds it again.
+
+| spec | what it is |
+|---|---|
+| `PATH.pt2` | a program of torch.export |
+| `PATH.pt`, `PATH.torchscript` | a TorchScript archive, by its content |
+| `PATH.onnx` | an ONNX model |
+| `package.module:factory` | Python that makes the model; its weights may come in a file |
+| `torchvision:NAME`, `timm:NAME`, `hf:DIRECTORY-or-ID` | a model of a library; also `NAME@none` for random weights |
+| `DIRECTORY` with a config.json | a Hugging Face model |
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import BundleError, UsageError, reason_of
+from .archives import OLD_PROGRAM, names_of
+from .checkpoints import PickledModel, parse_weights
+from .contract import Foreign, ForeignEntry
+from .factories import FACTORY, check_trust, open_factory, trust
+from .libraries import open_hf, open_timm, open_torchvision, rebuild
+from .programs import open_onnx, open_program, open_script
+
+__all__ = ["Foreign", "describe", "open_classifier", "reopen", "trust"]
+
+LIBRARIES = {"torchvision": open_torchvision, "timm": open_timm, "hf": open_hf}
+PROGRAMS = {"pt2": open_program, "torchscript": open_script, "onnx": open_onnx}
+BRING = "bring a .pt2, TorchScript or .onnx file, package.module:factory, torchvision:NAME, timm:NAME or hf:NAME"
+
+
+def open_classifier(spec: str, weights: Path | None = None) -> Foreign:
+    """The classifier that `spec` names (see above), with `weights` from a file where it takes some.
+
+    Raises:
+        UsageError: what is named is missing, damaged, no model, or could only be read by running it.
+    """
+    prefix, _, rest = spec.partition(":")
+    if prefix in LIBRARIES and rest:
+        return LIBRARIES[prefix](rest, weights)
+    path = Path(spec)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UsageError(f"{spec}: a directory without a config.json is no classifier; {BRING}")
+        return open_hf(spec, weights)
+    if path.is_file():
+        opened = PROGRAMS[_kind(path)](path)
+        if weights is not None:
+            raise UsageError(f"{spec}: has its weights inside; leave {weights} out")
+        return opened
+    if FACTORY.fullmatch(spec):
+        return open_factory(spec, weights)
+    if path.suffix or "/" in spec or "\\" in spec:
+        raise UsageError(f"{spec}: there is no such file; {BRING}")
+    raise UsageError(f"{spec}: is no classifier that cfx knows; {BRING}")
+
+
+def describe(foreign: Foreign) -> ForeignEntry:
+    """What a bundle says of the classifier, and what `reopen` reads."""
+    first, *others = [*foreign.files] or [None]
+    return ForeignEntry(
+        kind=foreign.kind,
+        name=foreign.name,
+        differentiable=foreign.differentiable,
+        file=first,
+        other_files=tuple(name for name in others if name is not None),
+        fixed_batch=foreign.fixed_batch,
+        declared=foreign.declared if foreign.preprocessing is not None else (),
+        preprocessing=foreign.preprocessing,
+    )
+
+
+def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
+    """The classifier of a bundle, from its entry and the files in its directory; nothing is downloaded.
+
+    What the entry says of preprocessing stands, for the user may have corrected what the source declares.
+
+    Raises:
+        BundleError: it is missing, damaged, of an unknown kind, or code that the user has not allowed.
+    """
+    for inner in files_of(entry):
+        if Path(inner).name != inner:
+            raise BundleError(f"bundle {directory}: its classifier's file {inner!r} must lie in the bundle itself")
+        if not (directory / inner).is_file():
+            raise BundleError(f"bundle {directory}: its classifier's file {inner} is missing; restore it")
+    if entry.kind == "factory":
+        if not FACTORY.fullmatch(entry.name):
+            raise BundleError(f"bundle {directory}: its classifier {entry.name!r} is no package.module:factory")
+        check_trust(directory, entry.name)
+    elif entry.file is None:
+        raise BundleError(f"bundle {directory}: its classifier names no file; make the bundle again")
+    try:
+        opened = _reopened(entry, directory)
+    except UsageError as error:
+        raise BundleError(f"bundle {directory}: {error}") from error
+    said = entry.preprocessing
+    return Foreign(
+        opened.model,
+        entry.kind,
+        entry.name,
+        said if said is not None else opened.preprocessing,
+        entry.declared if said is not None else opened.declared,
+        files={inner: directory / inner for inner in files_of(entry)},
+        fixed_batch=opened.fixed_batch,
+        differentiable=opened.differentiable,
+    )
+
+
+def files_of(entry: ForeignEntry) -> list[str]:
+    """The names of a classifier's files, the model's or its weights' first."""
+    return [*([] if entry.file is None else [entry.file]), *entry.other_files]
+
+
+def _reopened(entry: ForeignEntry, directory: Path) -> Foreign:
+    kind, name, file = entry.kind, entry.name, entry.file
+    if kind == "factory":
+        return open_factory(name, directory / file if file else None)
+    if kind in PROGRAMS and file:
+        return PROGRAMS[kind](directory / file)
+    if kind in LIBRARIES and file:
+        return Foreign(rebuild(kind, name, directory, file), kind, name)
+    known = ", ".join([*PROGRAMS, "factory", *LIBRARIES])
+    raise UsageError(f"unknown kind of classifier {kind!r}: known are {known}")
+
+
+def _kind(path: Path) -> str:
+    """What a file is, by its content; ONNX alone has no mark of its own and goes by its name.
+
+    Raises:
+        UsageError: it is no program; says what it is instead.
+    """
+    if path.suffix.lower() == ".onnx":
+        return "onnx"
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise UsageError(f"{path}: could not be read ({reason_of(error)}); check its permissions") from error
+    content = path.read_bytes() if start[:2] == b"PK" or start[:1] == b"\x80" or start[8:9] == b"{" else start
+    names = names_of(content)
+    if "constants.pkl" in names and any(name.startswith("code/") for name in names):
+        return "torchscript"
+    if OLD_PROGRAM in names or any(name.startswith("models/") for name in names):
+        return "pt2"
+    if content is start or (names and "data.pkl" not in names):
+        raise UsageError(f"{path}: is not a model; {BRING}")
+    try:
+        count = len(parse_weights(content, path))
+    except PickledModel as error:
+        raise UsageError(
+            f"{path}: is a pickled model, which could run code; where its code is, convert it with "
+            "torch.export.save(torch.export.export(model.eval(), (images,)), 'model.pt2')"
+        ) from error
+    raise UsageError(
+        f"{path}: holds {count} weights and no model; name the code that makes the model, package.module:factory, "
+        "and give this file as its weights"
+    )

@@ -1,0 +1,197 @@
+"""What lies between an image batch in [0, 1] and a classifier that someone else trained: its input, its output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...errors import UsageError, unknown_name
+
+ORDERS = ("rgb", "bgr")
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+OUTPUTS = ("logits", "probabilities", "log-probabilities", "sigmoid", "binary-logit")
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
+LEAST_PROBABILITY = 1e-12  # below it a logarithm's gradient would leave single precision
+LEAST_LOGARITHM = -100.0  # what a model that took the logarithm of zero is held to have meant
+
+# Name -> (scale, mean, deviation), both in units after scale.
+NORMALISATIONS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
+    "none": (1.0, (0.0,), (1.0,)),
+    "-1..1": (1.0, (0.5,), (0.5,)),
+    "imagenet": (1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # torchvision's presets
+    "mnist": (1.0, (0.1307,), (0.3081,)),  # PyTorch's examples/mnist
+    "cifar10": (1.0, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),  # moments of its training images
+    "0..255": (255.0, (0.0,), (1.0,)),
+}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a classifier takes images and what its answers mean: input = (scale * image - mean) / std.
+
+    Attributes:
+        channels: 1 or 3, what the model takes.
+        size: (H, W) that the model takes; None: as the images come.
+        order: of the three channels, "rgb" or "bgr".
+        scale: what white is for the model before mean and std: 1 or, for some, 255.
+        mean: subtracted after scaling, one for all channels or one each, in units after scale.
+        std: divided by after that, as `mean`; never 0.
+        interpolation: how images of another size are resized; the whole image is, nothing is cropped.
+        output: one of `OUTPUTS`. "sigmoid" is one probability an image and "binary-logit" one logit; both mean
+            two classes, and the number speaks for the second.
+
+    Raises:
+        UsageError: a value is none of these.
+    """
+
+    channels: int
+    size: tuple[int, int] | None = None
+    order: str = "rgb"
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    interpolation: str = "bilinear"
+    output: str = "logits"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("order", self.order, ORDERS),
+            ("interpolation", self.interpolation, INTERPOLATIONS),
+            ("output", self.output, OUTPUTS),
+        ):
+            if value not in known:
+                raise unknown_name(f"preprocessing {name}", str(value), known)
+        if type(self.channels) is not int or self.channels not in (1, 3):
+            raise UsageError(f"preprocessing: channels is {self.channels!r}; it must be 1 or 3")
+        if not _number(self.scale) or self.scale <= 0:
+            raise UsageError(f"preprocessing: scale is {self.scale!r}; it must be a number above 0, such as 1 or 255")
+        if self.size is not None and not _sides(self.size):
+            raise UsageError(f"preprocessing: size is {self.size!r}; it must be height and width in pixels")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if not isinstance(values, tuple) or len(values) not in (1, self.channels) or not all(map(_number, values)):
+                wanted = "one number" if self.channels == 1 else "1 or 3 numbers"
+                raise UsageError(f"preprocessing: {name} is {values!r}; it must be {wanted}")
+        if 0 in self.std:
+            raise UsageError(f"preprocessing: std is {self.std!r}; it divides, so it must not be 0")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as numbers, strings and lists, for TOML or JSON; no size means none is needed."""
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of `as_dict`.
+
+        Raises:
+            UsageError: an unknown or missing field, or a bad value.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown_name("preprocessing field", name, known)
+        if "channels" not in values:
+            raise UsageError("preprocessing: channels is missing; it must be 1 or 3")
+        given: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
+        return cls(**given)
+
+    def to_input(self, images: Tensor) -> Tensor:
+        """Images (N, 1 or 3, H, W) in [0, 1] as the model takes them: (N, channels, *size), differentiable.
+
+        Raises:
+            UsageError: the images have another number of channels.
+        """
+        if images.dim() != 4 or images.shape[1] not in (1, 3):
+            raise UsageError(f"images must be (N, 1 or 3, H, W), got {tuple(images.shape)}")
+        if images.shape[1] == 3 and self.channels == 1:
+            images = (images * images.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+        elif images.shape[1] == 1 and self.channels == 3:
+            images = images.expand(-1, 3, -1, -1)
+        if self.size is not None and images.shape[2:] != self.size:
+            images = self._resized(images, self.size)
+        if self.order == "bgr" and self.channels == 3:
+            images = images.flip(1)
+        mean = images.new_tensor(self.mean)[:, None, None]
+        std = images.new_tensor(self.std)[:, None, None]
+        return (images * self.scale - mean) / std
+
+    def to_logits(self, output: Tensor) -> Tensor:
+        """The model's answer as logits (N, K), whose softmax is the probabilities that it meant.
+
+        Args:
+            output: (N, K), or (N,) or (N, 1) where it is "sigmoid" or "binary-logit".
+
+        Raises:
+            UsageError: another shape.
+        """
+        got = tuple(output.shape)
+        if self.output in ("sigmoid", "binary-logit"):
+            if output.dim() not in (1, 2) or output.shape[1:].numel() != 1:
+                raise UsageError(
+                    f"the classifier answers {got} where {self.output!r} means one number an image; "
+                    "set its output to logits or probabilities"
+                )
+            yes = output.reshape(-1, 1).float()
+            if self.output == "binary-logit":
+                return torch.cat([torch.zeros_like(yes), yes], dim=1)
+            return torch.cat([_logarithm(1 - yes), _logarithm(yes)], dim=1)
+        if output.dim() != 2 or output.shape[1] < 2:
+            raise UsageError(
+                f"the classifier answers {got} where (N, K) {self.output} of two or more classes are needed; "
+                "for one number an image set its output to sigmoid or binary-logit"
+            )
+        output = output.float()
+        if self.output == "probabilities":
+            return _logarithm(output)
+        return output.clamp_min(LEAST_LOGARITHM) if self.output == "log-probabilities" else output
+
+    def _resized(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        if self.interpolation == "nearest":
+            return F.interpolate(images, size, mode="nearest-exact")
+        resized = F.interpolate(images, size, mode=self.interpolation, align_corners=False, antialias=True)
+        return resized.clamp(0, 1)  # bicubic overshoots, which no image file could hold
+
+
+def guess_output(sample: Tensor) -> str:
+    """Which of `OUTPUTS` a sample (N, ...) of a classifier's raw answers looks like."""
+    rows = sample.detach().float().reshape(len(sample), -1)
+    within = bool(((rows >= 0) & (rows <= 1)).all())
+    if rows.shape[1] == 1:
+        return "sigmoid" if within else "binary-logit"
+    if within and _near(rows.sum(dim=1), 1):
+        return "probabilities"
+    if bool((rows <= 0).all()) and _near(rows.logsumexp(dim=1), 0):
+        return "log-probabilities"
+    return "logits"
+
+
+def candidates(channels: int) -> dict[str, dict[str, Any]]:
+    """The `NORMALISATIONS` that a model of 1 or 3 `channels` may expect: name -> fields of `Preprocessing`."""
+    return {
+        name: {"scale": scale, "mean": mean, "std": std}
+        for name, (scale, mean, std) in NORMALISATIONS.items()
+        if len(mean) in (1, channels)
+    }
+
+
+def _logarithm(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(LEAST_PROBABILITY).log()
+
+
+def _near(values: Tensor, wanted: float) -> bool:
+    return bool((values - wanted).abs().max() < 1e-3)  # half precision sums a thousand classes no better
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+
+
+def _sides(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(type(side) is int and side > 0 for side in value)

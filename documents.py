@@ -1,0 +1,96 @@
+"""Documents as types: every field of a TOML or JSON table is checked when it is read.
+
+A document is a frozen dataclass with `from_json`, which takes a `Table`, and `as_json`, which gives back what TOML or
+JSON can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import TypeVar
+
+from .errors import CfxError, DataError
+
+Json = bool | int | float | str | None | list["Json"] | dict[str, "Json"]
+"""What a JSON document is made of."""
+
+T = TypeVar("T", bool, int, float, str)
+
+NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+class Table:
+    """The fields of a parsed table, each taken with its type.
+
+    Args:
+        values: as a parser returned them.
+        where: what an error names: the file, and the table in it.
+        error: raised where a field is missing or of another type.
+        remedy: what a user can do, the end of every error.
+
+    Raises:
+        CfxError: of the type `error`, if the values are no table.
+    """
+
+    def __init__(self, values: object, where: str, error: type[CfxError] = DataError, remedy: str = "") -> None:
+        self.where = where
+        self.error = error
+        self.remedy = remedy
+        if not isinstance(values, Mapping):
+            raise self.wrong("", "a table", values)
+        self.values: Mapping[str, object] = values
+
+    def wrong(self, name: str, wanted: str, found: object) -> CfxError:
+        """The error that a field is not what it should be."""
+        place = f"{self.where}: {name}" if name else self.where
+        return self.error(f"{place} must be {wanted}, found {found!r:.80}{self.remedy}")
+
+    def need(self, name: str, kind: type[T]) -> T:
+        """A field that must be there."""
+        value = self.get(name, kind)
+        if value is None:
+            raise self.error(f"{self.where}: {name} is missing{self.remedy}")
+        return value
+
+    def get(self, name: str, kind: type[T]) -> T | None:
+        """A field that may be missing; whole numbers count as numbers."""
+        value = self.values.get(name)
+        return None if value is None else self._checked(name, value, kind)
+
+    def several(self, name: str, kind: type[T], count: int | None = None) -> tuple[T, ...] | None:
+        """A list of values of one type, of `count` if that is given; it may be missing."""
+        values = self.values.get(name)
+        if values is None:
+            return None
+        wanted = f"a list of {'' if count is None else f'{count} values, each '}{NAMES[kind]}"
+        if not isinstance(values, list | tuple) or (count is not None and len(values) != count):
+            raise self.wrong(name, wanted, values)
+        return tuple(self._checked(f"{name}[{place}]", value, kind) for place, value in enumerate(values))
+
+    def mapping(self, name: str, kind: type[T]) -> dict[str, T]:
+        """A table of values of one type; empty where it is missing."""
+        table = self.table(name)
+        return {} if table is None else {key: table._checked(key, value, kind) for key, value in table.values.items()}
+
+    def table(self, name: str) -> Table | None:
+        """A table within; it may be missing."""
+        values = self.values.get(name)
+        return None if values is None else Table(values, f"{self.where}: {name}", self.error, self.remedy)
+
+    def tables(self, name: str) -> dict[str, Table]:
+        """A table of tables; empty where it is missing."""
+        outer = self.table(name)
+        if outer is None:
+            return {}
+        return {key: Table(each, f"{outer.where}.{key}", self.error, self.remedy) for key, each in outer.values.items()}
+
+    def others(self, known: Container[str]) -> dict[str, object]:
+        """The fields that a document of this version does not know."""
+        return {name: value for name, value in self.values.items() if name not in known}
+
+    def _checked(self, name: str, value: object, kind: type[T]) -> T:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return value  # pyright: ignore[reportReturnType]  # as it was written; an int will do for a float
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise self.wrong(name, NAMES[kind], value)
+        return value

@@ -1,0 +1,184 @@
+"""Reading whatever image file a user has as the model's image batch expects it.
+
+Reading converts rather than refuses, and says in a note what it had to decide. Only what is damaged, unsafe
+or no image at all is refused, with a sentence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ..errors import ImageError, UsageError, reason_of
+from .decoding import Decoded, decode
+from .resizing import Placement, border, resize_picture
+
+EXTENSIONS = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".gif", ".webp", ".avif"),
+    *(".tif", ".tiff", ".bmp", ".dib", ".ico", ".pbm", ".pgm", ".ppm", ".pnm"),
+)
+
+# Of 255. Below it, what is darker than a light ground is paper and noise rather than strokes.
+LEAST_CONTRAST = 25
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image as the model takes it.
+
+    Attributes:
+        pixels: (C, H, W) float32 in [0, 1], multiples of 1/255.
+        notes: what had to be decided in reading it, one sentence each.
+        placement: where it lies in the picture.
+    """
+
+    pixels: Tensor
+    notes: tuple[str, ...]
+    placement: Placement
+
+
+def find_images(patterns: Sequence[str]) -> list[Path]:
+    """The files that a user means by files, directories (their images by extension) and globs.
+
+    Keeps the order of the patterns, sorts within each directory and glob, and drops repeats.
+
+    Raises:
+        ImageError: a file is missing, a directory has no images, a glob matches nothing.
+    """
+    found: dict[str, Path] = {}
+    for pattern in patterns:
+        for path in _matches(os.fspath(pattern)):
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
+
+
+def _matches(pattern: str) -> list[Path]:
+    if not pattern:
+        raise ImageError("'': an empty file name; give an image, a directory or a glob")
+    if os.path.isdir(pattern):
+        try:
+            inside = sorted(Path(pattern).iterdir())
+        except OSError as error:
+            raise ImageError(f"{pattern}: could not be listed ({reason_of(error)}); check its permissions") from error
+        images = [
+            path
+            for path in inside
+            # a leading dot marks, among others, the "._name.png" in which macOS keeps a file's attributes
+            if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+        ]
+        if not images:
+            raise ImageError(f"{pattern}: a directory without images; give one that holds PNG or JPEG files")
+        return images
+    if os.path.exists(pattern):  # before globs: a file may be named "digit[1].png"
+        return [Path(pattern)]
+    if has_magic(pattern):
+        files = [Path(name) for name in sorted(glob(pattern, recursive=True)) if os.path.isfile(name)]
+        if not files:
+            raise ImageError(f"{pattern}: matches no file; check the pattern and its directory")
+        return files
+    raise ImageError(f"{pattern}: no such file; check the name and the directory")
+
+
+def read_image(
+    path: Path,
+    shape: tuple[int, int, int],
+    *,
+    invert: bool = False,
+    light_on_dark: bool = False,
+    resize: str = "pad",
+) -> ReadImage:
+    """Read an image file in the model's shape.
+
+    An 8-bit greyscale file of the right size comes through bit for bit. Anything else is converted: depth,
+    palette, colour, transparency, EXIF rotation, size. By default proportions are kept; what is missing to the shape
+    is filled with the median colour of the border.
+
+    Args:
+        path: PNG, JPEG, GIF, TIFF, BMP, WebP, AVIF, JPEG 2000, PPM or ICO; of several frames, the first.
+        shape: (C, H, W), C being 1 or 3.
+        invert: turn light to dark and dark to light.
+        light_on_dark: the model knows light strokes on a dark ground; note where the image has dark on light.
+        resize: one of `RESIZES`.
+
+    Raises:
+        ImageError: the file is missing, unreadable, empty, not an image, damaged, or too large to open.
+        UsageError: C is neither 1 nor 3.
+    """
+    channels, height, width = shape
+    if channels not in (1, 3):
+        raise UsageError(f"shape {shape}: only images of 1 or 3 channels can be read from a file")
+    decoded = without_alpha(decode(Path(path)), light_on_dark)
+    placed = resize_picture(decoded.picture.convert("L" if channels == 1 else "RGB"), (width, height), resize)
+    values = np.array(placed.picture).reshape(height, width, channels)
+    notes = [*decoded.notes, *placed.notes]
+    if invert:
+        values = 255 - values
+    elif light_on_dark and _looks_dark_on_light(values):
+        notes.append("looks like dark on light; the model knows light on dark: try --invert")
+    pixels = torch.from_numpy(values).permute(2, 0, 1).contiguous().float() / 255
+    return ReadImage(pixels, tuple(notes), placed.placement)
+
+
+def carry_back(path: Path, change: Tensor, placement: Placement, *, light_on_dark: bool = False) -> Image.Image:
+    """The picture in a file with a change made to it at its own size.
+
+    Args:
+        path: what `read_image` has read.
+        change: (C, H, W) in [-1, 1], what is added to the image that was read.
+        placement: of that image.
+        light_on_dark: as in `read_image`.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    picture = without_alpha(decode(Path(path)), light_on_dark).picture
+    left, top, right, bottom = placement.target
+    part = change[None, :, top:bottom, left:right].float()
+    left, top, right, bottom = placement.source
+    enlarged = F.interpolate(part, (bottom - top, right - left), mode="bicubic", align_corners=False)[0]
+    values = np.asarray(picture).astype(np.float32)
+    values = values[:, :, None] if values.ndim == 2 else values
+    if len(enlarged) == 3 and values.shape[2] == 1:
+        values = values.repeat(3, axis=2)
+    values[top:bottom, left:right] += 255 * enlarged.permute(1, 2, 0).numpy()
+    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8).squeeze())
+
+
+def without_alpha(decoded: Decoded, light_on_dark: bool) -> Decoded:
+    """Laid on the ground that the model expects, or on the other one where strokes would vanish in it."""
+    picture = decoded.picture
+    if not picture.mode.endswith("A"):
+        return decoded
+    alpha = picture.getchannel("A")
+    picture = picture.convert(picture.mode[:-1])
+    weight = np.asarray(alpha, dtype=np.float32)
+    if weight.min() == 255:
+        return Decoded(picture, decoded.notes)
+    black_ground = light_on_dark
+    seen = "nothing in it is visible"
+    if weight.any():
+        brightness = float(np.average(np.asarray(picture.convert("L")), weights=weight)) / 255
+        # a photograph is cut out for white paper, and stays visible there unless it is very light
+        black_ground = brightness >= (0.5 if light_on_dark else 0.75)
+        seen = f"what is visible is {'light' if black_ground else 'dark'}"
+    note = f"transparent: laid on {'black' if black_ground else 'white'} ({seen})"
+    laid = Image.new(picture.mode, picture.size, "black" if black_ground else "white")
+    laid.paste(picture, mask=alpha)
+    return Decoded(laid, (*decoded.notes, note))
+
+
+def _looks_dark_on_light(values: np.ndarray) -> bool:
+    """Whether 8-bit values (H, W, C) stray from their border's median more to the dark than to the light."""
+    grey = values.mean(axis=2)
+    ground = float(np.median(border(grey)))
+    darker, lighter = ground - grey.min(), grey.max() - ground
+    return bool(darker > max(lighter, LEAST_CONTRAST))

@@ -1,0 +1,1 @@
+"""Labelled image sets: one reader for each kind of source, one `Split`."""

@@ -1,0 +1,74 @@
+"""Image sets of a folder for each class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ...errors import DataError, reason_of
+from ..reading import EXTENSIONS
+from .image_set import ImageSet
+from .labels import SPLITS, composed, labelled, settled
+from .pictures import FilePictures
+
+
+def open_folders(root: Path, classes: Sequence[str] | None) -> ImageSet:
+    """One folder a class, at any depth within; or first one folder a split.
+
+    Raises:
+        DataError: there are no images, no class folders, one class only, or a folder that `classes` does not name.
+    """
+    inside = _folders(root)
+    splits = [folder for folder in inside if folder.name.lower() in SPLITS]
+    kinds = {SPLITS[folder.name.lower()] for folder in splits}
+    # train/ beside test/ are splits even with other folders there, such as annotations/
+    if splits and (("train" in kinds and len(kinds) > 1) or len(splits) == len(inside)):
+        found = [(split, folder) for split in splits for folder in _folders(split)]
+    else:
+        splits, found = [], [(root, folder) for folder in inside]
+    paths: list[Path] = []
+    names: list[str] = []
+    where: list[str] = []
+    for split, folder in found:
+        images = list(_images(folder))
+        paths += images
+        names += [composed(folder.name)] * len(images)
+        where += [split.name.lower() if splits else ""] * len(images)
+    if not paths:
+        loose = next(_images(root), None)
+        if loose is None:
+            raise DataError(
+                f"{root}: no images there; expected one folder for each class, with PNG or JPEG files in it"
+            )
+        raise DataError(
+            f"{root}: images such as {loose.relative_to(root)}, but no class folders; "
+            "move each class into a folder of its name, or give a CSV file with columns path,label"
+        )
+    folders = sorted({composed(folder.name) for _, folder in found})
+    labels, known = labelled(str(root), names, classes, folders, "folder")
+    return ImageSet(root.resolve().name, known, labels, settled(where), FilePictures(paths))
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        inside = sorted(root.iterdir())
+    except OSError as error:
+        raise DataError(f"{root}: could not be listed ({reason_of(error)}); check its permissions") from error
+    # zip files made on macOS bring a folder of attributes
+    return [path for path in inside if path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"]
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """All images at any depth, in the order of their names; links are followed, but not in circles."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
+                yield Path(place, name)

@@ -1,0 +1,126 @@
+"""The names of classes and splits: read from a file, put in order, and given to images as labels."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...errors import DataError, reason_of
+
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    "": "",
+}
+
+
+def read_classes(path: Path) -> list[str]:
+    """Class names in the order of a classifier's logits.
+
+    Args:
+        path: one name a line; or JSON: a list of names, {"0": name, ...} or {name: 0, ...}.
+
+    Raises:
+        DataError: the file cannot be read, or a name is missing, empty or there twice.
+    """
+    text = read_text(path)
+    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
+        names, unit, first = _from_json(path, text), "index", 0
+    else:
+        names, unit, first = [line.strip() for line in text.rstrip().split("\n")], "line", 1
+    names = [composed(name) for name in names]
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names, start=first):
+        if not name:
+            raise DataError(f"{path}: {unit} {number} is empty; give every class a name")
+        if name in seen:
+            raise DataError(f"{path}: {name!r} at {unit} {seen[name]} and again at {number}; names must differ")
+        seen[name] = number
+    if len(names) < 2:
+        raise DataError(f"{path}: holds {len(names)} class names; a classifier has at least two")
+    return names
+
+
+def _from_json(path: Path, text: str) -> list[str]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{path}: is not valid JSON ({error}); or write one name a line, as plain text") from error
+    if isinstance(found, dict):
+        if found and all(type(value) is int for value in found.values()):  # as ImageFolder.class_to_idx
+            found = (
+                {str(index): name for name, index in found.items()} if len(set(found.values())) == len(found) else {}
+            )
+        wanted = [str(index) for index in range(len(found))]
+        if not found or set(found) != set(wanted):
+            raise DataError(f"{path}: its indices are not 0, 1, 2, ... each once; write a JSON list of the names")
+        found = [found[index] for index in wanted]
+    if not isinstance(found, list) or not all(isinstance(name, str | int) for name in found):
+        raise DataError(f'{path}: neither a JSON list of names nor a mapping such as {{"0": "cat", "1": "dog"}}')
+    return [str(name).strip() for name in found]
+
+
+def labelled(
+    place: str, names: Sequence[str], classes: Sequence[str] | None, found: Sequence[str], kind: str
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels (N,) int64 of images by the names of their classes, and the K classes.
+
+    Args:
+        place: what a sentence begins with.
+        names: N class names.
+        classes: K names in the order of the logits; None takes `found` in natural order.
+        found: every name there is, also of classes without images.
+        kind: what a sentence calls a name of `found`.
+
+    Raises:
+        DataError: a name is not among `classes`; or, without `classes`, fewer than two classes have images.
+    """
+    if classes is None:
+        if len(set(names)) < 2:
+            raise DataError(f"{place}: images of one class only ({names[0]!r}); there must be at least two classes")
+        known = natural(found)
+    else:
+        known = [composed(name) for name in classes]
+        for name in found:
+            if name not in known:
+                near = get_close_matches(name, known, n=1, cutoff=0.0)
+                hint = f"; the nearest is {near[0]!r}" if near else ""
+                raise DataError(f"{place}: {kind} {name!r} is none of the {len(known)} classes given{hint}")
+    index = {name: at for at, name in enumerate(known)}
+    return torch.tensor([index[name] for name in names], dtype=torch.int64), tuple(known)
+
+
+def natural(names: Sequence[str]) -> list[str]:
+    """Sorted as torchvision's ImageFolder does, but "10" after "9" where all names are whole numbers."""
+    if all(name.isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
+def settled(where: Sequence[str]) -> tuple[str, ...]:
+    """Each image's split as "train", "test" or "": validation counts as test only where there is no test."""
+    kinds = [SPLITS[name] for name in where]
+    validation = "train" if "test" in kinds else "test"
+    return tuple(validation if kind == "val" else kind for kind in kinds)
+
+
+def composed(name: str) -> str:
+    """A name as most programs write it: macOS hands out file names with accents as characters of their own."""
+    return unicodedata.normalize("NFC", name)
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte order mark; DataError where it is not."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not a UTF-8 text file; save it as UTF-8") from error
+    except OSError as error:
+        raise DataError(f"{path}: could not be read ({reason_of(error)}); check the name") from error

@@ -1,0 +1,128 @@
+"""Where the pictures of an image set may lie: in files, as encoded bytes, or in memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..decoding import Decoded, decode, decode_bytes, header
+from ..reading import read_image, without_alpha
+from ..resizing import resize_picture
+
+Shape = tuple[int, int, int]
+
+
+class Pictures(ABC):
+    """Where the pictures of an image set lie; they are read by index, from several threads."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def header(self, index: int) -> tuple[tuple[int, int], str]:
+        """(H, W) as seen, and Pillow's mode, without decoding where the format allows; ImageError if broken."""
+
+    @abstractmethod
+    def decoded(self, index: int) -> Decoded:
+        """The picture; ImageError if broken."""
+
+    @abstractmethod
+    def bytes_on_disk(self) -> int:
+        """Of all pictures together."""
+
+    def read(self, index: int, shape: Shape, resize: str = "pad") -> np.ndarray:
+        """(C, H, W) uint8 in the classifier's shape, as `read_image` would read it; ImageError if broken."""
+        picture = without_alpha(self.decoded(index), False).picture
+        placed = resize_picture(picture.convert("L" if shape[0] == 1 else "RGB"), (shape[2], shape[1]), resize)
+        return np.asarray(placed.picture).reshape(*shape[1:], shape[0]).transpose(2, 0, 1)
+
+    def as_they_are(self, indices: Tensor, shape: Shape) -> Tensor | None:
+        """(M, C, H, W) uint8 where the pictures lie in memory in just this shape, else None."""
+        return None
+
+
+class FilePictures(Pictures):
+    """One image file each."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def header(self, index: int) -> tuple[tuple[int, int], str]:
+        return header(self.paths[index], str(self.paths[index]))
+
+    def decoded(self, index: int) -> Decoded:
+        return decode(self.paths[index])
+
+    def read(self, index: int, shape: Shape, resize: str = "pad") -> np.ndarray:
+        return (read_image(self.paths[index], shape, resize=resize).pixels * 255).round().to(torch.uint8).numpy()
+
+    def bytes_on_disk(self) -> int:
+        return sum(_file_size(path) for path in self.paths)
+
+
+class EncodedPictures(Pictures):
+    """Image files kept as bytes inside something else.
+
+    Args:
+        count: how many.
+        encoded: the bytes of one by its index.
+        place: how a sentence names one by its index.
+        size: bytes of all.
+    """
+
+    def __init__(self, count: int, encoded: Callable[[int], bytes], place: Callable[[int], str], size: int) -> None:
+        self._count, self._encoded, self._place, self._size = count, encoded, place, size
+
+    def __len__(self) -> int:
+        return self._count
+
+    def header(self, index: int) -> tuple[tuple[int, int], str]:
+        return header(BytesIO(self._encoded(index)), self._place(index))
+
+    def decoded(self, index: int) -> Decoded:
+        return decode_bytes(self._encoded(index), self._place(index))
+
+    def bytes_on_disk(self) -> int:
+        return self._size
+
+
+class ArrayPictures(Pictures):
+    """Pictures of one size that lie in memory: (N, C, H, W) uint8, C being 1 or 3."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def header(self, index: int) -> tuple[tuple[int, int], str]:
+        _, channels, height, width = self.images.shape
+        return (height, width), "L" if channels == 1 else "RGB"
+
+    def decoded(self, index: int) -> Decoded:
+        image = self.images[index]
+        planes = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+        return Decoded(Image.fromarray(planes.contiguous().numpy()))
+
+    def bytes_on_disk(self) -> int:
+        return self.images.numel()
+
+    def as_they_are(self, indices: Tensor, shape: Shape) -> Tensor | None:
+        return self.images[indices] if self.images.shape[1:] == shape else None
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # loading it will say what is wrong

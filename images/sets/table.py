@@ -1,0 +1,90 @@
+"""Image sets of a table of paths and labels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+
+from ...errors import DataError
+from .image_set import ImageSet
+from .labels import SPLITS, composed, labelled, read_text, settled
+from .pictures import FilePictures
+
+COLUMNS = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
+    "label": ("label", "class", "target", "category", "class_name", "class_label"),
+    "split": ("split", "subset", "partition"),
+}
+
+
+def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
+    """A CSV or TSV file with columns path, label and perhaps split; paths are relative to the file's folder.
+
+    Raises:
+        DataError: it cannot be read, a column is missing, or a row is; names the line.
+    """
+    text = read_text(path)
+    head = text.split("\n", 1)[0]
+    # a spreadsheet of a country that writes 0,5 separates cells by semicolons
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
+    rows = csv.reader(StringIO(text), delimiter=delimiter)
+    paths: list[Path] = []
+    names: list[str] = []
+    where: list[str] = []
+    try:
+        header = [cell.strip() for cell in next(rows, [])]
+        at = _columns(path, header)
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) < len(header):
+                raise DataError(f"{path}: line {rows.line_num} has {len(row)} cells where the header has {len(header)}")
+            cells = {kind: row[column].strip() for kind, column in at.items()}
+            missing = [kind for kind in ("path", "label") if not cells[kind]]
+            if missing:
+                raise DataError(f"{path}: line {rows.line_num} has an empty {missing[0]}")
+            split = cells.get("split", "").lower()
+            if split not in SPLITS:
+                raise DataError(
+                    f"{path}: line {rows.line_num} has the split {cells['split']!r}; known are train, val and test"
+                )
+            paths.append(path.parent / cells["path"])
+            names.append(composed(cells["label"]))
+            where.append(split)
+    except csv.Error as error:
+        raise DataError(f"{path}: line {rows.line_num} is not CSV ({error}); export it again") from error
+    if not paths:
+        raise DataError(f"{path}: a header and no rows; expected one row for each image")
+    if classes is not None and not set(names) & set(map(composed, classes)):
+        names = _by_index(path, names, classes)
+    labels, known = labelled(str(path), names, classes, sorted(set(names)), "label")
+    return ImageSet(path.stem, known, labels, settled(where), FilePictures(paths))
+
+
+def _columns(path: Path, header: list[str]) -> dict[str, int]:
+    """Where each kind of column is; `split` only if it is there."""
+    if not any(header):
+        raise DataError(f"{path}: is empty; expected a header such as path,label and one row for each image")
+    lower = [name.lower() for name in header]
+    at = {kind: lower.index(name) for kind in COLUMNS for name in reversed(COLUMNS[kind]) if name in lower}
+    for kind in ("path", "label"):
+        if kind not in at:
+            raise DataError(
+                f"{path}: line 1 has no column {kind!r}; expected a header such as path,label,split, "
+                f"found {', '.join(header)}"
+            )
+    return at
+
+
+def _by_index(path: Path, labels: list[str], classes: Sequence[str]) -> list[str]:
+    """Labels that are all indices, as names. In a mixture of both, "1" could be either, so it is left to fail."""
+    if not all(label.isdecimal() for label in labels):
+        return labels
+    highest = max(labels, key=int)
+    if int(highest) >= len(classes):
+        raise DataError(
+            f"{path}: label {highest} is not an index of the {len(classes)} classes, 0 to {len(classes) - 1}"
+        )
+    return [composed(classes[int(label)]) for label in labels]

@@ -1,0 +1,1 @@
+"""Models that only score: no engine sees them, and import-linter holds that."""

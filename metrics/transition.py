@@ -1,0 +1,56 @@
+"""Whether the pixels that a counterfactual changes most are those that change the classifier's mind."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..counterfactuals.engine import LARGEST_BATCH, Classifier
+
+
+@torch.no_grad()
+def cout(
+    classifier: Classifier,
+    factuals: Tensor,
+    counterfactuals: Tensor,
+    factual_classes: Tensor,
+    targets: Tensor,
+    steps: int = 20,
+) -> Tensor:
+    """AUPC of the target less AUPC of the factual class, (N,), in [-1, 1]; higher is better.
+
+    The pixels of x are replaced by those of x', those of greatest |x' - x| (summed over channels) first, in `steps`
+    equal shares of all H*W pixels. AUPC_k is the area under the probability of class k against the share replaced,
+    by the trapezoid rule. A high COUT says that few pixels, the most changed ones, do the work; x' = x scores
+    P_target(x) - P_factual(x), which is near -1. Khorram and Fuxin 2022, Cycle-Consistent Counterfactuals by Latent
+    Transformations, arXiv 2203.15064, and their code (`calculate_cout`), where steps is 50. With 20 steps it differs
+    from 100 by 0.008 in the mean over pairs and by 0.03 at most (vcnet and projection, 600 pairs of MNIST test digits).
+
+    Args:
+        classifier: image batch -> logits (N, K).
+        factuals: (N, C, H, W) in [0, 1].
+        counterfactuals: (N, C, H, W) in [0, 1].
+        factual_classes: (N,) int64, what the classifier sees in the factuals.
+        targets: (N,) int64.
+        steps: of the curve.
+    """
+    count, pixels = len(factuals), factuals.shape[2] * factuals.shape[3]
+    change = (counterfactuals - factuals).abs().sum(dim=1).flatten(1)
+    # Stable, so that pixels of equal change (8-bit images have many) come in an order that does not vary.
+    rank = change.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    replaced = (torch.arange(steps + 1, device=change.device) * pixels / steps).round().long()
+    # Pixels that do not change are replaced by themselves: from the first point at which all others are replaced, the
+    # image is the counterfactual, and the classifier need not be asked again.
+    last = torch.searchsorted(replaced, (change > 0).sum(dim=1))
+    points = torch.arange(steps + 1, device=change.device)
+    row, point = (points <= last[:, None]).nonzero(as_tuple=True)
+
+    curves = change.new_zeros(count, steps + 1, 2)
+    for rows, places in zip(row.split(LARGEST_BATCH), point.split(LARGEST_BATCH), strict=True):
+        chosen = (rank[rows] < replaced[places, None]).view(len(rows), 1, *factuals.shape[2:])
+        between = torch.where(chosen, counterfactuals[rows], factuals[rows])
+        of = torch.stack([targets[rows], factual_classes[rows]], dim=1)
+        curves[rows, places] = classifier(between).softmax(dim=1).gather(1, of)
+    curves = curves.gather(1, points.minimum(last[:, None])[:, :, None].expand(-1, -1, 2))
+    target, factual = torch.trapezoid(curves, (replaced / pixels)[:, None], dim=1).unbind(dim=1)
+    return target - factual

@@ -1,0 +1,132 @@
+"""Metrics on cases computed by hand, and on the orderings that make them metrics."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from cfx.bundles.bundle import Bundle
+from cfx.counterfactuals.registry import load_engine
+from cfx.errors import BundleError
+from cfx.judges.real_images import RealImages
+from cfx.metrics import perceptual, proximity, realism
+from cfx.metrics.evaluate import evaluate
+
+
+@pytest.fixture
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    factual = torch.zeros(1, 1, 2, 2)
+    counterfactual = torch.tensor([[[[0.3, 0.0], [0.4, 1 / 255]]]])
+    return factual, counterfactual
+
+
+def test_l0_counts_pixels_changed_by_more_than_one_level(pair):
+    assert proximity.l0(*pair).item() == 0.5
+
+
+def test_l1_l2_linf(pair):
+    assert proximity.l1(*pair).item() == pytest.approx(0.7 + 1 / 255)
+    assert proximity.l2(*pair).item() == pytest.approx(math.sqrt(0.25 + 1 / 255**2))
+    assert proximity.linf(*pair).item() == pytest.approx(0.4)
+
+
+def test_colours_of_one_pixel_count_once():
+    assert proximity.l0(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2) * torch.tensor([1.0, 0.0])).item() == 0.5
+
+
+def test_percentile_by_hand():
+    reference = RealImages(classes=2, count=2, features=1, levels=4, neighbours=2)
+    reference.features[1] = torch.tensor([[0.0], [2.0]])
+    reference.distances[1] = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    label = torch.tensor([1])
+    # Mean distance to 0 and 2: at 1 it is 1, at 3.5 it is 2.5, at 9 it is 8.
+    for feature, distance, percentile in ((1.0, 1.0, 100.0), (3.5, 2.5, 50.0), (9.0, 8.0, 0.0)):
+        place = torch.tensor([[feature]])
+        assert reference.distance(place, label).item() == pytest.approx(distance)
+        assert reference.percentile(place, label).item() == pytest.approx(percentile)
+
+
+def test_looks_real_is_the_range_of_95_per_cent():
+    assert realism.looks_real(torch.tensor([0.0, 4.9, 5.0, 60.0])).tolist() == [False, False, True, True]
+
+
+def test_im1_of_real_sevens_is_lower_for_seven_than_for_one(bundle: Bundle, digits):
+    images, labels = digits
+    sevens = images[labels == 7]
+    of = torch.full((len(sevens),), 7), torch.full((len(sevens),), 1)
+    autoencoders = bundle.part("autoencoders")
+    as_sevens = realism.im1(autoencoders, sevens, of[1], of[0])
+    as_ones = realism.im1(autoencoders, sevens, of[0], of[1])
+    assert as_sevens.median() < 1 < as_ones.median()
+    assert (as_sevens < as_ones).float().mean() > 0.9
+
+
+def test_im2_of_real_images_is_lower_for_their_own_class(bundle: Bundle, digits):
+    images, labels = digits
+    autoencoders = bundle.part("autoencoders")
+    own = realism.im2(autoencoders, images, labels)
+    other = realism.im2(autoencoders, images, (labels + 1) % 10)
+    assert own.median() < other.median()
+
+
+def test_real_images_look_real_and_other_classes_do_not(bundle: Bundle, digits):
+    images, labels = digits
+    judge, reference = bundle.part("judge"), bundle.part("reference")
+    own = realism.looks_real(realism.realism_percentile(judge, reference, images, labels))
+    other = realism.looks_real(realism.realism_percentile(judge, reference, images, (labels + 1) % 10))
+    assert own.float().mean() > 0.9
+    assert other.float().mean() < 0.02
+
+
+def test_the_judge_sees_through_pixel_and_believes_vcnet(bundle: Bundle, digits):
+    images, labels = digits
+    images, targets = images[::10], (labels[::10] + 3) % 10
+    agrees = {}
+    for name in ("pixel", "vcnet"):
+        found = load_engine(name).from_bundle(bundle).search(bundle.classifier, images, targets)
+        scores = evaluate(bundle, images, targets, found)
+        assert len(scores.rows()) == len(images)
+        assert any(note.startswith("lpips") for note in scores.notes) and scores.columns["lpips"] is None
+        valid = found.valid
+        agrees[name] = float(scores.columns["judge_agrees"][valid].float().mean())
+        looks_real = float(scores.columns["looks_real"][valid].float().mean())
+        assert looks_real > 0.6 if name == "vcnet" else looks_real < 0.1
+    assert agrees["pixel"] < 0.25 and agrees["vcnet"] > 0.9
+
+
+def test_lpips_without_a_backbone_is_missing_and_says_so(bundle: Bundle, digits, monkeypatch, tmp_path):
+    monkeypatch.delenv(perceptual.VARIABLE, raising=False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    images, targets = digits[0][:2], torch.tensor([9, 9])
+    found = load_engine("vcnet").from_bundle(bundle).search(bundle.classifier, images, targets)
+    scores = evaluate(bundle, images, targets, found, lpips=True)
+    assert scores.columns["lpips"] is None
+    assert any("LPIPS needs AlexNet's ImageNet convolutions" in note for note in scores.notes)
+
+
+def test_lpips_refuses_a_file_that_is_not_a_backbone(monkeypatch, tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"nonsense")
+    monkeypatch.setenv(perceptual.VARIABLE, str(tmp_path / "weights.safetensors"))
+    with pytest.raises(BundleError, match="not AlexNet's convolutions"):
+        perceptual.load_lpips(torch.device("cpu"))
+
+
+@pytest.mark.slow
+def test_lpips_with_the_genuine_backbone(bundle: Bundle, digits, monkeypatch):
+    root = os.environ.get("CFX_DATA")
+    weights = Path(root).parent / "lpips" / "alexnet_features.safetensors" if root else None
+    if weights is None or not weights.exists():
+        pytest.skip("AlexNet's convolutions are not part of the repository")
+    monkeypatch.setenv(perceptual.VARIABLE, str(weights))
+    metric = perceptual.load_lpips(torch.device("cpu"))
+    images, labels = digits
+    fours = images[labels == 4][:8]
+    same = perceptual.lpips_distance(metric, fours, fours)
+    blurred = perceptual.lpips_distance(metric, fours, torch.nn.functional.avg_pool2d(fours, 3, 1, 1))
+    others = perceptual.lpips_distance(metric, fours, images[labels == 0][:8])
+    assert same.abs().max() < 1e-6
+    assert (blurred < others).float().mean() > 0.7

@@ -1,0 +1,37 @@
+"""A bundle of a few real digits, trained for a step or two."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cfx.images.sets.labelled import Labelled
+from cfx.images.sets.split import Split, split_in_two
+from cfx.training.recipe import RECIPES, Recipe
+from cfx.training.session import TrainingSession
+
+
+@pytest.fixture(scope="session")
+def split(digits: tuple[torch.Tensor, torch.Tensor]) -> Split[Labelled]:
+    images, labels = digits
+    data = Labelled((images * 255).round().to(torch.uint8), labels)
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    indices = split_in_two(["train"] * 300 + ["test"] * 100, held_out=20)
+    return indices.map(lambda _, chosen: data[order[chosen]])
+
+
+@pytest.fixture(scope="session")
+def tiny(shorten: Callable[[Recipe, float], Recipe]) -> Recipe:
+    """One epoch for everything, and few latents."""
+    return dataclasses.replace(shorten(RECIPES["mnist"], 1.0), latents=4)
+
+
+@pytest.fixture(scope="session")
+def made(tiny: Recipe, split: Split[Labelled], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("made")
+    TrainingSession(tiny, split, directory, command="cfx train").make()
+    return directory

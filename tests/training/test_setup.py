@@ -1,0 +1,313 @@
+"""`set_up` on real digits: what fits is found out, what does not is said in a sentence, and nothing half-made stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cfx.bundles.bundle import Bundle, load_bundle
+from cfx.bundles.own_images import images_for_testing, own_images
+from cfx.errors import BundleError, DataError, UsageError
+from cfx.images.writing import write_png
+from cfx.training.checking import ELSE, other_order
+from cfx.training.opening import reopen_session
+from cfx.training.setup import InitOptions, set_up
+
+NAMES = [f"digit {place}" for place in range(10)]
+
+
+@pytest.fixture(scope="module")
+def folder(digits: tuple[Tensor, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The 400 digits, a folder a class."""
+    root = tmp_path_factory.mktemp("images")
+    for index, (image, label) in enumerate(zip(*digits, strict=True)):
+        directory = root / NAMES[int(label)]
+        directory.mkdir(exist_ok=True)
+        write_png(directory / f"{index}.png", image)
+    return root
+
+
+class Brought(nn.Module):
+    """The shipped classifier as somebody else might have trained it: other input, other output, more classes."""
+
+    def __init__(self, *, scale: float = 1.0, mean: float = 0.0, extra: int = 0, channels: int = 1) -> None:
+        super().__init__()
+        self.inner = load_bundle("mnist").part("classifier")
+        self.scale, self.mean, self.extra, self.channels = scale, mean, extra, channels
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.shape[1] != self.channels:
+            raise RuntimeError(f"expected {self.channels} channels, got {inputs.shape[1]}")
+        logits = self.inner((inputs.mean(dim=1, keepdim=True) * self.scale + self.mean).clamp(0, 1))
+        return torch.cat([logits, logits.new_full((len(logits), self.extra), -5.0)], dim=1)
+
+
+@pytest.fixture
+def brought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """A function that makes a module with a factory in it, and returns its name for `InitOptions.classifier`."""
+
+    def make(body: str) -> str:
+        name = f"brought_{abs(hash((str(tmp_path), body)))}"
+        (tmp_path / f"{name}.py").write_text(body)
+        monkeypatch.syspath_prepend(tmp_path)
+        return f"{name}:make"
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return make
+
+
+FACTORY = "import sys\ndef make():\n    return sys.modules['{module}'].Brought({arguments})\n"
+
+
+def factory(brought: Callable[..., str], **arguments: float) -> str:
+    import sys
+
+    sys.modules["cfx_test_setup"] = sys.modules[__name__]
+    return brought(
+        FACTORY.format(module="cfx_test_setup", arguments=", ".join(f"{k}={v}" for k, v in arguments.items()))
+    )
+
+
+def test_a_classifier_that_fits_is_written_down_and_opens_again(folder: Path, tmp_path: Path, brought):
+    checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought)))
+    assert checked.accuracy is not None and checked.accuracy > 0.95
+    assert not checked.warnings
+    bundle = Bundle(tmp_path / "b")
+    assert bundle.classes == NAMES and bundle.shape == (1, 28, 28) and bundle.light_on_dark
+    assert bundle.is_foreign and bundle.differentiable and not bundle.is_carried
+    images = own_images(bundle.file.images)
+    data = images.load(torch.arange(64), bundle.shape).data
+    expected = load_bundle("mnist").classifier(data.floats())
+    assert torch.allclose(bundle.classifier(data.floats()), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"scale": 1 / 255}, {"scale": 255.0}),
+        ({"scale": 0.5, "mean": 0.5}, {"mean": (0.5,), "std": (0.5,)}),
+    ],
+)
+def test_the_normalisation_that_is_right_most_often_is_found(
+    folder: Path, tmp_path: Path, brought, arguments, expected
+):
+    checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, **arguments)))
+    assert checked.accuracy is not None and checked.accuracy > 0.95
+    foreign = checked.file.parts["classifier"].foreign
+    assert foreign is not None
+    assert {name: getattr(foreign.preprocessing, name) for name in expected} == expected
+    assert any("right with the normalisation" in note for note in checked.notes)
+
+
+def test_a_declared_normalisation_that_is_wrong_is_warned_of(folder: Path, tmp_path: Path, brought):
+    options = InitOptions(images=str(folder), classifier=factory(brought), preprocessing={"mean": (-0.9,)})
+    checked = set_up(tmp_path / "b", options)
+    assert any("as declared: is the declaration right?" in warning for warning in checked.warnings)
+
+
+def test_grey_images_go_to_a_classifier_of_three_channels(folder: Path, tmp_path: Path, brought):
+    checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, channels=3)))
+    foreign = checked.file.parts["classifier"].foreign
+    assert foreign is not None and foreign.preprocessing is not None and foreign.preprocessing.channels == 3
+    assert checked.file.shape == (1, 28, 28)
+    assert checked.accuracy is not None and checked.accuracy > 0.95
+
+
+def test_classes_that_the_images_do_not_have_are_put_together(folder: Path, tmp_path: Path, brought):
+    names = tmp_path / "classes.txt"
+    names.write_text("\n".join([*NAMES, *(f"other {place}" for place in range(90))]))
+    options = InitOptions(images=str(folder), classifier=factory(brought, extra=90), classes=names)
+    checked = set_up(tmp_path / "b", options)
+    bundle = Bundle(tmp_path / "b")
+    assert bundle.classes == [*NAMES, ELSE] and bundle.present == list(range(10))
+    assert checked.accuracy is not None and checked.accuracy > 0.95
+    assert bundle.classifier(torch.zeros(1, 1, 28, 28)).shape == (1, 11)
+
+
+def test_more_classes_than_images_show_need_names(folder: Path, tmp_path: Path, brought):
+    with pytest.raises(UsageError, match=r"has 15 classes and the images 10; --classes FILE says which is which"):
+        set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, extra=5)))
+    assert not (tmp_path / "b").exists()
+    names = tmp_path / "classes.txt"
+    names.write_text("\n".join([*NAMES, "ten"]))
+    with pytest.raises(UsageError, match=r"names 11 classes and the classifier .* has 15; give one name for each"):
+        set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, extra=5), classes=names))
+
+
+def test_an_untrained_classifier_is_warned_of(folder: Path, tmp_path: Path, brought):
+    make = brought(
+        "import torch\nfrom torch import nn\ndef make():\n    torch.manual_seed(4)\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
+    assert any("no better than always naming the commonest class" in warning for warning in checked.warnings)
+
+
+def test_a_constant_classifier_is_warned_of(folder: Path, tmp_path: Path, brought):
+    make = brought(
+        "import torch\nfrom torch import nn\nclass C(nn.Module):\n"
+        "    def forward(self, x):\n        return torch.ones(len(x), 10) * x.mean() * 0\ndef make():\n    return C()\n"
+    )
+    checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
+    assert any("answers the same to every image" in warning for warning in checked.warnings)
+    assert Bundle(tmp_path / "b").differentiable is False
+
+
+def test_a_black_box_is_noted_and_refused_by_engines_that_need_gradients(folder: Path, tmp_path: Path, brought):
+    make = brought(
+        "import numpy as np\nfrom cfx import load_bundle\ninner = load_bundle('mnist').classifier\n"
+        "def make():\n    return lambda x: inner(x.detach()).detach().numpy().astype(np.float64)\n"
+    )
+    checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
+    assert any("projection and vcnet can explain it" in note for note in checked.notes)
+    bundle = Bundle(tmp_path / "b")
+    assert not bundle.differentiable and checked.accuracy is not None and checked.accuracy > 0.95
+    from cfx.counterfactuals.registry import load_engine
+
+    for name in ("latent", "diffeo", "pixel"):
+        with pytest.raises(BundleError, match=f"engine {name} needs gradients of the classifier, which is a black box"):
+            load_engine(name).from_bundle(bundle)
+    shipped = load_bundle("mnist")
+    data = own_images(bundle.file.images).load(torch.arange(8), bundle.shape).data
+    targets = (data.labels + 1) % 10
+    for name in ("projection", "vcnet"):  # the models of the shipped bundle, asking the black box
+        found = load_engine(name).from_bundle(shipped).search(bundle.classifier, data.floats(), targets)
+        assert found.valid.float().mean() > 0.8
+
+
+def test_a_classifier_that_fails_on_the_images_says_what_to_declare(folder: Path, tmp_path: Path, brought):
+    make = brought("from torch import nn\ndef make():\n    return nn.Linear(5, 10)\n")
+    with pytest.raises(UsageError, match=r"it fails on images of 1 channels and 28x28 pixels .* --input-size"):
+        set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
+    assert not (tmp_path / "b").exists()
+
+
+def test_rare_and_missing_classes_are_named_and_are_no_targets(folder: Path, tmp_path: Path, brought):
+    import shutil
+
+    few = tmp_path / "few"
+    shutil.copytree(folder, few)
+    for path in sorted((few / "digit 3").iterdir())[2:]:
+        path.unlink()
+    shutil.rmtree(few / "digit 4")
+    names = tmp_path / "classes.txt"
+    names.write_text("\n".join(NAMES))
+    checked = set_up(tmp_path / "b", InitOptions(images=str(few), classifier=factory(brought), classes=names))
+    assert "too few images to learn from, fewer than 8, so no target: digit 3" in checked.warnings
+    assert "no images, so no target: digit 4" in checked.warnings
+    assert Bundle(tmp_path / "b").present == [0, 1, 2, 5, 6, 7, 8, 9]
+
+
+def test_large_images_are_worked_on_in_a_smaller_size(digits: tuple[Tensor, Tensor], tmp_path: Path, brought):
+    root = tmp_path / "large"
+    for index, (image, label) in enumerate(zip(*digits, strict=True)):
+        if index % 4 == 0:
+            directory = root / NAMES[int(label)]
+            directory.mkdir(exist_ok=True, parents=True)
+            write_png(directory / f"{index}.png", nn.functional.interpolate(image[None], (280, 210))[0])
+    make = brought(
+        "import torch\nfrom torch import nn\nfrom cfx import load_bundle\n"
+        "class C(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.inner = load_bundle('mnist').classifier\n"
+        "    def forward(self, x):\n        return self.inner(nn.functional.adaptive_avg_pool2d(x, 28))\n"
+        "def make():\n    return C()\n"
+    )
+    checked = set_up(tmp_path / "b", InitOptions(images=str(root), classifier=make))
+    bundle = Bundle(tmp_path / "b")
+    assert bundle.shape == (1, 256, 192) and bundle.working == (64, 48) and bundle.is_carried
+    assert checked.accuracy is not None and checked.accuracy > 0.9
+    assert any("models work in 64x48, and changes are carried back" in note for note in checked.notes)
+    smaller = set_up(tmp_path / "smaller", InitOptions(images=str(root), classifier=make, size=(140, 105), working=40))
+    assert smaller.file.shape == (1, 140, 105) and smaller.file.working == (40, 30)
+
+
+def test_a_bundle_is_not_overwritten(folder: Path, tmp_path: Path, brought):
+    make = factory(brought)
+    set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
+    before = (tmp_path / "b" / "bundle.toml").read_bytes()
+    with pytest.raises(BundleError, match=r"holds a bundle already; remove it or choose another directory"):
+        set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
+    assert (tmp_path / "b" / "bundle.toml").read_bytes() == before
+
+
+def test_a_changed_classifier_file_is_refused(folder: Path, tmp_path: Path, bundle: Bundle):
+    scripted = torch.jit.trace(bundle.classifier, torch.rand(2, 1, 28, 28))
+    torch.jit.save(scripted, tmp_path / "model.pt")
+    set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=str(tmp_path / "model.pt")))
+    made = Bundle(tmp_path / "b")
+    file = tmp_path / "b" / made.parts["classifier"].file
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(BundleError, match=r"is not the file that bundle\.toml describes"):
+        _ = Bundle(tmp_path / "b").classifier
+
+
+def test_images_without_a_classifier_begin_a_bundle_too(folder: Path, tmp_path: Path):
+    checked = set_up(tmp_path / "b", InitOptions(images=str(folder)))
+    assert checked.accuracy is None
+    description = tomllib.loads((tmp_path / "b" / "bundle.toml").read_text())
+    assert description["images"]["source"] == str(folder.resolve()) and "parts" not in description
+
+
+def test_images_that_have_changed_since_are_refused(folder: Path, tmp_path: Path, brought):
+    import shutil
+
+    images = tmp_path / "images"
+    shutil.copytree(folder, images)
+    set_up(tmp_path / "b", InitOptions(images=str(images), classifier=factory(brought)))
+    assert images_for_testing(Bundle(tmp_path / "b")) is not None
+    (images / "aardvark").mkdir()
+    shutil.copy(next((images / "digit 1").iterdir()), images / "aardvark")
+    for use in (lambda: images_for_testing(Bundle(tmp_path / "b")), lambda: reopen_session(tmp_path / "b")):
+        with pytest.raises(DataError, match=r"has changed since cfx init \(400 images then, 401 of 11 classes now\)"):
+            use()
+
+
+def test_numbered_classes_in_the_order_of_imagefolder_are_warned_of(tmp_path: Path):
+    names = [str(place) for place in range(12)]
+    labels = torch.arange(12).repeat(30)
+    as_text = torch.tensor([sorted(names).index(name) for name in names])
+    accuracy = float((as_text[labels] == labels).float().mean())
+    (warning,) = other_order(as_text[labels], labels, names, accuracy)
+    assert "100.0% right" in warning and "0, 1, 10, 11, ..." in warning and "--classes FILE" in warning
+    assert other_order(labels, labels, names, 1.0) == []
+    assert other_order(labels, labels, [*NAMES, "x", "y"], 0.0) == []
+
+
+def test_of_very_many_images_a_sample_is_used_and_said(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    set_up(tmp_path / "b", InitOptions(images=str(folder)))
+    whole = reopen_session(tmp_path / "b")
+    monkeypatch.setattr("cfx.bundles.own_images.MOST_IMAGES", 100)
+    session = reopen_session(tmp_path / "b")
+    split, present = session.context.split, session.context.present
+    assert len(whole.context.split.train) > 140 and whole.notes == ()
+    assert len(split.train) == len(split.judge_train) == 100 and present == list(range(10))
+    assert len(split.test) == len(whole.context.split.test)
+    (note,) = session.notes
+    assert note.endswith("of 400 images are used, drawn at random: no more than 100 for a part")
+
+
+def test_a_brought_classifier_is_never_trained_over(folder: Path, tmp_path: Path, brought):
+    set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought)))
+    before = (tmp_path / "b" / "bundle.toml").read_bytes()
+    session = reopen_session(tmp_path / "b")
+    with pytest.raises(UsageError, match="--only classifier: the classifier is your own"):
+        session.make(only=["classifier"])
+    with pytest.raises(UsageError, match="--only retrained: a classifier of your own cannot be trained again by cfx"):
+        session.make(only=["retrained"])
+    with pytest.raises(BundleError, match="has no part 'judge'"):
+        session.make(only=["vae"])
+    assert (tmp_path / "b" / "bundle.toml").read_bytes() == before
+
+
+def test_a_full_disk_has_its_sentence(folder: Path, tmp_path: Path, brought, monkeypatch: pytest.MonkeyPatch):
+    usage = dataclasses.make_dataclass("Usage", ["free"])
+    monkeypatch.setattr("cfx.files.shutil.disk_usage", lambda _path: usage(free=1000))
+    make = brought("from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n")
+    with pytest.raises(DataError, match=r"the classifier needs 0 MB, and 0 are free there"):
+        set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))

@@ -1,0 +1,246 @@
+"""The one training loop: deterministic batches, checkpoints, resumption after a kill."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CfxError, OutputError
+from ..images.sets.labelled import Labelled
+
+Report = Callable[[int, int, dict[str, float]], None]
+"""Called as report(steps done, steps in all, latest losses)."""
+
+CHECKS = 20  # looks at held-out images in the course of a fit
+PATIENCE = 6  # of them without a better one, after which a fit has learnt what it can
+FIRST_LOOK = 50  # steps after which the running means of batch norms say what the weights do
+SETTLING = 0.2  # share of the steps after a prelude in which averaged weights are still mostly the prelude's
+ENOUGH = 1000  # held-out images that are looked at
+AT_ONCE = 250  # of them in memory as floats
+REPORT_EVERY = 20  # steps
+
+
+class FitError(CfxError):
+    """A fit went astray."""
+
+
+class Fit(ABC):
+    """A model being fitted: its modules, its optimisers, and one step of training.
+
+    Everything random in a step follows from `seed` and the step's index alone, so that a run which was
+    killed and resumed sees the same batches and the same noise as one that was not.
+
+    Args:
+        data: the images to fit.
+        batch_size: images per step.
+        epochs: passes over the data.
+        seed: of initialisation, order and noise.
+
+    Attributes:
+        total_steps: the length of the run; may be set before it starts.
+        prelude: share of the steps that are of another, easier kind, and prepare for the real ones; held-out images
+            are not looked at before those have taken effect.
+        held_out: images that are not fitted; where there are some, the run ends early once it no longer gets
+            better at them, and the weights that were best are kept.
+    """
+
+    def __init__(self, data: Labelled, batch_size: int, epochs: float, seed: int) -> None:
+        self.data = data
+        self.batch_size = min(batch_size, len(data))
+        self.steps_per_epoch = max(1, len(data) // self.batch_size)
+        self.total_steps = max(1, round(epochs * self.steps_per_epoch))
+        self.prelude = 0.0
+        self.held_out: Labelled | None = None
+        self.seed = seed
+        self.modules: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+        self._best = _Best()
+
+    @abstractmethod
+    def step(self, index: int) -> dict[str, Tensor]:
+        """Train on batch number `index`; returns the losses to report, by name."""
+
+    def check(self, data: Labelled) -> Tensor:
+        """The loss of images that are not fitted, lower is better, without noise; in whatever unit."""
+        raise NotImplementedError
+
+    def in_prelude(self, index: int) -> bool:
+        """Whether step `index` is one of the prelude's."""
+        return index < self.prelude * self.total_steps
+
+    def chosen(self, index: int) -> Tensor:
+        """Which images batch number `index` consists of, (N,)."""
+        epoch, place = divmod(index, self.steps_per_epoch)
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            self._order = (epoch, torch.randperm(len(self.data), generator=generator))
+        return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+
+    def batch(self, index: int) -> tuple[Tensor, Tensor]:
+        """The images (N, C, H, W) in [0, 1] and labels (N,) of batch number `index`."""
+        chosen = self.chosen(index)
+        return self.data.floats(chosen), self.data.labels[chosen]
+
+    def seconds_per_step(self, steps: int = 6) -> float:
+        """How long a step takes here, on average over the run, as the median of some on a copy says."""
+        shared = [data for data in (self.data, self.held_out) if data is not None]
+        probe = copy.deepcopy(self, {id(data): data for data in shared})
+
+        def typical(index: int) -> float:
+            taken: list[float] = []
+            for _ in range(steps):
+                start = time.perf_counter()
+                probe.step(index)
+                taken.append(time.perf_counter() - start)
+            return median(taken[1:])  # the first is slower
+
+        with torch.random.fork_rng(devices=[]):
+            real = typical(self.total_steps - 1)
+            return real + self.prelude * (typical(0) - real) if self.prelude else real
+
+    def run(self, checkpoint: Path | None = None, report: Report | None = None, every_s: float = 30.0) -> None:
+        """Train to the end, from `checkpoint` where it exists, writing it every `every_s` seconds.
+
+        Raises:
+            FitError: a loss is no longer a finite number.
+        """
+        start = self._resume(checkpoint)
+        saved = time.monotonic()
+        for module in self.modules.values():
+            module.train()
+        check_every = max(1, self.total_steps // CHECKS)
+        first_look = max(FIRST_LOOK, (self.prelude + SETTLING) * self.total_steps if self.prelude else 0)
+        with torch.random.fork_rng(devices=[]):
+            for index in range(start, self.total_steps):
+                torch.manual_seed(self.seed * 7_368_787 + index)
+                losses = self.step(index)
+                last = index + 1 == self.total_steps
+                save = checkpoint is not None and time.monotonic() - saved > every_s
+                if index % REPORT_EVERY == 0 or last or save:
+                    values = {name: float(loss.detach()) for name, loss in losses.items()}
+                    self._must_be_finite(values, index + 1)
+                    if report:
+                        report(index + 1, self.total_steps, values)
+                look = ((index + 1) % check_every == 0 and index >= first_look) or last
+                if self.held_out is not None and look and self._learnt_out(index):
+                    if report:
+                        report(self.total_steps, self.total_steps, {})
+                    break
+                if checkpoint and save:
+                    self._save(checkpoint, index + 1)
+                    saved = time.monotonic()
+        self._best.put_back(self.modules)
+        if checkpoint:
+            self._save(checkpoint, self.total_steps)
+        for module in self.modules.values():
+            module.eval()
+
+    def _must_be_finite(self, losses: dict[str, float], step: int) -> None:
+        wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
+        if wrong:
+            raise FitError(
+                f"training went astray: {wrong[0]} is {losses[wrong[0]]} at step {step} of {self.total_steps}; start "
+                "it again to go on from the last checkpoint, and if it happens again look for images that are all alike"
+            )
+
+    def _learnt_out(self, index: int) -> bool:
+        """Whether the last looks at held-out images were all worse than one before them."""
+        assert self.held_out is not None
+        for module in self.modules.values():
+            module.eval()
+        data = self.held_out[:ENOUGH]
+        with torch.no_grad():
+            loss = sum(float(self.check(part)) * len(part) for part in data.batches(AT_ONCE)) / len(data)
+        for module in self.modules.values():
+            module.train()
+        self._must_be_finite({"held-out loss": loss}, index + 1)
+        self._best.look(loss, self.modules)
+        # While the learning rate is high, a bad spell means nothing.
+        return index > 0.4 * self.total_steps and self._best.since >= PATIENCE
+
+    def _save(self, checkpoint: Path, step: int) -> None:
+        state: dict[str, Any] = {"step": step, "total_steps": self.total_steps}
+        state["modules"] = {name: module.state_dict() for name, module in self.modules.items()}
+        state["optimizers"] = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        state["best"] = asdict(self._best)
+        partial = checkpoint.with_suffix(".partial")
+        try:
+            torch.save(state, partial)
+            partial.replace(checkpoint)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"{checkpoint}: could not be written ({error}); is the disk full?") from error
+
+    def _resume(self, checkpoint: Path | None) -> int:
+        if checkpoint is None or not checkpoint.exists():
+            return 0
+        state = torch.load(checkpoint, weights_only=True)
+        if state["total_steps"] != self.total_steps:
+            return 0
+        for name, module in self.modules.items():
+            module.load_state_dict(state["modules"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        if "best" in state:
+            self._best = _Best(**state["best"])
+        return state["step"]
+
+
+@dataclass
+class _Best:
+    """The weights that did best on held-out images, and how many looks ago that was."""
+
+    loss: float = math.inf
+    since: int = 0
+    weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def look(self, loss: float, modules: Mapping[str, nn.Module]) -> None:
+        self.since += 1
+        if loss < self.loss:
+            self.loss, self.since = loss, 0
+            self.weights = {
+                name: {key: value.clone() for key, value in module.state_dict().items()}
+                for name, module in modules.items()
+            }
+
+    def put_back(self, modules: Mapping[str, nn.Module]) -> None:
+        for name, weights in self.weights.items():
+            modules[name].load_state_dict(weights)
+        self.weights = {}
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step of an optimiser down the gradient of a loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+def length_of(checkpoint: Path) -> int | None:
+    """The steps in all of the run that left a checkpoint, or None where there is no checkpoint."""
+    return torch.load(checkpoint, weights_only=True, mmap=True)["total_steps"] if checkpoint.exists() else None
+
+
+def one_cycle(index: int, total: int, warm_up: float = 0.15) -> float:
+    """Share of the peak learning rate at step `index`: linear up, then cosine down to zero."""
+    place = index / max(1, total)
+    if place < warm_up:
+        return max(place, 1 / max(1, total)) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (place - warm_up) / (1 - warm_up)))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Give every parameter group of an optimiser the learning rate `value`."""
+    for group in optimizer.param_groups:
+        group["lr"] = value

@@ -1,0 +1,115 @@
+"""Training sessions: of a shipped bundle's recipe, or of the images that a bundle of one's own names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from torch import Tensor
+
+from ..bundles import own_images
+from ..bundles.bundle import Bundle
+from ..errors import BundleError
+from ..images.sets.image_set import Loaded
+from ..images.sets.split import SPLIT_PARTS, Name
+from .context import Progress
+from .recipe import find_recipe, recipe_for
+from .session import TrainingSession
+
+PHOTOS_AT_ONCE = 64
+
+
+def open_session(
+    name: str,
+    data: Path,
+    directory: Path,
+    *,
+    progress: Progress | None = None,
+    joint: bool = False,
+    budget: float | None = None,
+) -> TrainingSession:
+    """Read the data set of a recipe of `RECIPES` and set up the directory in which it is followed.
+
+    Raises:
+        UsageError: no such recipe.
+        DataError: the data set is not below `data`.
+    """
+    began = time.monotonic()
+    recipe = find_recipe(name)
+    images, split = recipe.open(data)
+    survey = images.survey(count=1)
+    shape = (survey.channels, *survey.size)
+    command = f"cfx train DIR --recipe {name} --data DATA" + (" --joint" if joint else "")
+    return TrainingSession(
+        recipe,
+        split.map(lambda _, indices: images.load(indices, shape).data),
+        directory,
+        command=command,
+        progress=progress,
+        joint=joint,
+        budget=budget,
+        began=began,
+    )
+
+
+def reopen_session(
+    directory: Path, *, progress: Progress | None = None, budget: float | None = None
+) -> TrainingSession:
+    """Read the images that a bundle names (`cfx init`) and go on with it.
+
+    Raises:
+        BundleError: it names none.
+        DataError: they are not there any more, do not fit in memory, or too many are broken.
+    """
+    began = time.monotonic()
+    bundle = Bundle(directory)
+    if bundle.is_foreign:
+        _ = bundle.classifier  # what is wrong with it is better known before an hour of training than after
+    own = own_images.images_of(bundle)
+    if own is None:
+        raise BundleError(
+            f"bundle {directory}: names no images to train on; begin with `cfx init`, or give the --recipe of it"
+        )
+    images, split = own
+    shape = (bundle.shape[0], *bundle.working)
+
+    def load(name: Name, indices: Tensor) -> Loaded:
+        def report(done: int, total: int) -> None:
+            if progress is not None:
+                progress(f"reading images ({name.replace('_', ' ')})", done, total, {})
+
+        return images.load(indices, shape, resize=bundle.resize, report=report)
+
+    loaded = split.map(load)
+    entry = bundle.file.images
+    recipe = recipe_for(
+        bundle.name,
+        bundle.classes,
+        shape,
+        len(loaded.train.data),
+        light_on_dark=bundle.light_on_dark,
+        flip=entry is not None and entry.flip,
+    )
+
+    def photos(name: Name, count: int) -> Iterator[Tensor]:
+        for indices in loaded.part(name).indices[:count].split(PHOTOS_AT_ONCE):
+            yield images.load(indices, bundle.shape, resize=bundle.resize).data.floats()
+
+    notes = [f"left out: {sentence}" for name in SPLIT_PARTS for sentence in loaded.part(name).broken]
+    used = sum(len(split.part(name)) for name in SPLIT_PARTS)
+    too_few = int(images.counts()[list(split.too_few)].sum())
+    if used + too_few < len(images):
+        most = own_images.MOST_IMAGES
+        notes.append(f"{used} of {len(images)} images are used, drawn at random: no more than {most} for a part")
+    return TrainingSession(
+        recipe,
+        loaded.map(lambda _, part: part.data),
+        directory,
+        command="cfx train DIR",
+        progress=progress,
+        budget=budget,
+        began=began,
+        photos=photos if bundle.is_carried else None,
+        notes=tuple(notes),
+    )

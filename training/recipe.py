@@ -1,0 +1,169 @@
+"""Recipes: what a bundle is made from, and how its parts differ from their defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import unknown_name
+from ..images.sets.image_set import ImageSet
+from ..images.sets.opening import open_images
+from ..images.sets.split import Split, split_in_two
+from .augment import Augmentation
+
+FEW = 5000  # images
+MOST_EPOCHS = 300  # on few images, more would be learning by heart
+
+SURE = "projection"  # falls back on real images where the conditional VAE misses, and needs no gradients
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a bundle is made from, and how its parts differ from their defaults.
+
+    Attributes:
+        name: of the bundle.
+        classes: class names in the order of the labels.
+        light_on_dark: whether its images are light strokes on a dark ground.
+        images: what they are read from, one of torchvision's data sets; None where the user says.
+        engine: the engine that does best with these models; None for cfx's default.
+        share: of the training images that the explained classifier and the generative models see; the judges see
+            the others.
+        parts: part -> fields of it that differ from its defaults.
+        by_steps: whether the parts' training is measured in steps, as for a user's images, or in epochs.
+        latents: dimension of both VAEs.
+        likelihood, prelude: as in `ElboFit`, of both VAEs.
+        augmentation: how the classifiers' training images are bent.
+        batch_size: images a step.
+        mixup, noise: as in `ClassifierFit`, of the explained classifier; judges get the noise alone.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    light_on_dark: bool
+    images: str | None = None
+    engine: str | None = None
+    share: float = 0.5
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    by_steps: bool = False
+    latents: int = 32
+    likelihood: str = "bernoulli"
+    prelude: float = 0.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    batch_size: int = 128
+    mixup: float = 0.3
+    noise: float = 0.05
+
+    def length(self, epochs: float, steps: int, images: int) -> float:
+        """The passes over the data that a training gets.
+
+        Args:
+            epochs: over a data set of tens of thousands of images.
+            steps: of `batch_size` images on a user's images.
+            images: that it is trained on.
+        """
+        return min(MOST_EPOCHS, steps * self.batch_size / max(1, images)) if self.by_steps else epochs
+
+    def open(self, data: Path) -> tuple[ImageSet, Split[Tensor]]:
+        """The data set of a shipped bundle, and how it is split.
+
+        Raises:
+            DataError: it is not below `data`.
+        """
+        assert self.images is not None
+        found = open_images(self.images, root=data)
+        return found, split_in_two(found.splits, share=self.share)
+
+
+CLOTHES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+
+RECIPES = {
+    "mnist": Recipe(
+        "mnist",
+        tuple("0123456789"),
+        light_on_dark=True,
+        images="mnist",
+        parts={"classifier": {"network": {"width": 16}}, "retrained": {"network": {"width": 10}}},
+        mixup=1.0,
+        noise=0.1,
+    ),
+    "fashion-mnist": Recipe(
+        "fashion-mnist",
+        CLOTHES,
+        light_on_dark=True,
+        images="fashion-mnist",
+        engine=SURE,
+        share=2 / 3,
+        parts={  # sized so that the bundle keeps below 15 MB
+            "classifier": {"network": {"width": 32, "hidden": 128, "mean": 0.286, "std": 0.353}},
+            "second_judge": {"epochs": 16.0},
+            "retrained": {"epochs": 12.0, "network": {"width": 12, "hidden": 64}},
+            "conditional_vae": {"epochs": 9.0},
+            "flow": {"network": {"couplings": 3}},
+            "autoencoders": {"epochs": 12.0},
+            "reference": {"count": 250},
+        },
+        augmentation=Augmentation(degrees=3, scale=0.08, shear=0.03, shift=0.07, flip=True),
+    ),
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        UsageError: no such recipe; names the nearest.
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def recipe_for(
+    name: str,
+    classes: Sequence[str],
+    shape: tuple[int, int, int],
+    images: int,
+    *,
+    light_on_dark: bool = False,
+    flip: bool = False,
+) -> Recipe:
+    """A recipe for a user's own images.
+
+    Args:
+        name: of the bundle.
+        classes: class names in the order of the logits.
+        shape: (C, H, W) that the models work in.
+        images: that the explained classifier and the generative models get to see.
+        light_on_dark: whether they are light strokes on a dark ground.
+        flip: whether left and right do not matter to the class.
+    """
+    channels, height, width = shape
+    ground = "zeros" if light_on_dark else "border"
+    return Recipe(
+        name,
+        tuple(classes),
+        light_on_dark,
+        by_steps=True,
+        batch_size=128 if images > FEW else 64,  # small batches are quicker, and few images need no large ones
+        latents=32 if channels * height * width <= 1024 else 64,
+        parts={
+            "judge": {"network": {"stride": 4 if max(height, width) > 64 else 2}},
+            "second_judge": {"architecture": "ConvNet"},
+            "autoencoders": {"network": {"waist": 12 if channels == 1 else 24}},
+            "retrained": {"network": {"width": 12}},
+            "vae": {"network": {"normed": True}},
+            "conditional_vae": {"network": {"normed": True}},
+            "flow": {"network": {"normed": True}},
+        },
+        likelihood="gaussian",
+        prelude=0.5,
+        augmentation=Augmentation(degrees=6, scale=0.08, shear=0.05, shift=0.07, flip=flip, ground=ground),
+    )

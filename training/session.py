@@ -1,0 +1,213 @@
+"""Where a bundle is made from images, part by part, resumable after a kill.
+
+A part is done once bundle.toml lists it. Unfinished work lies in `checkpoints/` beside it and is picked up
+by the same command; when every part is done the checkpoints are removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..bundles.bundle import Bundle
+from ..bundles.file import NAME, BundleFile, PartEntry
+from ..bundles.parts import round_to_stored
+from ..errors import DataError, UsageError, unknown_name
+from ..files import make_directory
+from ..images.sets.labelled import Labelled
+from ..images.sets.split import Split
+from .budget import Budget
+from .context import Photos, Progress, TrainingContext
+from .part import Part, Verdict
+from .parts import parts_of, wanted_parts
+from .recipe import Recipe
+from .sheet import NAME as SHEET
+from .sheet import draw_sheet
+
+SPACE = 400 * 2**20  # bytes of disk that a bundle and its checkpoints need at most
+
+
+class TrainingSession:
+    """One directory in which a recipe is being followed.
+
+    Args:
+        recipe: what to make.
+        split: the images at the size that models work in, split so that judges and judged never share one.
+        directory: where the bundle grows; if it has a bundle.toml, its classifier is the one that is explained.
+        command: recorded in bundle.toml as the way to remake it.
+        progress: told of every twentieth step.
+        joint: train classifier and conditional VAE in one loss, as VCNet's paper does.
+        budget: seconds for all of it; without it, each part gets the recipe's work.
+        began: when that time began to run, on `time.monotonic`'s clock; now, if None.
+        photos: as in `TrainingContext`.
+        notes: what the user should know of the images.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        split: Split[Labelled],
+        directory: Path,
+        *,
+        command: str,
+        progress: Progress | None = None,
+        joint: bool = False,
+        budget: float | None = None,
+        began: float | None = None,
+        photos: Photos | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.context = TrainingContext(recipe, split, directory, progress=progress, photos=photos)
+        self.parts = parts_of(recipe, joint=joint)
+        self.directory = directory
+        self.command = command
+        self.seconds = budget
+        self.began = time.monotonic() if began is None else began
+        self.notes = notes
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle as far as it has been made."""
+        return self.context.bundle
+
+    def make(self, only: Sequence[str] = ()) -> Bundle:
+        """Make every part that is not there yet; with `only`, make these anew, and those that they invalidate.
+
+        Raises:
+            UsageError: `only` names an unknown part, or one that cannot be made here.
+            BundleError: one of them needs a part that is not there.
+            DataError: there is nothing to tell apart, or no room.
+            OutputError: the directory cannot be written to.
+            FitError: a loss is no longer a finite number.
+        """
+        context = self.context
+        self._check(only)
+        if len(context.present) < 2:
+            raise DataError(f"{context.recipe.name}: images of one class only; a counterfactual needs at least two")
+        self._make_room()
+        if not context.has_bundle:
+            self._new_file().write(self.directory)
+        self._want(only)
+        parts = self._parts_to_make(only)
+        made: set[str] = set()
+        for part in parts:
+            for needed in part.needs:
+                if needed not in made:
+                    context.bundle.must_have(needed)
+            made |= set(part.makes)
+        if self.seconds is not None:
+            shares = {label: share for part in parts for label, share in part.fits(context.present).items()}
+            spent = context.checkpoints / "spent.json"
+            if only:  # time of its own
+                spent.unlink(missing_ok=True)
+            context.budget = Budget(self.seconds, shares.items(), spent, self.began)
+        for part in parts:
+            self._make(part)
+        for part in parts:  # a verdict may compare with a part that was made later
+            self._judge(part)
+        self._note_left_out()
+        bundle = context.bundle
+        bundle.verify()
+        if bundle.has("classifier"):
+            draw_sheet(context, self.parts)
+        if not any(self._is_wanted(part) for part in self.parts):
+            shutil.rmtree(context.checkpoints, ignore_errors=True)
+        return bundle
+
+    def _check(self, only: Sequence[str]) -> None:
+        by_name = {name: part for part in self.parts for name in part.makes}
+        for name in only:
+            if name not in by_name:
+                raise unknown_name("part", name, by_name)
+            why_not = by_name[name].left_out(self.context)
+            if why_not is not None:
+                raise UsageError(f"--only {name}: {why_not}")
+
+    def _want(self, only: Sequence[str]) -> None:
+        """Note what was asked for by name: a bundle is not finished without it from now on."""
+        wanted = self.bundle.file.wanted or wanted_parts()
+        optional = tuple(name for name in only if name not in wanted)
+        if optional:
+            self.bundle.update(wanted=(*wanted, *optional))
+
+    def _parts_to_make(self, only: Sequence[str]) -> list[Part]:
+        """The parts in the order of their making."""
+        if not only:
+            return [part for part in self.parts if self._is_wanted(part)]
+        anew = [part for part in self.parts if not {*part.makes}.isdisjoint(only)]
+        stale = {name for part in anew for name in part.invalidates if self.bundle.has(name)}
+        return [part for part in self.parts if part in anew or not stale.isdisjoint(part.makes)]
+
+    def _make(self, part: Part) -> None:
+        context = self.context
+        for name, made in part.make(context).items():
+            round_to_stored(made.model)  # what is measured is what a user gets
+            measured = part.measure(context, name, made.model)
+            entry = PartEntry(architecture=type(made.model).__name__, arguments=made.arguments, measured=measured)
+            entry = with_verdict(entry, part.verdict(context, name, measured))
+            context.bundle.save_part(name, made.model, entry, instead_of=part.invalidates)
+        for label in part.fits(context.present):
+            (context.checkpoints / f"{label}.ckpt").unlink(missing_ok=True)
+
+    def _judge(self, part: Part) -> None:
+        """Write down the verdict on a part that has been made, where it is another one by now."""
+        bundle = self.bundle
+        for name in part.makes:
+            entry = bundle.parts[name]
+            judged = with_verdict(entry, part.verdict(self.context, name, dict(entry.measured)))
+            if judged != entry:
+                bundle.update(parts={**bundle.parts, name: judged})
+
+    def _note_left_out(self) -> None:
+        context, bundle = self.context, self.context.bundle
+        if context.present != bundle.present:
+            bundle.update(present=tuple(context.present))
+        reasons = {name: part.left_out(context) for part in self.parts for name in part.makes}
+        left_out = {name: why for name, why in reasons.items() if why and not bundle.has(name)}
+        if left_out and bundle.file.left_out != left_out:
+            bundle.update(left_out=left_out)
+
+    def _make_room(self) -> None:
+        free = make_directory(self.context.checkpoints)
+        if free < SPACE:
+            raise DataError(
+                f"{self.directory}: {free // 2**20} MB free, and models and checkpoints need up to "
+                f"{SPACE // 2**20} MB; make room or choose a directory on another disk"
+            )
+
+    def _new_file(self) -> BundleFile:
+        recipe, sizes = self.context.recipe, self.context.sizes
+        return BundleFile(
+            name=recipe.name,
+            classes=recipe.classes,
+            shape=(sizes["channels"], *sizes["size"]),
+            light_on_dark=recipe.light_on_dark,
+            recipe=self.command,
+            engine=recipe.engine,
+            wanted=wanted_parts(),
+        )
+
+    def _is_wanted(self, part: Part) -> bool:
+        """Whether the bundle wants something of a part that it does not have and that can be made."""
+        wanted = self.bundle.file.wanted or wanted_parts()
+        missing = any(name in wanted and not self.bundle.has(name) for name in part.makes)
+        return missing and part.left_out(self.context) is None
+
+
+def with_verdict(entry: PartEntry, verdict: Verdict | None) -> PartEntry:
+    """What bundle.toml says of a part, with the verdict on it."""
+    if verdict is None:
+        return entry
+    return replace(entry, verdict="good" if verdict.good else "weak", because=verdict.because)
+
+
+def is_finished(directory: Path) -> bool:
+    """Whether the bundle in a directory has every part that it wants and that can be made, and its contact sheet."""
+    if (directory / "checkpoints").exists() or not all((directory / name).exists() for name in (NAME, SHEET)):
+        return False
+    bundle = Bundle(directory)
+    wanted: Iterable[str] = bundle.file.wanted or wanted_parts()
+    return all(bundle.has(name) or name in bundle.file.left_out for name in wanted)

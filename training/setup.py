@@ -1,0 +1,233 @@
+"""The first step with a classifier of one's own: does it fit the images, and what does it take to make it fit?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..bundles.file import NAME, BundleFile, ImagesEntry
+from ..bundles.own_images import own_images
+from ..classifiers.foreign.opening import Foreign, open_classifier, trust
+from ..errors import BundleError, DataError, UsageError, few
+from ..files import make_directory, write_bytes
+from ..images.sets.image_set import ImageSet, Survey
+from ..images.sets.labelled import looks_light_on_dark
+from ..images.sets.labels import read_classes
+from ..images.sets.split import split_by_class
+from .checking import SAMPLE, Probe, check, match_classes
+from .parts import wanted_parts
+from .recipe import SURE
+
+LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
+WORKING = 64  # pixels of the longer side of that size, unless the user says
+LARGEST_SIDE = 256  # pixels of images whose classifier takes any size
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitOptions:
+    """What the user said of a classifier and images; None where it is left to be found out.
+
+    Attributes:
+        images: as `open_images` takes it.
+        classifier: as `open_classifier` takes it; None to have cfx train one.
+        weights: a file, for a classifier that is code.
+        classes: a file of class names in the order of the logits.
+        root: where torchvision's data sets lie.
+        preprocessing: fields of `Preprocessing`.
+        size: (H, W) of the images.
+        working: pixels of the longer side that models work in.
+        resize: "pad", "crop" or "stretch"; the option --fit.
+        flip: whether left and right do not matter to the class.
+    """
+
+    images: str
+    classifier: str | None = None
+    weights: Path | None = None
+    classes: Path | None = None
+    root: Path | None = None
+    preprocessing: dict[str, Any] | None = None
+    size: tuple[int, int] | None = None
+    working: int | None = None
+    resize: str | None = None
+    flip: bool = False
+
+
+@dataclass(frozen=True)
+class InitReport:
+    """What `set_up` found out and wrote down.
+
+    Attributes:
+        directory: of the bundle.
+        file: bundle.toml.
+        images: the image set.
+        accuracy: share of `looked_at` images that the classifier names as they are labelled; None without one.
+        looked_at: labelled images that it was asked about.
+        confusions: (count, labelled, seen) of the commonest mistakes.
+        notes: what was decided, and what had to be left out.
+        warnings: what looks wrong.
+    """
+
+    directory: Path
+    file: BundleFile
+    images: ImageSet
+    accuracy: float | None
+    looked_at: int
+    confusions: tuple[tuple[int, str, str], ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def set_up(directory: Path, options: InitOptions) -> InitReport:
+    """Look at classifier and images, check that they fit, and write bundle.toml and the classifier into `directory`.
+
+    Raises:
+        UsageError, DataError, BundleError: one cannot be had, or they do not fit; nothing is written then.
+        OutputError: the directory cannot be written to.
+    """
+    _must_be_free(directory)
+    notes: list[str] = []
+    warnings: list[str] = []
+    foreign = None if options.classifier is None else open_classifier(options.classifier, options.weights)
+    entry = ImagesEntry(
+        source=_absolute(options.images),
+        flip=options.flip,
+        root=None if options.root is None else str(options.root.resolve()),
+        classes=None if options.classes is None else tuple(read_classes(options.classes)),
+    )
+    images = own_images(entry)
+    survey = images.survey()
+    if survey.broken:
+        warnings.append(f"{len(survey.broken)} of {survey.looked_at} images looked at are broken: {survey.broken[0]}")
+    shape, working, resize = sizes(options, foreign, survey, notes)
+    split = split_by_class(images.labels, images.splits, classes=len(images.classes))
+    order = torch.cat([split.test, split.held_out, split.judge_held_out, split.train])
+    sample = images.load(order[: SAMPLE[1]], shape, resize=resize).data
+    classes, checked = list(images.classes), None
+    if foreign is not None:
+        probe = Probe(foreign, sample, options.preprocessing or {})
+        classes, columns = match_classes(probe, images, entry.classes, notes)
+        checked = check(probe, columns, classes, notes, warnings)
+    warnings += rare_or_missing(images, split.too_few)
+    present = tuple(label for label in range(len(images.classes)) if label not in split.too_few)
+    file = BundleFile(
+        name=directory.resolve().name,
+        classes=tuple(classes),
+        shape=shape,
+        light_on_dark=looks_light_on_dark(sample),
+        recipe="cfx train DIR",
+        engine=SURE,
+        working=None if working == shape[1:] else working,
+        resize=None if resize == "pad" else resize,
+        present=None if len(present) == len(classes) else present,
+        images=replace(entry, count=len(images)),
+        wanted=wanted_parts(),
+        parts={} if checked is None else {"classifier": checked.entry},
+    )
+    file = write(directory, file, foreign)
+    if foreign is not None and foreign.kind == "factory":
+        trust(directory, foreign.name)
+    return InitReport(
+        directory,
+        file,
+        images,
+        None if checked is None else checked.accuracy,
+        0 if checked is None else checked.looked_at,
+        () if checked is None else checked.confusions,
+        tuple(notes),
+        tuple(warnings),
+    )
+
+
+def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:
+    """A warning for classes of too few images, and one for those of none."""
+    counts = images.counts().tolist()
+    rare = [images.classes[label] for label in too_few if counts[label]]
+    missing = [name for name, count in zip(images.classes, counts, strict=True) if not count]
+    found = []
+    if rare:
+        found.append(f"too few images to learn from, fewer than 8, so no target: {few(rare)}")
+    if missing:
+        found.append(f"no images, so no target: {few(missing)}")
+    return found
+
+
+def sizes(
+    options: InitOptions, foreign: Foreign | None, survey: Survey, notes: list[str]
+) -> tuple[tuple[int, int, int], tuple[int, int], str]:
+    """The shape (C, H, W) that images are read in, the size that models work in, and how images are resized."""
+    found, channels = survey.size, survey.channels
+    said = foreign.preprocessing if foreign is not None else None
+    declared = foreign.declared if foreign is not None else ()
+    takes = (options.preprocessing or {}).get("channels") or (
+        said.channels if said and "channels" in declared else None
+    )
+    if takes == 1 and channels == 3:
+        notes.append("the images are in colour and the classifier takes grey: they are read as grey")
+        channels = 1
+    elif takes == 3 and channels == 1:
+        notes.append("the images are grey and the classifier takes colour: each is given three times")
+    if options.size is not None:
+        size = options.size
+    elif max(found) <= LARGEST_DIRECT:
+        size = found
+    elif said is not None and said.size is not None:
+        size = said.size
+    else:
+        scale = min(1.0, LARGEST_SIDE / max(found))
+        size = (round(found[0] * scale), round(found[1] * scale))
+    longest = options.working or (max(size) if max(size) <= LARGEST_DIRECT else WORKING)
+    if longest < 8:
+        raise UsageError(f"--working {longest}: too small to draw anything in; choose at least 8 pixels")
+    scale = min(1.0, longest / max(size))
+    working = (max(4, round(size[0] * scale)), max(4, round(size[1] * scale)))
+    if working != size:
+        notes.append(
+            f"models work in {working[0]}x{working[1]}, and changes are carried back to {size[0]}x{size[1]} "
+            "and to the original photo"
+        )
+    proportions = abs(found[0] / found[1] - size[0] / size[1]) < 0.02
+    resize = options.resize or ("pad" if proportions or max(size) <= LARGEST_DIRECT else "crop")
+    return (channels, *size), working, resize
+
+
+def _absolute(images: str) -> str:
+    path = Path(images).expanduser()
+    return str(path.resolve()) if path.exists() else images
+
+
+def _must_be_free(directory: Path) -> None:
+    if (directory / NAME).exists():
+        raise BundleError(f"{directory}: holds a bundle already; remove it or choose another directory")
+    if directory.exists() and not directory.is_dir():
+        raise BundleError(f"{directory}: is a file; choose a directory for the bundle")
+
+
+def write(directory: Path, file: BundleFile, foreign: Foreign | None) -> BundleFile:
+    """Write the classifier's files and, last, bundle.toml; returns it with their checksums.
+
+    Raises:
+        OutputError: the directory cannot be written to.
+        DataError: the disk has no room for them.
+    """
+    free = make_directory(directory)
+    files = foreign.files if foreign is not None else {}
+    needed = sum(len(c) if isinstance(c, bytes) else c.stat().st_size for c in files.values())
+    if free < 2 * needed:
+        raise DataError(f"{directory}: the classifier needs {needed // 2**20} MB, and {free // 2**20} are free there")
+    digests: list[str] = []
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.read_bytes()
+        write_bytes(directory / name, data)
+        digests.append(hashlib.sha256(data).hexdigest())
+    if digests:
+        entry = file.parts["classifier"]
+        assert entry.foreign is not None
+        described = replace(entry.foreign, sha256=digests[0], other_sha256=tuple(digests[1:]))
+        file = file.with_part("classifier", replace(entry, sha256=digests[0], foreign=described))
+    file.write(directory)
+    return file
