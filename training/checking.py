@@ -36,6 +36,39 @@ class Checked:
     accuracy: float
     looked_at: int
     confusions: tuple[tuple[int, str, str], ...]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The classes of a bundle, and which of the classifier's they are.
+
+    Attributes:
+        classes: names, in the order of the bundle's logits.
+        columns: the classifier's own classes among them; None where it has no others.
+        notes: what was decided.
+    """
+
+    classes: tuple[str, ...]
+    columns: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """A classifier with its preprocessing.
+
+    Attributes:
+        classifier: adapted.
+        declared: the fields of its preprocessing that are declared.
+        notes, warnings: what was guessed, and what looks wrong.
+    """
+
+    classifier: Adapted
+    declared: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Probe:
@@ -57,7 +90,7 @@ class Probe:
         self.given = dict(given)
         self.fields = self._first_guess()
 
-    def adapted(self, columns: list[int] | None = None, **more: Any) -> Adapted:
+    def adapted(self, columns: Sequence[int] | None = None, **more: Any) -> Adapted:
         """The classifier with `fields`, `more` of which are different."""
         preprocessing = Preprocessing(**{**self.fields, **more})
         model, differentiable = self.foreign.model, self.foreign.differentiable
@@ -125,26 +158,23 @@ def logits_of(adapted: Adapted, sample: Labelled) -> Tensor:
     return torch.cat([adapted(part.floats()) for part in sample.batches(AT_ONCE)])
 
 
-def check(
-    probe: Probe, columns: list[int] | None, classes: Sequence[str], notes: list[str], warnings: list[str]
-) -> Checked:
+def check(probe: Probe, matched: Matched) -> Checked:
     """Adapt a classifier, ask it about labelled images, and see whether gradients come through."""
-    adapted, declared = adapt(probe, columns, notes, warnings)
+    adaptation = adapt(probe, matched.columns)
+    adapted, notes, classes = adaptation.classifier, list(adaptation.notes), matched.classes
     sample = probe.affordable(SAMPLE)
     logits = logits_of(adapted, sample)
     seen = logits.argmax(dim=1)
     accuracy = float((seen == sample.labels).float().mean())
-    warnings += suspicious(logits, sample.labels, accuracy)
-    warnings += other_order(seen, sample.labels, classes, accuracy)
     differentiable = probe.foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     if not differentiable:
         notes.append("no gradients come through the classifier: projection and vcnet can explain it, others cannot")
     foreign = replace(
         describe(probe.foreign),
-        declared=tuple(declared),
+        declared=adaptation.declared,
         preprocessing=adapted.preprocessing,
         differentiable=differentiable,
-        columns=None if columns is None else tuple(columns),
+        columns=matched.columns,
     )
     entry = PartEntry(
         architecture=ADAPTED,
@@ -152,56 +182,66 @@ def check(
         measured={"test_accuracy": round(accuracy, 5), "images": len(sample)},
         foreign=foreign,
     )
-    return Checked(entry, accuracy, len(sample), commonest(seen, sample.labels, classes))
+    return Checked(
+        entry,
+        accuracy,
+        len(sample),
+        commonest(seen, sample.labels, classes),
+        tuple(notes),
+        (
+            *adaptation.warnings,
+            *suspicious(logits, sample.labels, accuracy),
+            *other_order(seen, sample.labels, classes, accuracy),
+        ),
+    )
 
 
-def match_classes(
-    probe: Probe, images: ImageSet, named: Sequence[str] | None, notes: list[str]
-) -> tuple[list[str], list[int] | None]:
+def match_classes(probe: Probe, images: ImageSet, named: Sequence[str] | None) -> Matched:
     """Names of the classes, and which of the classifier's they are where it has more.
 
     Args:
+        probe: of the classifier.
+        images: whose classes they are.
         named: the classes as the user named them, in the order of the logits.
 
     Raises:
         UsageError: the classifier has other classes than the images, and nothing says which is which.
     """
-    foreign, count, names = probe.foreign, probe.classes, list(images.classes)
+    foreign, count, names = probe.foreign, probe.classes, images.classes
     if named is not None:
         if len(named) != count:
             raise UsageError(
                 f"the classes file names {len(named)} classes and the classifier {foreign.name} has {count}; "
                 "give one name for each logit, in their order"
             )
-        return (names, None) if names == list(named) else ([*names, ELSE], [named.index(name) for name in names])
+        if names == tuple(named):
+            return Matched(names)
+        return Matched((*names, ELSE), tuple(named.index(name) for name in names))
     if foreign.classes is not None and len(foreign.classes) == count:
         known = {name.casefold(): place for place, name in enumerate(foreign.classes)}
         unknown = [name for name in names if name.casefold() not in known]
         if unknown:
             if len(names) == count:
-                notes.append("classes are taken in sorted order, for their names are not the classifier's own")
-                return names, None
+                note = "classes are taken in sorted order, for their names are not the classifier's own"
+                return Matched(names, notes=(note,))
             raise unknown_name(f"class of {foreign.name}", unknown[0], foreign.classes[:40])
-        columns = [known[name.casefold()] for name in names]
-        if columns == list(range(count)):
-            return names, None
-        return ([*names, ELSE] if len(names) < count else names), columns
+        columns = tuple(known[name.casefold()] for name in names)
+        if columns == tuple(range(count)):
+            return Matched(names)
+        return Matched((*names, ELSE) if len(names) < count else names, columns)
     if len(names) == count:
-        notes.append("classes are taken in sorted order, numbers as numbers; --classes FILE names another")
-        return names, None
+        note = "classes are taken in sorted order, numbers as numbers; --classes FILE names another"
+        return Matched(names, notes=(note,))
     raise UsageError(
         f"the classifier {foreign.name} has {count} classes and the images {len(names)}; "
         "--classes FILE says which is which: one name a line, in the order of the logits"
     )
 
 
-def adapt(probe: Probe, columns: list[int] | None, notes: list[str], warnings: list[str]) -> tuple[Adapted, list[str]]:
-    """The classifier with its preprocessing: declared where it is, else guessed; the guess is what errs least.
-
-    Returns:
-        The adapted classifier, and the fields of its preprocessing that are declared.
-    """
-    declared = [*dict.fromkeys((*probe.foreign.declared, *probe.given))]
+def adapt(probe: Probe, columns: Sequence[int] | None) -> Adaptation:
+    """The classifier with its preprocessing: declared where it is, else guessed; the guess is what errs least."""
+    declared = (*dict.fromkeys((*probe.foreign.declared, *probe.given)),)
+    notes: list[str] = []
     if "output" not in declared:
         probe.fields["output"] = guess_output(probe.raw(64))
         if probe.fields["output"] != "logits":
@@ -219,13 +259,13 @@ def adapt(probe: Probe, columns: list[int] | None, notes: list[str], warnings: l
     known = bool({"mean", "std", "scale"} & set(declared))
     if rates[best] > as_declared + by_chance(as_declared, count):
         says = f"{rates[best]:.1%} right with the normalisation {best!r}, {as_declared:.1%}"
-        if not known:
-            notes.append(f"{says} without; it is used, --mean and --std say otherwise")
-            return others[best], declared
-        warnings.append(f"{says} as declared: is the declaration right?")
-    elif not known:
+        if known:
+            return Adaptation(first, declared, (*notes,), (f"{says} as declared: is the declaration right?",))
+        notes.append(f"{says} without; it is used, --mean and --std say otherwise")
+        return Adaptation(others[best], declared, (*notes,))
+    if not known:
         notes.append(f"no normalisation of the input does better than none ({as_declared:.1%} right)")
-    return first, declared
+    return Adaptation(first, declared, (*notes,))
 
 
 def right(adapted: Adapted, sample: Labelled) -> float:

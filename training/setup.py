@@ -19,7 +19,7 @@ from ..images.sets.image_set import ImageSet, Survey
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.labels import read_classes
 from ..images.sets.split import split_by_class
-from .checking import SAMPLE, Probe, check, match_classes
+from .checking import SAMPLE, Matched, Probe, check, match_classes
 from .parts import wanted_parts
 from .recipe import SURE
 
@@ -90,8 +90,6 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         OutputError: the directory cannot be written to.
     """
     _must_be_free(directory)
-    notes: list[str] = []
-    warnings: list[str] = []
     foreign = None if options.classifier is None else open_classifier(options.classifier, options.weights)
     entry = ImagesEntry(
         source=_absolute(options.images),
@@ -101,29 +99,26 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     )
     images = own_images(entry)
     survey = images.survey()
-    if survey.broken:
-        warnings.append(f"{len(survey.broken)} of {survey.looked_at} images looked at are broken: {survey.broken[0]}")
-    shape, working, resize = sizes(options, foreign, survey, notes)
+    sizes = choose_sizes(options, foreign, survey)
     split = split_by_class(images.labels, images.splits, classes=len(images.classes))
     order = torch.cat([split.test, split.held_out, split.judge_held_out, split.train])
-    sample = images.load(order[: SAMPLE[1]], shape, resize=resize).data
-    classes, checked = list(images.classes), None
+    sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize).data
+    matched, checked = Matched(images.classes), None
     if foreign is not None:
         probe = Probe(foreign, sample, options.preprocessing or {})
-        classes, columns = match_classes(probe, images, entry.classes, notes)
-        checked = check(probe, columns, classes, notes, warnings)
-    warnings += rare_or_missing(images, split.too_few)
+        matched = match_classes(probe, images, entry.classes)
+        checked = check(probe, matched)
     present = tuple(label for label in range(len(images.classes)) if label not in split.too_few)
     file = BundleFile(
         name=directory.resolve().name,
-        classes=tuple(classes),
-        shape=shape,
+        classes=matched.classes,
+        shape=sizes.shape,
         light_on_dark=looks_light_on_dark(sample),
         recipe="cfx train DIR",
         engine=SURE,
-        working=None if working == shape[1:] else working,
-        resize=None if resize == "pad" else resize,
-        present=None if len(present) == len(classes) else present,
+        working=None if sizes.working == sizes.shape[1:] else sizes.working,
+        resize=None if sizes.resize == "pad" else sizes.resize,
+        present=None if len(present) == len(matched.classes) else present,
         images=replace(entry, count=len(images)),
         wanted=wanted_parts(),
         parts={} if checked is None else {"classifier": checked.entry},
@@ -138,9 +133,16 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         None if checked is None else checked.accuracy,
         0 if checked is None else checked.looked_at,
         () if checked is None else checked.confusions,
-        tuple(notes),
-        tuple(warnings),
+        (*sizes.notes, *matched.notes, *(() if checked is None else checked.notes)),
+        (*broken(survey), *(() if checked is None else checked.warnings), *rare_or_missing(images, split.too_few)),
     )
+
+
+def broken(survey: Survey) -> list[str]:
+    """A warning where some of the images are broken."""
+    if not survey.broken:
+        return []
+    return [f"{len(survey.broken)} of {survey.looked_at} images looked at are broken: {survey.broken[0]}"]
 
 
 def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:
@@ -156,11 +158,27 @@ def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:
     return found
 
 
-def sizes(
-    options: InitOptions, foreign: Foreign | None, survey: Survey, notes: list[str]
-) -> tuple[tuple[int, int, int], tuple[int, int], str]:
-    """The shape (C, H, W) that images are read in, the size that models work in, and how images are resized."""
+@dataclass(frozen=True)
+class Sizes:
+    """What images are made into.
+
+    Attributes:
+        shape: (C, H, W) that they are read in.
+        working: (H, W) that models work in.
+        resize: one of `resizing.RESIZES`.
+        notes: what was decided.
+    """
+
+    shape: tuple[int, int, int]
+    working: tuple[int, int]
+    resize: str
+    notes: tuple[str, ...]
+
+
+def choose_sizes(options: InitOptions, foreign: Foreign | None, survey: Survey) -> Sizes:
+    """What is asked for, else what the classifier declares, else what the images are, if that is not too large."""
     found, channels = survey.size, survey.channels
+    notes: list[str] = []
     said = foreign.preprocessing if foreign is not None else None
     declared = foreign.declared if foreign is not None else ()
     takes = (options.preprocessing or {}).get("channels") or (
@@ -192,7 +210,7 @@ def sizes(
         )
     proportions = abs(found[0] / found[1] - size[0] / size[1]) < 0.02
     resize = options.resize or ("pad" if proportions or max(size) <= LARGEST_DIRECT else "crop")
-    return (channels, *size), working, resize
+    return Sizes((channels, *size), working, resize, (*notes,))
 
 
 def _absolute(images: str) -> str:
