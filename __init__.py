@@ -8,33 +8,43 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._version import VERSION
+
 if TYPE_CHECKING:
+    from .answers.answer import Answer
+    from .answers.explain import explain
     from .bundles.bundle import load_bundle
     from .counterfactuals.engine import Counterfactuals, Engine
     from .counterfactuals.registry import engine_names, load_engine
-    from .errors import CfxError
+    from .errors import CfxError, InputError
     from .images.reading import read_image
     from .metrics.evaluate import evaluate
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
+    "Answer",
     "CfxError",
     "Counterfactuals",
     "Engine",
+    "InputError",
     "engine_names",
     "evaluate",
+    "explain",
     "load_bundle",
     "load_engine",
     "read_image",
 ]
 
 _HOMES = {
+    "Answer": ".answers.answer",
     "CfxError": ".errors",
     "Counterfactuals": ".counterfactuals.engine",
     "Engine": ".counterfactuals.engine",
     "engine_names": ".counterfactuals.registry",
+    "InputError": ".errors",
     "evaluate": ".metrics.evaluate",
+    "explain": ".answers.explain",
     "load_bundle": ".bundles.bundle",
     "load_engine": ".counterfactuals.registry",
     "read_image": ".images.reading",

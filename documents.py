@@ -77,6 +77,13 @@ class Table:
         values = self.values.get(name)
         return None if values is None else Table(values, f"{self.where}: {name}", self.error, self.remedy)
 
+    def need_table(self, name: str) -> Table:
+        """A table within that must be there."""
+        found = self.table(name)
+        if found is None:
+            raise self.error(f"{self.where}: {name} is missing{self.remedy}")
+        return found
+
     def tables(self, name: str) -> dict[str, Table]:
         """A table of tables; empty where it is missing."""
         outer = self.table(name)

@@ -10,8 +10,12 @@ class CfxError(Exception):
     """Base of every error that cfx raises on purpose; `str(error)` is the one line that a user reads."""
 
 
-class ImageError(CfxError):
-    """An image file could not be read."""
+class InputError(CfxError):
+    """Something that was given to be explained cannot be used."""
+
+
+class ImageError(InputError):
+    """An image could not be read."""
 
 
 class DataError(CfxError):

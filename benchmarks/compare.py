@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from ..answers.question import Question
 from ..errors import UsageError
 from ..intervals import Estimate, paired_difference
-from .pairs import Pair
-from .run import Run, load_run
-from .summary import OF_ALL, PER_PAIR, Answers, gather, read_summary, summarise
+from ..metrics.catalogue import METRICS
+from ..reports.summary import EngineSummary, Summary
+from .run import Run
+from .summary import OF_ALL, PER_PAIR, Columns, gather, summarise
 
-SETS = ("frechet", "diversity", "images_per_second", "peak_memory_mb")
+SETS = tuple(metric.name for metric in METRICS if metric.of_set)
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,18 @@ class Finished:
     """A finished run, read: its questions, its summary, and every value by engine."""
 
     run: Run
-    summary: dict[str, Any]
-    answers: dict[str, Answers]
+    summary: Summary
+    columns: dict[str, Columns]
 
     @property
-    def questions(self) -> list[tuple[str, str]]:
-        """What was asked: input and target of each pair."""
-        return questions(self.run.pairs)
+    def asked(self) -> list[tuple[str, str]]:
+        """What was asked: input and target of each question."""
+        return asked(self.run.questions)
 
 
-def questions(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
-    """Input and target of each pair."""
-    return [(pair.input, pair.target) for pair in pairs]
+def asked(questions: Sequence[Question]) -> list[tuple[str, str]]:
+    """Input and target of each question."""
+    return [(question.source.name, question.target) for question in questions]
 
 
 def read_finished(directory: Path) -> Finished:
@@ -42,18 +43,21 @@ def read_finished(directory: Path) -> Finished:
         UsageError: there is none, or it is not finished.
         DataError: it is damaged.
     """
-    run = load_run(directory)
-    summary = read_summary(directory)
-    names = {name: about["control"] for name, about in summary["engines"].items()}
-    answers = gather(run.records(), len(run.pairs), names)
-    for name, about in summary["engines"].items():
+    return finished(Run.load(directory), Summary.read(directory))
+
+
+def finished(run: Run, summary: Summary) -> Finished:
+    """A run that has just been finished, or read."""
+    controls = {name: engine.control for name, engine in summary.engines.items()}
+    columns = gather(run.answers, len(run.questions), controls)
+    for name, engine in summary.engines.items():
         for metric in SETS:
-            for found in about["metrics"].get(metric, {}).values():
-                answers[name].sets[metric] = found and found["mean"]
-    return Finished(run, summary, answers)
+            for figure in engine.metrics.get(metric, {}).values():
+                columns[name].sets[metric] = figure and figure.mean
+    return Finished(run, summary, columns)
 
 
-def side_by_side(runs: Sequence[Finished]) -> tuple[dict[str, Any], bool]:
+def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
     """One summary of the engines of several runs.
 
     An engine that two runs have is told apart by its run's name. Where all runs ask the same questions, the common
@@ -61,37 +65,43 @@ def side_by_side(runs: Sequence[Finished]) -> tuple[dict[str, Any], bool]:
 
     Returns:
         The summary, and whether the questions are the same.
-
-    Raises:
-        UsageError: the runs explain different bundles.
     """
     first = runs[0]
-    digests = {run.summary["bundle"]["digest"] for run in runs}
-    same = all(run.questions == first.questions for run in runs)
+    same = all(run.asked == first.asked for run in runs)
     notes: list[str] = []
-    if len(digests) > 1:
+    if len({run.summary.bundle.digest for run in runs}) > 1:
         notes.append("the runs explain different models (other bundle digests): differences may be the models'")
     labels = run_names([run.run.directory for run in runs])
-    taken = [name for run in runs for name in run.answers]
-    merged: dict[str, Answers] = {}
+    taken = [name for run in runs for name in run.columns]
+    merged: dict[str, Columns] = {}
     for label, run in zip(labels, runs, strict=True):
-        for name, answers in run.answers.items():
-            merged[f"{label}: {name}" if taken.count(name) > 1 else name] = answers
+        for name, columns in run.columns.items():
+            merged[f"{label}: {name}" if taken.count(name) > 1 else name] = columns
     for run in runs:
-        notes += [note for note in run.summary["notes"] if note not in notes]
+        notes += [note for note in run.summary.notes if note not in notes]
     if same:
-        return summarise(merged, bundle=first.summary["bundle"], notes=notes), True
+        return summarise(merged, bundle=first.summary.bundle, notes=notes), True
     notes.append("the runs ask different questions: only each engine's own figures can be shown, not common pairs")
-    parts = [summarise({label: answers}, bundle=first.summary["bundle"]) for label, answers in merged.items()]
-    engines: dict[str, Any] = {}
-    for part in parts:
-        for name, about in part["engines"].items():
-            for told in about["metrics"].values():
-                told.pop("common", None)
-            engines[name] = about
-    compared = [name for name, about in engines.items() if not about["control"]]
-    top = {**parts[0], "pairs": None, "common_pairs": 0, "compared": compared}
-    return {**top, "engines": engines, "notes": notes}, False
+    engines: dict[str, EngineSummary] = {}
+    for label, columns in merged.items():
+        engines[label] = without_common(summarise({label: columns}, bundle=first.summary.bundle).engines[label])
+    return Summary(
+        bundle=first.summary.bundle,
+        pairs=None,
+        common_pairs=0,
+        compared=tuple(name for name, engine in engines.items() if not engine.control),
+        engines=engines,
+        notes=tuple(notes),
+    ), False
+
+
+def without_common(engine: EngineSummary) -> EngineSummary:
+    """An engine without its figures of common pairs."""
+    metrics = {
+        name: {basis: figure for basis, figure in told.items() if basis != "common"}
+        for name, told in engine.metrics.items()
+    }
+    return replace(engine, metrics=metrics)
 
 
 def run_names(directories: Sequence[Path]) -> list[str]:
@@ -102,16 +112,16 @@ def run_names(directories: Sequence[Path]) -> list[str]:
     return [f"{number} {directory}" for number, directory in enumerate(directories, start=1)]
 
 
-def changes(now: Mapping[str, Answers], before: Mapping[str, Answers]) -> dict[tuple[str, str], Estimate | None]:
+def changes(now: Mapping[str, Columns], before: Mapping[str, Columns]) -> dict[tuple[str, str], Estimate | None]:
     """By engine and metric, how the same pairs changed: over pairs valid in both, validity and cost over all."""
     result: dict[tuple[str, str], Estimate | None] = {}
-    for name, answers in now.items():
+    for name, columns in now.items():
         if name not in before:
             continue
-        both = answers.valid & before[name].valid
+        both = columns.valid & before[name].valid
         for metric in PER_PAIR:
-            rows = slice(None) if metric in OF_ALL or answers.control else both
-            here, there = answers.columns[metric][rows], before[name].columns[metric][rows]
+            rows = slice(None) if metric in OF_ALL or columns.control else both
+            here, there = columns.values[metric][rows], before[name].values[metric][rows]
             result[name, metric] = paired_difference(here, there)
     return result
 
@@ -128,9 +138,9 @@ def read_baseline(directory: Path) -> Finished:
         raise UsageError(f"--baseline {error}") from error
 
 
-def check_questions(baseline: Finished, pairs: Sequence[Pair]) -> None:
+def check_questions(baseline: Finished, questions: Sequence[Question]) -> None:
     """Raises UsageError unless the baseline asks these very questions."""
-    if baseline.questions != questions(pairs):
+    if baseline.asked != asked(questions):
         raise UsageError(
             f"--baseline {baseline.run.directory}: asks other questions, so nothing can be paired; "
             "repeat its --images, -n, --targets and --seed (they are in its manifest.json)"

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..counterfactuals.engine import Curve, Engine, Problem
+from ..counterfactuals.engine import Engine
+from ..counterfactuals.problem import Problem
 from ..counterfactuals.registry import CONTROL
+from ..counterfactuals.tightening import Curve
 from ..errors import ImageError, UsageError
-from .pairs import Inputs
+from .questions import Inputs
 
 CONTROLS = ("factual", "random-real", "nearest-real")
 """Names of the controls here; the engine `pixel`, adversarial noise, is the fourth."""
@@ -39,7 +41,7 @@ class Factual(Engine):
     paper: ClassVar[str] = "control"
 
     def find(self, problem: Problem) -> Curve:
-        return Curve(lambda shares, rows: problem.images[rows], bisections=0)
+        return Curve(lambda t, rows: problem.images[rows], bisections=0)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class RealImage(Engine):
             for image, target in zip(problem.images, problem.targets, strict=True)
         ]
         found = self.pool.images[torch.stack(chosen)]
-        return Curve(lambda shares, rows: found[rows], bisections=0)
+        return Curve(lambda t, rows: found[rows], bisections=0)
 
     @abstractmethod
     def choose(self, problem: Problem, image: Tensor, others: Tensor) -> Tensor:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..answers.question import targets_of
 from ..bundles.bundle import Bundle
 from ..judges.residual import ResidualNet
-from ..metrics.sets import diversity, split_frechet
-from .page import Entry, write_page
-from .pairs import load_pictures, target_indices
-from .run import PAGE, Run, image_file
-from .summary import gather, summarise, write_summary
+from ..metrics.evaluate import score_set
+from ..metrics.scene import SetScene
+from ..reports.gallery import GalleryItem
+from ..reports.page import write_page
+from ..reports.run import PAGE
+from ..reports.summary import BundleName, Summary
+from .questions import load_pictures
+from .run import Run, image_file
+from .summary import gather, summarise
 
 AT_ONCE = 500  # pictures
 
 
-def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> dict[str, Any]:
+def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
     """Write summary.json and index.html of a run whose every question is answered; returns the summary.
 
     Args:
@@ -28,105 +33,95 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> dict[str
         bundle: brings the judge whose features the Fréchet distance is taken in.
         is_control: by engine, in the order of the tables.
     """
-    answers = gather(run.records(), len(run.pairs), is_control)
-    notes = list(dict.fromkeys(note for record in run.records() for note in record.notes))
-    distances, without = Frechet(run, bundle), dict[str, list[str]]()
-    for name, about in answers.items():
-        rows = torch.from_numpy(about.valid | about.control)
-        about.sets["frechet"], why = distances.of(name, rows)
-        about.sets["diversity"] = mean_diversity(run, bundle, name, rows)
-        if why:
-            without.setdefault(why, []).append(name)
-    notes += [f"frechet: {why} ({', '.join(names)})" for why, names in without.items()]
-    summary = summarise(answers, bundle={"name": bundle.name, "digest": bundle.digest}, notes=notes)
+    columns = gather(run.answers, len(run.questions), is_control)
+    notes = missing_notes(run)
+    sets = Sets(run, bundle)
+    without: dict[tuple[str, str], list[str]] = {}
+    for name, each in columns.items():
+        values, missing = score_set(sets.of(name, torch.from_numpy(each.valid | each.control)))
+        each.sets |= values
+        for metric, why in missing.items():
+            without.setdefault((metric, why), []).append(name)
+    notes += [f"{metric}: {why} ({', '.join(names)})" for (metric, why), names in without.items()]
+    summary = summarise(columns, bundle=BundleName(name=bundle.name, digest=bundle.digest), notes=notes)
     # The page first: a run is finished once it has a summary.
-    write_page(run.directory / PAGE, title=title(run), facts=facts(run), summary=summary, entries=entries(run))
-    write_summary(run.directory, summary)
+    items = [GalleryItem.of_run(answer, run.directory) for answer in run.answers]
+    write_page(run.directory / PAGE, title=title(run), facts=facts(run), summary=summary, items=items)
+    summary.write(run.directory)
     return summary
 
 
-class Frechet:
-    """Fréchet distances of engines' counterfactuals to the run's own factuals, in the judge's features."""
+def missing_notes(run: Run) -> list[str]:
+    """What answers lack and why, each said once; and what else they note."""
+    names: dict[str, list[str]] = {}
+    for answer in run.answers:
+        for metric, why in answer.missing.items():
+            if metric not in names.setdefault(why, []):
+                names[why].append(metric)
+    said = [f"{', '.join(metrics)}: {why}" for why, metrics in names.items()]
+    return [*dict.fromkeys([*said, *(note for answer in run.answers for note in answer.notes)])]
+
+
+class Sets:
+    """The counterfactuals of whole engines, and the run's own factuals to compare them with."""
 
     def __init__(self, run: Run, bundle: Bundle) -> None:
         self.run = run
         self.bundle = bundle
-        images = list(dict.fromkeys(pair.factual_image for pair in run.pairs))
-        places = {image: place for place, image in enumerate(images)}
-        self.image_ids = torch.tensor([places[pair.factual_image] for pair in run.pairs])
-        self.targets = target_indices(run.pairs, bundle.classes, torch.device("cpu"))
+        files = list(dict.fromkeys(str(question.file) for question in run.questions))
+        places = {file: place for place, file in enumerate(files)}
+        self.image_ids = torch.tensor([places[str(question.file)] for question in run.questions])
+        self.targets = targets_of(run.questions, bundle).cpu()
         names = {name: index for index, name in enumerate(bundle.classes)}
-        self.classes = torch.tensor([names[pair.factual.name] for pair in run.pairs])
-        self.factuals = self._features(images)[self.image_ids] if bundle.has("judge") else None
+        self.classes = torch.tensor([names[question.factual.name] for question in run.questions])
+        self.factuals = self._features(files)[self.image_ids] if bundle.judges.has("judge") else None
 
-    def of(self, engine: str, rows: Tensor) -> tuple[float | None, str]:
-        """The distance of one engine's answers `rows` (N,) bool, or None and why."""
-        if self.factuals is None:
-            return None, "the bundle has no judge"
-        if not rows.any():
-            return None, "it has no valid counterfactual"
+    def of(self, engine: str, rows: Tensor) -> SetScene:
+        """One engine's answers `rows` (N,) bool."""
         chosen = rows.nonzero().squeeze(1)
-        features = self._features([image_file(engine, pair) for pair in chosen.tolist()])
-        return split_frechet(
-            features, self.targets[chosen], self.factuals[chosen], self.classes[chosen], self.image_ids[chosen]
+        files = [image_file(engine, number) for number in chosen.tolist()]
+
+        def features() -> tuple[Tensor, Tensor]:
+            assert self.factuals is not None
+            return self._features(files), self.factuals[chosen]
+
+        def images(some: Sequence[int]) -> Tensor:
+            return load_pictures([self.run.directory / files[row] for row in some], self.bundle)
+
+        return SetScene(
+            targets=self.targets[chosen],
+            factual_classes=self.classes[chosen],
+            image_ids=self.image_ids[chosen],
+            features=None if self.factuals is None else features,
+            images=images,
         )
 
     @torch.inference_mode()
     def _features(self, files: Sequence[str]) -> Tensor:
         judge = self.bundle.judges.part("judge", ResidualNet)
         parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
-        pictures = ([self.run.directory / name for name in part] for part in parts)
+        pictures = ([self.run.directory / Path(name) for name in part] for part in parts)
         return torch.cat([judge.embed(self.bundle.shrink(load_pictures(part, self.bundle))).cpu() for part in pictures])
-
-
-def mean_diversity(run: Run, bundle: Bundle, engine: str, rows: Tensor) -> float | None:
-    """How varied an engine's answers to one image are, averaged over the images that have several; None if none has."""
-    groups: dict[str, list[int]] = {}
-    for pair in run.pairs:
-        if rows[pair.pair]:
-            groups.setdefault(pair.factual_image, []).append(pair.pair)
-    several = [group for group in groups.values() if len(group) > 1]
-    if not several:
-        return None
-    directory = run.directory
-    sets = (load_pictures([directory / image_file(engine, pair) for pair in group], bundle) for group in several)
-    return sum(cast(float, diversity(images)) for images in sets) / len(several)
 
 
 def title(run: Run) -> str:
     """What stands above the page."""
-    return f"cfx bench: {run.config['bundle']['name']}, {len(run.pairs)} questions"
+    bundle = BundleName.from_json(run.manifest.settings.need_table("bundle"))
+    return f"cfx bench: {bundle.name}, {len(run.questions)} questions"
 
 
 def facts(run: Run) -> dict[str, str]:
     """What the figures depend on, for people."""
-    manifest, config, machine = run.manifest, run.config, run.manifest["machine"]
+    manifest, config = run.manifest, run.manifest.settings
+    bundle = BundleName.from_json(config.need_table("bundle"))
     return {
-        "command": shlex.join(manifest["command"]),
-        "begun": manifest["begun"],
-        "images": str(config["images"] or "those of the targets file"),
-        "targets": str(config["targets"]),
-        "confidence": f"{config['confidence']:g}",
-        "seed": str(config["seed"]),
-        "bundle": f"{config['bundle']['name']}, sha256 {config['bundle']['digest'][:12]}",
-        "versions": ", ".join(f"{name} {number}" for name, number in manifest["versions"].items()),
-        "machine": ", ".join(f"{key} {value}" for key, value in machine.items() if value),
+        "command": shlex.join(manifest.command),
+        "begun": manifest.begun,
+        "images": str(config.values.get("images") or "those of the targets file"),
+        "targets": str(config.values["targets"]),
+        "confidence": f"{config.need('confidence', float):g}",
+        "seed": str(config.need("seed", int)),
+        "bundle": f"{bundle.name}, sha256 {bundle.digest[:12]}",
+        "versions": ", ".join(f"{name} {number}" for name, number in manifest.versions.items()),
+        "machine": ", ".join(f"{key} {value}" for key, value in manifest.machine.items() if value),
     }
-
-
-def entries(run: Run) -> Iterator[Entry]:
-    """Every answer, with its pictures, for the gallery."""
-    for record in run.records():
-        yield Entry(
-            input=record.input,
-            engine=record.engine,
-            factual=record.factual.name,
-            factual_confidence=record.factual.confidence,
-            target=record.target,
-            found=record.counterfactual.name,
-            confidence=record.confidence,
-            valid=record.valid,
-            metrics=record.metrics,
-            factual_png=(run.directory / record.factual_image).read_bytes(),
-            counterfactual_png=(run.directory / record.image).read_bytes(),
-        )

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from math import prod
-from time import perf_counter
-from typing import Protocol
+from pathlib import Path
 
 import torch
-from torch import Tensor
 
+from ..answers.answer import Answer
+from ..answers.pipeline import AnswerOptions, answer_batch
+from ..answers.question import QuestionBatch
 from ..bundles.bundle import Bundle
-from ..counterfactuals.engine import Counterfactuals, Engine
+from ..counterfactuals.engine import Engine
 from ..images.writing import write_png
-from ..memory import available, peak, restart_peak
-from ..metrics.evaluate import evaluate
-from .pairs import Pair, load_factuals, target_indices
-from .records import Record, Seen, Value
+from ..memory import available
+from ..progress import SILENT, Progress, Task
+from .questions import load_batch
 from .run import Run, image_file
 
 LARGEST = 256  # images; larger batches are not faster on a CPU
@@ -34,18 +35,6 @@ def batch_size_for(bundle: Bundle) -> int:
     return max(1, min(LARGEST, 2 ** max(0, int(fitting).bit_length() - 1)))
 
 
-class Watcher(Protocol):
-    """Who is told how a run goes on."""
-
-    def done(self, engine: str, records: Sequence[Record], seconds: float) -> None:
-        """An engine has answered these questions in so many seconds, scoring and writing included."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Something a user should know."""
-        ...
-
-
 @dataclass
 class Runner:
     """Answers every question of a run that has no answer yet.
@@ -55,18 +44,18 @@ class Runner:
         bundle: the models.
         engines: what answers, by name; controls among them.
         batch_size: questions at once.
-        seed: of whatever an engine draws at random.
-        lpips: whether LPIPS is computed.
-        watcher: told of every batch.
+        options: how they are answered.
+        progress: told of every batch, a task an engine.
     """
 
     run: Run
     bundle: Bundle
     engines: Mapping[str, Engine]
     batch_size: int
-    seed: int
-    lpips: bool
-    watcher: Watcher
+    options: AnswerOptions
+    progress: Progress = SILENT
+    _tasks: dict[str, Task] = field(default_factory=dict)
+    _valid: dict[str, int] = field(default_factory=dict)
 
     def go(self) -> None:
         """Answer what is missing. Batches begin where they would in a run that was never killed.
@@ -75,104 +64,63 @@ class Runner:
             OutputError: the disk is full; what was appended before stays.
             MemoryError, torch.OutOfMemoryError: not even one image fits.
         """
+        total, valid = len(self.run.questions), self._valid
+        with ExitStack() as tasks:
+            for name in self.engines:
+                task = self.progress.task(name, total, len(self.run.answered.get(name, ())))
+                self._tasks[name] = tasks.enter_context(task)
+                valid[name] = sum(answer.valid for answer in self.run.answers if answer.engine == name)
+            self._go()
+
+    def _go(self) -> None:
         warm: set[str] = set()
         start = 0
-        while start < len(self.run.pairs):
-            batch = self.run.pairs[start : start + self.batch_size]
-            missing = [name for name in self.engines if not self._answered(name, batch)]
+        while start < len(self.run.questions):
+            questions = self.run.questions[start : start + self.batch_size]
+            missing = [name for name in self.engines if not self.run.has(name, questions)]
             try:
                 if missing:
-                    images = load_factuals(self.run.directory, batch, self.bundle)
-                    targets = target_indices(batch, self.bundle.classes, self.bundle.device)
+                    batch = load_batch(self.run.directory, questions, self.bundle)
                     for name in missing:
                         if name not in warm:  # the first search pays for what later ones find ready
-                            self.engines[name].search(self.bundle.classifier, images[:2], targets[:2], seed=self.seed)
+                            few, classifier = batch.only(range(min(2, len(batch)))), self.bundle.classifier
+                            self.engines[name].search(classifier, few.images, few.targets, seed=self.options.seed)
                             warm.add(name)
-                        self._answer(name, batch, images, targets)
+                        self._answer(name, batch)
             except Exception as error:
                 if not is_out_of_memory(error) or self.batch_size == 1:
                     raise
                 self.batch_size = max(1, self.batch_size // 2)
-                self.watcher.note(f"out of memory; going on with --batch-size {self.batch_size}")
+                self.progress.note(f"out of memory; going on with --batch-size {self.batch_size}")
             else:
-                start += len(batch)
+                start += len(questions)
                 continue
             # Outside of the handler, whose traceback holds on to the tensors that did not fit.
             gc.collect()
             if self.bundle.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _answered(self, engine: str, batch: Sequence[Pair]) -> bool:
-        return self.run.answered.get(engine, set()).issuperset(pair.pair for pair in batch)
-
-    def _answer(self, name: str, batch: Sequence[Pair], images: Tensor, targets: Tensor) -> None:
+    def _answer(self, name: str, batch: QuestionBatch) -> None:
         """Search, score and record a batch; of one that was half recorded, only the rest."""
-        restart_peak(self.bundle.device)
-        began = perf_counter()
-        found = self.engines[name].search(self.bundle.classifier, images, targets, seed=self.seed)
-        found.valid.tolist()  # waits for the device, which may still be at work
-        seconds = perf_counter() - began
-        highest = peak(self.bundle.device)
-        count = len(batch)
-        cost = {key: getattr(found, key).tolist() for key in ("steps", "forward_calls", "backward_calls")}
-        cost["seconds"] = [seconds / count] * count
-        cost["peak_memory_mb"] = [None if highest is None else highest / 1e6] * count
-        records = record_batch(self.run, self.bundle, name, batch, images, found, cost, lpips=self.lpips)
-        answered = self.run.answered.get(name, set())
-        new = [record for record in records if record.pair not in answered]
-        self.run.append(new)
-        self.watcher.done(name, new, perf_counter() - began)
+        new = record(self.run, answer_batch(self.bundle, name, self.engines[name], batch, self.options))
+        self._valid[name] += sum(answer.valid for answer in new)
+        done = len(self.run.answered.get(name, ()))
+        self._tasks[name].advance(len(new), valid=self._valid[name] / done if done else 0.0)
 
 
-def record_batch(
-    run: Run,
-    bundle: Bundle,
-    name: str,
-    batch: Sequence[Pair],
-    images: Tensor,
-    found: Counterfactuals,
-    cost: Mapping[str, Sequence[Value]],
-    *,
-    lpips: bool,
-) -> list[Record]:
-    """Score a batch of answers and write their pictures; the records are the caller's to append.
-
-    Args:
-        run: where the pictures go.
-        bundle: brings the classifier and the judges.
-        name: of the engine.
-        batch: the questions.
-        images: (N, C, H, W), their factuals.
-        found: the answers.
-        cost: by name, one value an answer; None where it is not known.
-        lpips: whether LPIPS is computed.
-    """
-    scores = evaluate(bundle, images, found.targets, found, lpips=lpips)
-    with torch.inference_mode():
-        seen = bundle.classifier(found.images).softmax(dim=1).max(dim=1)
-    classes, sure = seen.indices.tolist(), seen.values.tolist()
-    records = []
-    for row, (pair, values) in enumerate(zip(batch, scores.rows(), strict=True)):
-        relative = image_file(name, pair.pair)
-        write_png(run.directory / relative, found.images[row])
-        records.append(
-            Record(
-                pair=pair.pair,
-                engine=name,
-                input=pair.input,
-                factual=pair.factual,
-                target=pair.target,
-                counterfactual=Seen(bundle.classes[classes[row]], sure[row]),
-                valid=bool(found.valid[row]),
-                confidence=float(found.confidence[row]),
-                metrics=values,
-                cost={key: column[row] for key, column in cost.items()},
-                factual_image=pair.factual_image,
-                image=relative,
-                notes=scores.notes,
-            )
-        )
-    return records
+def record(run: Run, answers: Sequence[Answer]) -> list[Answer]:
+    """Write the pictures of answers, then their records; returns those that were not there yet, without images."""
+    new: list[Answer] = []
+    for answer in answers:
+        question = answer.question
+        assert question.number is not None and question.file is not None
+        file = image_file(answer.engine, question.number)
+        write_png(run.directory / Path(file), answer.given_images.counterfactual)
+        if question.number not in run.answered.get(answer.engine, set()):
+            files = {"factual": question.file, "counterfactual": file}
+            new.append(replace(answer.with_files(files), images=None))
+    run.append(new)
+    return new
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..answers.pipeline import AnswerOptions
 from ..bundles.bundle import Bundle
 from ..bundles.own_images import images_for_testing
 from ..counterfactuals.engine import Engine
 from ..errors import DataError, UsageError
 from ..images.sets.labelled import Labelled
 from ..images.sets.torchvision_sets import name_in_torchvision
+from ..metrics.evaluate import with_lpips
 from ..metrics.perceptual import backbone
+from ..progress import SILENT, Progress
+from ..reports.run import digest, versions
+from ..reports.summary import Summary
 from ..training.recipe import RECIPES
 from .controls import controls, is_control
 from .finish import finish
-from .pairs import POLICIES, DataSetInputs, Drawing, FileInputs, Inputs, Listed, open_inputs, read_targets
-from .run import Run, begin, digest, load_run, opened, versions
-from .runner import Runner, Watcher, batch_size_for
-from .summary import read_summary
+from .questions import (
+    POLICIES,
+    DataSetInputs,
+    FileInputs,
+    Inputs,
+    Listed,
+    QuestionSampler,
+    open_inputs,
+    read_targets,
+)
+from .run import Run, run_directory
+from .runner import Runner, batch_size_for
 
 DEFAULT_COUNT = 1000
 
@@ -71,32 +83,30 @@ class Benchmark:
         self.directory = settings.out or Path("runs") / f"{bundle.name}-{digest(self.config)}"
 
     def open(self) -> AbstractContextManager[bool]:
-        """Hold the run's directory; yields whether it was begun before, else `draw` begins it.
+        """Hold the run's directory; yields whether it was begun before, else `sample` begins it.
 
         Raises:
-            UsageError, DataError, OutputError: as `run.opened`.
+            UsageError, DataError, OutputError: as `RunDirectory.held`.
         """
-        return opened(self.directory, self.config)
+        return run_directory(self.directory).held(self.config)
 
-    def draw(self, note: Callable[[str], None], advance: Callable[[], None] = lambda: None) -> None:
+    def sample(self, progress: Progress = SILENT) -> None:
         """Settle the questions, and write the manifest, which lists what could not be read.
 
         Raises:
-            DataError, OutputError: as `Drawing.draw`.
+            DataError, OutputError: as `QuestionSampler.sample`.
         """
-        unreadable: list[str] = []
-
-        def report(text: str, fault: bool) -> None:
-            if fault:
-                unreadable.append(text)
-            else:
-                note(text)
-
-        settings, device = self.settings, self.bundle.device.type
-        drawing = Drawing(self.bundle, self.inputs, self.directory, seed=settings.seed, report=report, advance=advance)
-        drawing.draw(self.targets, self.count)
-        size = settings.batch_size or batch_size_for(self.bundle)
-        begin(self.directory, self.config, command=self.command, batch_size=size, device=device, unreadable=unreadable)
+        bundle = self.bundle
+        sampler = QuestionSampler(bundle, self.inputs, self.directory, seed=self.settings.seed)
+        with progress.task("reading", self.count) as task:
+            sampler.sample(self.targets, self.count, task)
+        for note in sampler.notes:
+            progress.note(note)
+        size = self.settings.batch_size or batch_size_for(bundle)
+        device = bundle.device.type
+        run_directory(self.directory).begin(
+            self.config, command=self.command, batch_size=size, device=device, unreadable=sampler.unreadable
+        )
 
     def load(self) -> Run:
         """The run as far as it has come.
@@ -104,19 +114,18 @@ class Benchmark:
         Raises:
             DataError: it is damaged.
         """
-        return load_run(self.directory)
+        return Run.load(self.directory)
 
-    def run(self, run: Run, watcher: Watcher) -> dict[str, Any]:
-        """Answer what has no answer yet, then sum up; returns the summary."""
-        wanted = {pair.pair for pair in run.pairs}
-        missing = [name for name in self.engines if run.answered.get(name, set()) != wanted]
-        if not missing:
+    def run(self, run: Run, progress: Progress = SILENT) -> Summary:
+        """Answer what has no answer yet, then sum up."""
+        if all(run.has(name, run.questions) for name in self.engines):
             try:
-                return read_summary(run.directory)
+                return Summary.read(run.directory)
             except UsageError:  # killed between the last record and the summary
                 pass
-        size, settings = run.manifest["batch_size"], self.settings
-        Runner(run, self.bundle, self.engines, size, settings.seed, settings.lpips, watcher).go()
+        metrics = with_lpips() if self.settings.lpips else None
+        options = AnswerOptions(seed=self.settings.seed, metrics=metrics, memory=True)
+        Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress).go()
         return finish(run, self.bundle, {name: is_control(name) for name in self.engines})
 
     @property
@@ -150,7 +159,7 @@ class Benchmark:
             return DataSetInputs(own, f"{name} test")
         return DataSetInputs(shipped_test_images(self.bundle, self.settings.data), f"{name} test")
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self) -> dict[str, object]:
         """Everything that a record depends on; neither the machine nor the directory."""
         settings, bundle = self.settings, self.bundle
         where = None if settings.images is None else str(Path(settings.images).resolve())

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save as dump_safetensors
 from torch import Tensor, nn
 
-from ..errors import unknown_name
+from ..errors import UsageError, unknown_name
 from ..files import write_bytes
 from ..images.resizing import resize_batch
 from .file import NAME, BundleFile, PartEntry
@@ -224,6 +224,22 @@ class Bundle:
         self.models.take_over(before[0])
         self.judges.take_over(before[1])
         self.__dict__.pop("digest", None)
+
+
+def pick_device(wanted: str) -> str:
+    """The device to use; `auto` takes cuda, else mps, else cpu.
+
+    Raises:
+        UsageError: the device is not to be had here.
+    """
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    if wanted == "auto":
+        return next(name for name, there in available.items() if there())
+    if wanted not in available:
+        raise unknown_name("device", wanted, ["auto", *available])
+    if not available[wanted]():
+        raise UsageError(f"device {wanted}: not available on this machine; use --device auto or cpu")
+    return wanted
 
 
 def shipped() -> dict[str, Path]:

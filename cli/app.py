@@ -11,20 +11,17 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
+from .._version import VERSION
 from ..errors import CfxError
 from .bench import bench
 from .compare import compare
+from .exit_code import ExitCode
 from .explain import explain
 from .info import info
 from .init import init
 from .train import train
 
 COMMANDS = (explain, bench, compare, init, train, info)
-
-WRONG_USAGE = 2
-INTERRUPTED = 130
-PIPE_CLOSED = 141  # what a shell reports for a program stopped by SIGPIPE, as in `yes | head`
 
 app = typer.Typer(
     name="cfx",
@@ -47,7 +44,7 @@ class Globals:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"cfx {__version__}")
+        typer.echo(f"cfx {VERSION}")
         raise typer.Exit
 
 
@@ -64,7 +61,7 @@ def cfx(
     context.ensure_object(Globals).debug = debug
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
-        raise typer.Exit(WRONG_USAGE)
+        raise typer.Exit(ExitCode.WRONG_USAGE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _pipe_closed()
     except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     except CfxError as error:
         return _report(str(error), settings.debug)
     except typer.TyperException as error:
@@ -103,10 +100,10 @@ def _report(message: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     print("error:", " ".join(message.split()), file=sys.stderr)
-    return WRONG_USAGE
+    return ExitCode.WRONG_USAGE
 
 
 def _pipe_closed() -> int:
     # Whoever read stdout is gone; what is still buffered must not fail once more when Python exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return PIPE_CLOSED
+    return ExitCode.PIPE_CLOSED

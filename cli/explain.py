@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from .job import Job
-from .options import DEVICES, FORMATS, check_choice, chosen_engines
-from .request import Request
+from .options.choices import DEVICES, FORMATS, asks_for_all, check_choice, chosen_engines
+from .options.types import BundleOption, ConfidenceOption, DeviceOption, LinesFormatOption
+from .running import run_job
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions:
+    """What was asked for; the options of `cfx explain`, where each is described.
+
+    Attributes:
+        engines: by name; none for the bundle's own.
+        every_engine: whether engines that cannot be used are left out.
+    """
+
+    images: tuple[str, ...]
+    target: str
+    engines: tuple[str, ...]
+    every_engine: bool
+    bundle: str
+    confidence: float
+    out: Path
+    format: str
+    seed: int
+    device: str
+    path: bool
+    batch_size: int
+    invert: bool
+    lpips: bool
+    html: bool
 
 
 def explain(
@@ -28,14 +55,12 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    bundle: Annotated[str, typer.Option(metavar="NAME|DIR", help="Models to explain and to search with.")] = "mnist",
-    confidence: Annotated[
-        float, typer.Option(metavar="P", help="Least probability of the target in a valid counterfactual.")
-    ] = 0.9,
+    bundle: BundleOption = "mnist",
+    confidence: ConfidenceOption = 0.9,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where files are written.")] = Path("cfx-out"),
-    format: Annotated[str, typer.Option(metavar="text|json", help="json: one object a line on stdout.")] = "text",
+    format: LinesFormatOption = "text",
     seed: Annotated[int, typer.Option(metavar="N", help="Of whatever an engine draws at random.")] = 0,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where models run.")] = "auto",
+    device: DeviceOption = "auto",
     path: Annotated[bool, typer.Option("--path", help="Also write the way there: a strip and an animation.")] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images in memory at once.")] = 256,
     invert: Annotated[bool, typer.Option("--invert", help="The images are dark on light; invert them.")] = False,
@@ -49,14 +74,23 @@ def explain(
 
     Exit code 0: each image got a valid counterfactual; 1: some did not; 2: wrong usage or unreadable image.
     """
-    request = Request(
-        tuple(images), target, engine, bundle, confidence, out, format,
-        seed, device, path, batch_size, invert, lpips, html,
-    )  # fmt: skip
-    # Wrong words are found out before torch is imported, which takes seconds.
     check_choice("format", format, FORMATS)
     check_choice("device", device, DEVICES)
-    names = [] if engine is None else chosen_engines(engine)
-    from .render import Screen
-
-    raise typer.Exit(Job(request, names, Screen()).run())
+    options = ExplainOptions(
+        images=tuple(images),
+        target=target,
+        engines=() if engine is None else tuple(chosen_engines(engine)),
+        every_engine=engine is not None and asks_for_all(engine),
+        bundle=bundle,
+        confidence=confidence,
+        out=out,
+        format=format,
+        seed=seed,
+        device=device,
+        path=path,
+        batch_size=batch_size,
+        invert=invert,
+        lpips=lpips,
+        html=html,
+    )
+    run_job("explain_job", options)

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ..errors import UsageError
-from .options import FORMATS, check_choice
+from .options.choices import FORMATS, check_choice, numbers, sides
+from .options.types import FormatOption
+from .running import run_job
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitCommandOptions:
+    """What was asked for; the options of `cfx init`, where each is described.
+
+    Attributes:
+        preprocessing: what was said of the classifier's input and output, by field.
+    """
+
+    bundle: Path
+    images: str
+    classifier: str | None
+    weights: Path | None
+    classes: Path | None
+    data: Path | None
+    preprocessing: Mapping[str, object]
+    size: tuple[int, int] | None
+    working: int | None
+    resize: str | None
+    flip: bool
+    format: str
 
 
 def init(
@@ -57,7 +80,7 @@ def init(
         str | None, typer.Option(metavar="pad|crop|stretch", help="How images of other proportions are made to fit.")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Left and right do not matter: also train on mirrored.")] = False,
-    format: Annotated[str, typer.Option(metavar="text|json", help="json: one object on stdout.")] = "text",
+    format: FormatOption = "text",
 ) -> None:
     """Check that a classifier and images fit together, and begin a bundle with them.
 
@@ -67,7 +90,7 @@ def init(
     Exit code 0; 1 where something looks wrong (see the warnings); 2 where it cannot work.
     """
     check_choice("format", format, FORMATS)
-    given: dict[str, Any] = {
+    preprocessing = {
         "channels": channels,
         "size": None if input_size is None else sides("--input-size", input_size),
         "mean": None if mean is None else numbers("--mean", mean),
@@ -76,69 +99,18 @@ def init(
         "order": order,
         "output": output,
     }
-    asked_size = None if size is None else sides("--size", size)
-    from .render import Screen, print_checked
-
-    screen = Screen()
-    with screen.busy("looking at classifier and images"):
-        from ..memory import keep_freed_memory
-        from ..training.setup import InitOptions, set_up
-
-        keep_freed_memory()
-        options = InitOptions(
-            images=images,
-            classifier=classifier,
-            weights=weights,
-            classes=classes,
-            root=data,
-            preprocessing={name: value for name, value in given.items() if value is not None},
-            size=asked_size,
-            working=working,
-            resize=fit,
-            flip=flip,
-        )
-        checked = set_up(bundle, options)
-    for note in checked.notes:
-        screen.note(note)
-    for warning in checked.warnings:
-        screen.warning(warning)
-    if format == "json":
-        record = {
-            "directory": str(checked.directory),
-            "accuracy": checked.accuracy,
-            "looked_at": checked.looked_at,
-            "confusions": [{"count": n, "labelled": is_, "seen": seen} for n, is_, seen in checked.confusions],
-            "bundle": checked.file.as_json(),
-            "notes": checked.notes,
-            "warnings": checked.warnings,
-        }
-        screen.line(json.dumps(record, ensure_ascii=False))
-    else:
-        print_checked(screen.out, checked)
-    raise typer.Exit(1 if checked.warnings else 0)
-
-
-def sides(option: str, text: str) -> tuple[int, int]:
-    """ "40x32" -> (40, 32); "64" -> (64, 64).
-
-    Raises:
-        UsageError: it is neither.
-    """
-    found = re.fullmatch(r"(\d+)(?:\s*[x,]\s*(\d+))?", text.strip())
-    height = int(found[1]) if found else 0
-    width = int(found[2] or found[1]) if found else 0
-    if not (height and width):
-        raise UsageError(f"{option} {text!r}: write height and width in pixels, such as 40x32")
-    return height, width
-
-
-def numbers(option: str, text: str) -> tuple[float, ...]:
-    """ "0.5" or "0.485,0.456,0.406".
-
-    Raises:
-        UsageError: something else.
-    """
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{option} {text!r}: write numbers with commas between, such as 0.485,0.456,0.406") from None
+    options = InitCommandOptions(
+        bundle=bundle,
+        images=images,
+        classifier=classifier,
+        weights=weights,
+        classes=classes,
+        data=data,
+        preprocessing={name: value for name, value in preprocessing.items() if value is not None},
+        size=None if size is None else sides("--size", size),
+        working=working,
+        resize=fit,
+        flip=flip,
+        format=format,
+    )
+    run_job("init_job", options)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import UsageError
+from .running import run_job
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What was asked for; the options of `cfx train`, where each is described."""
+
+    bundle: Path
+    budget: str | None
+    only: tuple[str, ...]
+    recipe: str | None
+    data: Path
+    joint: bool
+    threads: int
 
 
 def train(
@@ -37,39 +52,9 @@ def train(
 
     Resumable: every part that bundle.toml lists is done, the one in work continues from its checkpoint.
     """
-    from ..training.budget import seconds_in
-
-    seconds = None if budget is None else seconds_in(budget)
     if joint and recipe is None:
         raise UsageError("--joint: trains a recipe's own classifier; give --recipe")
-    if recipe is not None:
-        from ..training.recipe import find_recipe
-
-        find_recipe(recipe)
-    import torch
-
-    from ..bundles.bundle import Bundle
-    from ..memory import keep_freed_memory
-    from ..training.opening import open_session, reopen_session
-    from ..training.session import is_finished
-    from .render import Screen, fitting_progress, print_bundle_parts
-
-    keep_freed_memory()
-    if threads:
-        torch.set_num_threads(threads)
-    screen = Screen()
-    if not only and is_finished(bundle):
-        made = Bundle(bundle)
-        made.verify()
-        screen.note(f"{bundle}: every part is made; --only PART makes one anew")
-        print_bundle_parts(made)
-        return
-    with fitting_progress() as progress:
-        if recipe is None:
-            session = reopen_session(bundle, progress=progress, budget=seconds)
-        else:
-            session = open_session(recipe, data, bundle, progress=progress, joint=joint, budget=seconds)
-        for note in session.notes:
-            screen.note(note)
-        made = session.make(only or ())
-    print_bundle_parts(made)
+    options = TrainOptions(
+        bundle=bundle, budget=budget, only=tuple(only or ()), recipe=recipe, data=data, joint=joint, threads=threads
+    )
+    run_job("train_job", options)

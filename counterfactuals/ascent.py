@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .engine import Problem, clamped
+from .problem import Problem, clamped
 
 BETAS = (0.9, 0.999)  # Adam's (Kingma and Ba 2015, arXiv 1412.6980, section 2)
 TINY = 1e-12
@@ -96,11 +96,11 @@ class Ascent:
                 if noise is not None:
                     drawn = (clamped(drawn) * 255 + noise) / 256
                 log_probabilities = problem.log_probabilities(drawn, rows)
-                cost = -log_probabilities.gather(1, problem.targets[rows][:, None]).squeeze(1)
+                cost = problem.cost(log_probabilities, rows)
                 if penalty is not None:
                     cost = cost + penalty(here, rows)
                 total = cost.sum()
-            valid, confidence = problem.answer(log_probabilities, rows)
+            valid, confidence = problem.met(log_probabilities, rows)
             if bool(valid.any()):  # valid is what is still valid once it is rounded to 8 bits
                 rounded = problem.candidates(decode(latents[valid], rows[valid]), rows[valid])
                 valid[valid.clone()] = rounded.valid

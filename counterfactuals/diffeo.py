@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ..generative.flow import ImageFlow
 from .ascent import Ascent
-from .engine import Curve, Engine, Problem
+from .engine import Engine
+from .problem import Problem
+from .tightening import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,4 +63,4 @@ class DiffeomorphicAscent(Engine):
         climb_with(self.prior_weight)
         if not bool(state.valid.all()):  # the stubborn few go on from their best with the prior out of the way
             climb_with(self.prior_weight / 10)
-        return Curve(lambda shares, rows: decode(torch.lerp(origin[rows], state.best[rows], shares[:, None]), rows))
+        return Curve(lambda t, rows: decode(torch.lerp(origin[rows], state.best[rows], t[:, None]), rows))

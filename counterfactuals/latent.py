@@ -11,7 +11,9 @@ from torch import Tensor
 from ..generative.anchors import LatentAnchors
 from ..generative.contract import GenerativeModel
 from .ascent import Ascent
-from .engine import Curve, Engine, Problem
+from .engine import Engine
+from .problem import Problem
+from .tightening import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +59,8 @@ class LatentAscent(Engine):
             targets = problem.targets[rows]
             return self.anchors.distances(latents, targets).amin(dim=1) <= reach[targets]
 
-        def on_the_way(shares: Tensor, rows: Tensor) -> Tensor:
-            return torch.lerp(origin[rows], state.best[rows], shares[:, None])
+        def on_the_way(t: Tensor, rows: Tensor) -> Tensor:
+            return torch.lerp(origin[rows], state.best[rows], t[:, None])
 
         state = Ascent.at(origin)
         starts = [
@@ -80,7 +82,7 @@ class LatentAscent(Engine):
                 accept=near,
             )
         return Curve(
-            lambda shares, rows: self.vae.decode(on_the_way(shares, rows)),
+            lambda t, rows: self.vae.decode(on_the_way(t, rows)),
             # What never came near keeps its valid end as it is, and only that.
-            accept=lambda shares, rows: near(on_the_way(shares, rows), rows),
+            accept=lambda t, rows: near(on_the_way(t, rows), rows),
         )

@@ -8,7 +8,9 @@ from typing import ClassVar
 import torch
 
 from .ascent import Ascent
-from .engine import Curve, Engine, Problem
+from .engine import Engine
+from .problem import Problem
+from .tightening import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,4 +41,4 @@ class PixelAscent(Engine):
             max_steps=self.max_steps,
         )
         end = state.best.clamp(0, 1)
-        return Curve(lambda shares, rows: torch.lerp(start[rows], end[rows], shares[:, None]).view(-1, *shape[1:]))
+        return Curve(lambda t, rows: torch.lerp(start[rows], end[rows], t[:, None]).view(-1, *shape[1:]))

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from ..generative.anchors import LatentAnchors
 from ..generative.contract import ConditionalModel, GenerativeModel
-from .engine import Candidates, Curve, Engine, Problem
+from .engine import Engine
+from .problem import Candidates, Problem
+from .tightening import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class SharpShooter(Engine):
         reached = problem.candidates(self.vae.decode(end), problem.every_row())
         self._move_to_real(problem, origin, end, reached)
         return Curve(
-            lambda shares, rows: self.vae.decode(torch.lerp(origin[rows], end[rows], shares[:, None])),
+            lambda t, rows: self.vae.decode(torch.lerp(origin[rows], end[rows], t[:, None])),
             grid=[place / self.points for place in range(1, self.points)],
             bisections=self.bisections,
             end=reached,

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..generative.contract import ConditionalModel
-from .engine import Curve, Engine, Problem
+from .engine import Engine
+from .problem import Problem
+from .tightening import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,8 @@ class VCNet(Engine):
             end[stray[better]] = tried[better]
             reached.replace(stray[better], drawn.images[better], drawn.valid[better], drawn.confidence[better])
 
-        def draw(shares: Tensor, rows: Tensor) -> Tensor:
-            way = shares[:, None]
+        def draw(t: Tensor, rows: Tensor) -> Tensor:
+            way = t[:, None]
             return self.conditional_vae.decode(
                 torch.lerp(latents[rows], end[rows], way), torch.lerp(origin[rows], corner[rows], way)
             )

@@ -91,6 +91,19 @@ def decode_bytes(content: bytes, place: str) -> Decoded:
         raise ImageError(f"{place}: the image is cut off or damaged ({reason_in_brackets(error)})") from error
 
 
+def decode_picture(picture: Image.Image) -> Decoded:
+    """A picture that Pillow has opened or made, as a file of it would be decoded.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    try:
+        picture.load()
+        return _understood(picture)
+    except Exception as error:  # as in `decode_bytes`
+        raise ImageError(f"{picture!r}: the image is cut off or damaged ({reason_in_brackets(error)})") from error
+
+
 def header(file: Path | BytesIO, place: str) -> tuple[tuple[int, int], str]:
     """(H, W) as seen, and Pillow's mode, without decoding where the format allows.
 
@@ -118,10 +131,16 @@ def _decode(file: Path | BytesIO) -> Decoded:
         frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
         opened.load()
         notes = (f"holds {frames} frames: only the first is read",) if frames > 1 else ()
-        upright = _upright(opened)
-        deep = upright.picture.mode[0] in "IF"
-        found = _shallow(opened, upright.picture) if deep else Decoded(_eight_bits(upright.picture))
-        return Decoded(found.picture, (*notes, *upright.notes, *found.notes))
+        found = _understood(opened)
+        return Decoded(found.picture, (*notes, *found.notes))
+
+
+def _understood(opened: Image.Image) -> Decoded:
+    """A picture whose pixels are loaded, upright and with 8 bits a channel."""
+    upright = _upright(opened)
+    deep = upright.picture.mode[0] in "IF"
+    found = _shallow(opened, upright.picture) if deep else Decoded(_eight_bits(upright.picture))
+    return Decoded(found.picture, (*upright.notes, *found.notes))
 
 
 def _check_file(path: Path) -> None:

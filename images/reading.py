@@ -113,10 +113,22 @@ def read_image(
         ImageError: the file is missing, unreadable, empty, not an image, damaged, or too large to open.
         UsageError: C is neither 1 nor 3.
     """
+    _check_shape(shape)
+    return convert(decode(Path(path)), shape, invert=invert, light_on_dark=light_on_dark, resize=resize)
+
+
+def convert(
+    decoded: Decoded,
+    shape: tuple[int, int, int],
+    *,
+    invert: bool = False,
+    light_on_dark: bool = False,
+    resize: str = "pad",
+) -> ReadImage:
+    """A decoded picture in the model's shape; arguments and errors as in `read_image`."""
+    _check_shape(shape)
     channels, height, width = shape
-    if channels not in (1, 3):
-        raise UsageError(f"shape {shape}: only images of 1 or 3 channels can be read from a file")
-    decoded = without_alpha(decode(Path(path)), light_on_dark)
+    decoded = without_alpha(decoded, light_on_dark)
     placed = resize_picture(decoded.picture.convert("L" if channels == 1 else "RGB"), (width, height), resize)
     values = np.array(placed.picture).reshape(height, width, channels)
     notes = [*decoded.notes, *placed.notes]
@@ -126,6 +138,11 @@ def read_image(
         notes.append("looks like dark on light; the model knows light on dark: try --invert")
     pixels = torch.from_numpy(values).permute(2, 0, 1).contiguous().float() / 255
     return ReadImage(pixels, tuple(notes), placed.placement)
+
+
+def _check_shape(shape: tuple[int, int, int]) -> None:
+    if shape[0] not in (1, 3):
+        raise UsageError(f"shape {shape}: only images of 1 or 3 channels can be read from a file")
 
 
 def carry_back(path: Path, change: Tensor, placement: Placement, *, light_on_dark: bool = False) -> Image.Image:

@@ -1,4 +1,8 @@
-"""Every metric by name: what it is called, which way is better, how it is printed. docs/metrics.md says the rest."""
+"""Every metric by name: what it is called, which way is better, how it is printed, what computes it.
+
+Nothing here imports torch: a function is named, "module:name" of this room, and imported when it is first used.
+docs/metrics.md says the rest.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +32,14 @@ class Metric:
         better: which way; None where neither is.
         kind: `share` in [0, 1] and printed in per cent, or `number`.
         group: what it is about.
+        function: "module:name" of what computes it from a `Scene`, or from a `SetScene` if it is of a set; None where
+            the pipeline measures it itself.
+        needs: what it needs beside the images: a judge's part, LPIPS's backbone, a set.
+        source: where it is from.
         yes_or_no: one image's value is true or false, so that its mean is a proportion.
         of_set: it has one value for all counterfactuals of an engine, and none for a single one.
         of_batch: an image's value is its share of the batch's, so that images of a batch are no sample.
+        without: why a single image may have no value.
     """
 
     name: str
@@ -38,9 +47,13 @@ class Metric:
     better: Literal["higher", "lower"] | None
     kind: Literal["share", "number"]
     group: Group
+    function: str | None = None
+    needs: tuple[str, ...] = ()
+    source: str = ""
     yes_or_no: bool = False
     of_set: bool = False
     of_batch: bool = False
+    without: str = "not a finite number"
 
     def shown(self, value: float | None) -> str:
         """The value as a table prints it; a dash where there is none."""
@@ -54,23 +67,140 @@ class Metric:
 METRICS = (
     Metric("validity", "valid", "higher", "share", Group.VALIDITY, yes_or_no=True),
     Metric("confidence", "confidence", None, "share", Group.VALIDITY),
-    Metric("judge_agrees", "judges agree", "higher", "share", Group.VALIDITY, yes_or_no=True),
-    Metric("judge_confidence", "judges' confidence", "higher", "share", Group.VALIDITY),
-    Metric("looks_real", "looks real", "higher", "share", Group.REALISM, yes_or_no=True),
-    Metric("realism_percentile", "realism percentile", None, "number", Group.REALISM),
-    Metric("knn_agreement", "kNN agreement", "higher", "share", Group.REALISM),
-    Metric("im1", "IM1", "lower", "number", Group.REALISM),
-    Metric("im2", "IM2", "lower", "number", Group.REALISM),
-    Metric("frechet", "Fréchet joint", "lower", "number", Group.REALISM, of_set=True),
-    Metric("l0", "pixels changed", "lower", "share", Group.DISTANCE),
-    Metric("l1", "L1", "lower", "number", Group.DISTANCE),
-    Metric("l2", "L2", "lower", "number", Group.DISTANCE),
-    Metric("linf", "Linf", "lower", "number", Group.DISTANCE),
-    Metric("lpips", "LPIPS", "lower", "number", Group.DISTANCE),
-    Metric("cout", "COUT", "higher", "number", Group.DISTANCE),
-    Metric("robust_noise", "holds under noise", "higher", "share", Group.ROBUSTNESS),
-    Metric("robust_retrained", "holds when retrained", "higher", "share", Group.ROBUSTNESS),
-    Metric("diversity", "diversity", "higher", "number", Group.SET, of_set=True),
+    Metric(
+        "judge_agrees",
+        "judges agree",
+        "higher",
+        "share",
+        Group.VALIDITY,
+        function="realism:judge_agrees",
+        needs=("judge",),
+        source="Hvilshøj et al. 2021, arXiv 2111.00177",
+        yes_or_no=True,
+    ),
+    Metric(
+        "judge_confidence",
+        "judges' confidence",
+        "higher",
+        "share",
+        Group.VALIDITY,
+        function="realism:judge_confidence",
+        needs=("judge",),
+    ),
+    Metric(
+        "looks_real",
+        "looks real",
+        "higher",
+        "share",
+        Group.REALISM,
+        function="realism:looks_real",
+        needs=("judge", "reference"),
+        yes_or_no=True,
+    ),
+    Metric(
+        "realism_percentile",
+        "realism percentile",
+        None,
+        "number",
+        Group.REALISM,
+        function="realism:realism_percentile",
+        needs=("judge", "reference"),
+    ),
+    Metric(
+        "knn_agreement",
+        "kNN agreement",
+        "higher",
+        "share",
+        Group.REALISM,
+        function="realism:knn_agreement",
+        needs=("judge", "reference"),
+        source="after yNN, Pawelczyk et al. 2021, arXiv 2108.00783",
+    ),
+    Metric(
+        "im1",
+        "IM1",
+        "lower",
+        "number",
+        Group.REALISM,
+        function="realism:im1",
+        needs=("autoencoders",),
+        source="Van Looveren and Klaise 2019, arXiv 1907.02584, eq. 8",
+        without="the model sees a class in the input that the bundle was trained without",
+    ),
+    Metric(
+        "im2",
+        "IM2",
+        "lower",
+        "number",
+        Group.REALISM,
+        function="realism:im2",
+        needs=("autoencoders",),
+        source="Van Looveren and Klaise 2019, arXiv 1907.02584, eq. 9",
+    ),
+    Metric(
+        "frechet",
+        "Fréchet joint",
+        "lower",
+        "number",
+        Group.REALISM,
+        function="sets:frechet",
+        needs=("judge", "set"),
+        source="Jeanneret et al. 2023, arXiv 2303.09962 (sFID)",
+        of_set=True,
+    ),
+    Metric("l0", "pixels changed", "lower", "share", Group.DISTANCE, function="proximity:l0"),
+    Metric("l1", "L1", "lower", "number", Group.DISTANCE, function="proximity:l1"),
+    Metric("l2", "L2", "lower", "number", Group.DISTANCE, function="proximity:l2"),
+    Metric("linf", "Linf", "lower", "number", Group.DISTANCE, function="proximity:linf"),
+    Metric(
+        "lpips",
+        "LPIPS",
+        "lower",
+        "number",
+        Group.DISTANCE,
+        function="perceptual:lpips",
+        needs=("LPIPS",),
+        source="Zhang et al. 2018, arXiv 1801.03924",
+    ),
+    Metric(
+        "cout",
+        "COUT",
+        "higher",
+        "number",
+        Group.DISTANCE,
+        function="transition:cout",
+        source="Khorram and Fuxin 2022, arXiv 2203.15064",
+    ),
+    Metric(
+        "robust_noise",
+        "holds under noise",
+        "higher",
+        "share",
+        Group.ROBUSTNESS,
+        function="robustness:robust_noise",
+        source="Pawelczyk et al. 2023, arXiv 2203.06768",
+    ),
+    Metric(
+        "robust_retrained",
+        "holds when retrained",
+        "higher",
+        "share",
+        Group.ROBUSTNESS,
+        function="robustness:robust_retrained",
+        needs=("retrained",),
+        source="Black et al. 2022, arXiv 2110.03109",
+    ),
+    Metric(
+        "diversity",
+        "diversity",
+        "higher",
+        "number",
+        Group.SET,
+        function="sets:diversity",
+        needs=("set",),
+        source="Mothilal et al. 2020 (DiCE), arXiv 1905.07697",
+        of_set=True,
+    ),
     Metric("steps", "steps", "lower", "number", Group.COST),
     Metric("forward_calls", "forward calls", "lower", "number", Group.COST),
     Metric("backward_calls", "backward calls", "lower", "number", Group.COST),
@@ -80,3 +210,4 @@ METRICS = (
 )
 
 BY_NAME = {metric.name: metric for metric in METRICS}
+"""Metrics by name, in the order of tables."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import BundleError
+from .scene import Scene
 
 VARIABLE = "CFX_LPIPS_BACKBONE"
 HUB_FILE = "alexnet-owt-7be5be79.pth"
@@ -82,3 +83,12 @@ def lpips_distance(metric: nn.Module, factuals: Tensor, counterfactuals: Tensor)
         return images * 2 - 1
 
     return metric(prepared(factuals), prepared(counterfactuals)).flatten()
+
+
+def lpips(scene: Scene) -> Tensor:
+    """LPIPS of counterfactuals and factuals, (N,), in [0, inf); lower is nearer to the eye.
+
+    Raises:
+        BundleError: its backbone is not to be had.
+    """
+    return lpips_distance(load_lpips(scene.factuals.device), scene.factuals, scene.counterfactuals)

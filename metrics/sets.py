@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .scene import Missing, SetScene
+
 SPLITS = 10  # measured on 1,000 pairs: the value of one cut varies by 2 % with the seed, that of ten by less than 1 %
 SAMPLES_A_FEATURE = 2  # with fewer images than that, a covariance says more about the sample than about the images
 
@@ -115,10 +117,40 @@ def _draw(targets: Tensor, rows: Tensor, classes: Tensor, generator: torch.Gener
     return torch.cat(drawn) if drawn else rows[:0]
 
 
-def diversity(images: Tensor) -> float | None:
+def mean_distance(images: Tensor) -> float | None:
     """Mean L2 distance between any two counterfactuals of one factual, in [0, inf); higher is more varied.
 
     2 / (G (G - 1)) * sum over i < j of |x'_i - x'_j|_2 for images (G, C, H, W); None for fewer than two. Mothilal et
     al. 2020 (DiCE), arXiv 1905.07697, there with distances for tables.
     """
     return float(torch.pdist(images.flatten(1)).mean()) if len(images) > 1 else None
+
+
+def frechet(scene: SetScene) -> float:
+    """`split_frechet` of all counterfactuals in the first judge's features; lower is better.
+
+    Raises:
+        Missing: there is no judge, no counterfactual, or too few images.
+    """
+    if scene.features is None:
+        raise Missing("the bundle has no judge")
+    if not len(scene.targets):
+        raise Missing("it has no valid counterfactual")
+    features, factual_features = scene.features()
+    value, why = split_frechet(features, scene.targets, factual_features, scene.factual_classes, scene.image_ids)
+    if value is None:
+        raise Missing(why)
+    return value
+
+
+def diversity(scene: SetScene) -> float | None:
+    """How varied the answers to one image are (`mean_distance`), averaged over the images that have several.
+
+    None where none has: that is how most runs ask, and nothing is missing.
+    """
+    groups: dict[int, list[int]] = {}
+    for row, image in enumerate(scene.image_ids.tolist()):
+        groups.setdefault(image, []).append(row)
+    several = [mean_distance(scene.images(group)) for group in groups.values() if len(group) > 1]
+    found = [value for value in several if value is not None]
+    return sum(found) / len(found) if found else None

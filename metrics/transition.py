@@ -5,18 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..counterfactuals.engine import LARGEST_BATCH, Classifier
+from ..counterfactuals.problem import LARGEST_BATCH
+from .scene import Scene
 
 
 @torch.no_grad()
-def cout(
-    classifier: Classifier,
-    factuals: Tensor,
-    counterfactuals: Tensor,
-    factual_classes: Tensor,
-    targets: Tensor,
-    steps: int = 20,
-) -> Tensor:
+def cout(scene: Scene, *, steps: int = 20) -> Tensor:
     """AUPC of the target less AUPC of the factual class, (N,), in [-1, 1]; higher is better.
 
     The pixels of x are replaced by those of x', those of greatest |x' - x| (summed over channels) first, in `steps`
@@ -27,15 +21,13 @@ def cout(
     from 100 by 0.008 in the mean over pairs and by 0.03 at most (vcnet and projection, 600 pairs of MNIST test digits).
 
     Args:
-        classifier: image batch -> logits (N, K).
-        factuals: (N, C, H, W) in [0, 1].
-        counterfactuals: (N, C, H, W) in [0, 1].
-        factual_classes: (N,) int64, what the classifier sees in the factuals.
-        targets: (N,) int64.
+        scene: the answers.
         steps: of the curve.
     """
+    factuals, counterfactuals = scene.factuals, scene.counterfactuals
+    factual_classes, targets = scene.factual_classes, scene.targets
     count, pixels = len(factuals), factuals.shape[2] * factuals.shape[3]
-    change = (counterfactuals - factuals).abs().sum(dim=1).flatten(1)
+    change = scene.change.abs().sum(dim=1).flatten(1)
     # Stable, so that pixels of equal change (8-bit images have many) come in an order that does not vary.
     rank = change.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     replaced = (torch.arange(steps + 1, device=change.device) * pixels / steps).round().long()
@@ -50,7 +42,7 @@ def cout(
         chosen = (rank[rows] < replaced[places, None]).view(len(rows), 1, *factuals.shape[2:])
         between = torch.where(chosen, counterfactuals[rows], factuals[rows])
         of = torch.stack([targets[rows], factual_classes[rows]], dim=1)
-        curves[rows, places] = classifier(between).softmax(dim=1).gather(1, of)
+        curves[rows, places] = scene.classifier(between).softmax(dim=1).gather(1, of)
     curves = curves.gather(1, points.minimum(last[:, None])[:, :, None].expand(-1, -1, 2))
     target, factual = torch.trapezoid(curves, (replaced / pixels)[:, None], dim=1).unbind(dim=1)
     return target - factual

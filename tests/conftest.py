@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from cfx.answers.answer import Answer, Cost
+from cfx.answers.question import Question, Source
+from cfx.answers.seen import Seen
+from cfx.benchmarks.summary import Columns, gather
 from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.images.sets.labelled import Labelled
 from cfx.images.sets.opening import open_images
+from cfx.progress import Task
 from cfx.training.parts import PARTS
 from cfx.training.recipe import Recipe
 
@@ -139,3 +145,61 @@ def install(tmp_path_factory: pytest.TempPathFactory, shell: Callable[..., str])
         return python
 
     return installed
+
+
+def answered(number: int, engine: str, valid: bool, **values: float | bool | None) -> Answer:
+    """A made-up answer."""
+    return Answer(
+        question=Question(source=Source(name="a.png"), factual=Seen("4", 0.9), target="9", number=number, file="f.png"),
+        engine=engine,
+        counterfactual=Seen("4", 0.9),
+        valid=valid,
+        target_confidence=0.95,
+        metrics=values,
+        cost=Cost(steps=1, forward_calls=2, backward_calls=1, seconds=0.5, peak_memory_mb=100.0 + number),
+    )
+
+
+@pytest.fixture
+def answers() -> Callable[..., dict[str, Columns]]:
+    """Columns out of (valid, L1) pairs by engine; the one called control is a control."""
+
+    def call(**told: Sequence[tuple[bool, float]]) -> dict[str, Columns]:
+        found = [
+            answered(number, engine, valid, l1=l1)
+            for engine, pairs in told.items()
+            for number, (valid, l1) in enumerate(pairs)
+        ]
+        count = max(len(pairs) for pairs in told.values())
+        return gather(found, count, {engine: engine == "control" for engine in told})
+
+    return call
+
+
+class Told:
+    """Progress that calls a function: tell(label, done, total, figures)."""
+
+    def __init__(self, tell: Callable[[str, int, int | None, dict[str, float]], object]) -> None:
+        self.tell = tell
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
+        yield _Told(self, label, total, done)
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class _Told:
+    def __init__(self, progress: Told, label: str, total: int | None, done: int) -> None:
+        self.progress, self.label, self.total, self.done = progress, label, total, done
+
+    def advance(self, count: int = 1, **figures: float) -> None:
+        self.done += count
+        self.progress.tell(self.label, self.done, self.total, figures)
+
+
+@pytest.fixture(scope="session")
+def told() -> type[Told]:
+    """Makes progress of a function that is told of every step."""
+    return Told

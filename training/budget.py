@@ -5,25 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UsageError
 from ..files import write_text
+from ..progress import Progress, Task
 from .fit import Fit
-
-WEIGHTS = {
-    "classifier": 3.0,
-    "judge": 2.0,
-    "second_judge": 1.5,
-    "retrained": 2.5,
-    "guides": 1.5,
-    "vae": 7.0,
-    "conditional_vae": 10.0,
-    "flow": 1.5,
-    "autoencoders": 2.0,
-}
-"""Shares of the time by kind of fit; each is divided evenly among the fits of its kind."""
 
 RESERVE = 0.08  # of the time, for what is not fitting: reading, measuring, drawing
 LEAST_STEPS = 30  # below which nothing at all is learnt
@@ -82,3 +71,34 @@ class Budget:
     def save(self) -> None:
         """Keep the time spent for the next start."""
         write_text(self.file, json.dumps({"seconds": round(self.spent, 1)}))
+
+
+class Timed:
+    """Progress that also keeps the time spent, so that a killed training has not had it for nothing.
+
+    Args:
+        progress: told of everything.
+        budget: whose time it is.
+    """
+
+    def __init__(self, progress: Progress, budget: Budget) -> None:
+        self._progress = progress
+        self._budget = budget
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
+        with self._progress.task(label, total, done) as task:
+            yield _TimedTask(task, self._budget)
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
+
+
+class _TimedTask:
+    def __init__(self, task: Task, budget: Budget) -> None:
+        self._task = task
+        self._budget = budget
+
+    def advance(self, count: int = 1, **figures: float) -> None:
+        self._budget.save()
+        self._task.advance(count, **figures)

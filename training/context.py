@@ -13,12 +13,10 @@ from ..bundles.bundle import Bundle
 from ..bundles.file import NAME
 from ..images.sets.labelled import Labelled, in_batches
 from ..images.sets.split import SPLIT_PARTS, Name, Split
-from .budget import Budget
+from ..progress import SILENT, Progress
+from .budget import Budget, Timed
 from .fit import Fit, FitError, length_of
 from .recipe import Recipe
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Called as progress(what is being trained, steps done, steps in all, latest losses)."""
 
 Photos = Callable[[Name, int], Iterator[Tensor]]
 """Loads the first `count` images of a part of the split at the classifier's resolution, in batches (N, C, H, W)."""
@@ -31,7 +29,7 @@ class TrainingContext:
         recipe: what to make.
         split: the images at the size that models work in, split so that judges and judged never share one.
         directory: of the bundle.
-        progress: told of every twentieth step.
+        progress: told of every training.
         photos: needed where the classifier takes images of another size than those of `split`.
 
     Attributes:
@@ -49,7 +47,7 @@ class TrainingContext:
         split: Split[Labelled],
         directory: Path,
         *,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
         photos: Photos | None = None,
     ) -> None:
         self.recipe = recipe
@@ -120,14 +118,8 @@ class TrainingContext:
         elif self.budget is not None:
             fit.total_steps = self.budget.allot(label, fit)
 
-        def report(done: int, total: int, losses: dict[str, float]) -> None:
-            if self.budget is not None:
-                self.budget.save()
-            if self.progress is not None:
-                self.progress(label, done, total, losses)
-
         try:
-            fit.run(checkpoint, report)
+            fit.run(checkpoint, self.progress if self.budget is None else Timed(self.progress, self.budget))
         except FitError as error:
             raise FitError(f"{label}: {error}") from error
         if self.budget is not None:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -17,9 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import CfxError, OutputError
 from ..images.sets.labelled import Labelled
-
-Report = Callable[[int, int, dict[str, float]], None]
-"""Called as report(steps done, steps in all, latest losses)."""
+from ..progress import SILENT, Progress
 
 CHECKS = 20  # looks at held-out images in the course of a fit
 PATIENCE = 6  # of them without a better one, after which a fit has learnt what it can
@@ -109,8 +107,13 @@ class Fit(ABC):
             real = typical(self.total_steps - 1)
             return real + self.prelude * (typical(0) - real) if self.prelude else real
 
-    def run(self, checkpoint: Path | None = None, report: Report | None = None, every_s: float = 30.0) -> None:
+    def run(self, checkpoint: Path | None = None, progress: Progress = SILENT, every_s: float = 30.0) -> None:
         """Train to the end, from `checkpoint` where it exists, writing it every `every_s` seconds.
+
+        Args:
+            checkpoint: a file.
+            progress: told of every `REPORT_EVERY`-th step and of the latest losses.
+            every_s: seconds.
 
         Raises:
             FitError: a loss is no longer a finite number.
@@ -121,7 +124,11 @@ class Fit(ABC):
             module.train()
         check_every = max(1, self.total_steps // CHECKS)
         first_look = max(FIRST_LOOK, (self.prelude + SETTLING) * self.total_steps if self.prelude else 0)
-        with torch.random.fork_rng(devices=[]):
+        told = start
+        with (
+            progress.task("" if checkpoint is None else checkpoint.stem, self.total_steps, start) as task,
+            torch.random.fork_rng(devices=[]),
+        ):
             for index in range(start, self.total_steps):
                 torch.manual_seed(self.seed * 7_368_787 + index)
                 losses = self.step(index)
@@ -130,12 +137,11 @@ class Fit(ABC):
                 if index % REPORT_EVERY == 0 or last or save:
                     values = {name: float(loss.detach()) for name, loss in losses.items()}
                     self._must_be_finite(values, index + 1)
-                    if report:
-                        report(index + 1, self.total_steps, values)
+                    task.advance(index + 1 - told, **values)
+                    told = index + 1
                 look = ((index + 1) % check_every == 0 and index >= first_look) or last
                 if self.held_out is not None and look and self._learnt_out(index):
-                    if report:
-                        report(self.total_steps, self.total_steps, {})
+                    task.advance(self.total_steps - told)
                     break
                 if checkpoint and save:
                     self._save(checkpoint, index + 1)

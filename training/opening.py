@@ -13,7 +13,7 @@ from ..bundles.bundle import Bundle
 from ..errors import BundleError
 from ..images.sets.image_set import Loaded
 from ..images.sets.split import SPLIT_PARTS, Name
-from .context import Progress
+from ..progress import SILENT, Progress
 from .recipe import find_recipe, recipe_for
 from .session import TrainingSession
 
@@ -25,7 +25,7 @@ def open_session(
     data: Path,
     directory: Path,
     *,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
     joint: bool = False,
     budget: float | None = None,
 ) -> TrainingSession:
@@ -53,9 +53,7 @@ def open_session(
     )
 
 
-def reopen_session(
-    directory: Path, *, progress: Progress | None = None, budget: float | None = None
-) -> TrainingSession:
+def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: float | None = None) -> TrainingSession:
     """Read the images that a bundle names (`cfx init`) and go on with it.
 
     Raises:
@@ -75,11 +73,8 @@ def reopen_session(
     shape = (bundle.shape[0], *bundle.working)
 
     def load(name: Name, indices: Tensor) -> Loaded:
-        def report(done: int, total: int) -> None:
-            if progress is not None:
-                progress(f"reading images ({name.replace('_', ' ')})", done, total, {})
-
-        return images.load(indices, shape, resize=bundle.resize, report=report)
+        with progress.task(f"reading images ({name.replace('_', ' ')})", len(indices)) as task:
+            return images.load(indices, shape, resize=bundle.resize, task=task)
 
     loaded = split.map(load)
     entry = bundle.file.images

@@ -19,8 +19,9 @@ from ..errors import DataError, UsageError, unknown_name
 from ..files import make_directory
 from ..images.sets.labelled import Labelled
 from ..images.sets.split import Split
+from ..progress import SILENT, Progress
 from .budget import Budget
-from .context import Photos, Progress, TrainingContext
+from .context import Photos, TrainingContext
 from .part import Part, Verdict
 from .parts import parts_of, wanted_parts
 from .recipe import Recipe
@@ -38,7 +39,7 @@ class TrainingSession:
         split: the images at the size that models work in, split so that judges and judged never share one.
         directory: where the bundle grows; if it has a bundle.toml, its classifier is the one that is explained.
         command: recorded in bundle.toml as the way to remake it.
-        progress: told of every twentieth step.
+        progress: told of every training.
         joint: train classifier and conditional VAE in one loss, as VCNet's paper does.
         budget: seconds for all of it; without it, each part gets the recipe's work.
         began: when that time began to run, on `time.monotonic`'s clock; now, if None.
@@ -53,7 +54,7 @@ class TrainingSession:
         directory: Path,
         *,
         command: str,
-        progress: Progress | None = None,
+        progress: Progress = SILENT,
         joint: bool = False,
         budget: float | None = None,
         began: float | None = None,

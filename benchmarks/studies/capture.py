@@ -32,9 +32,9 @@ EXPLAINED = 10  # of the images, by `cfx explain`, too
 TOLERANCE = 1e-5  # relative
 VARYING = {
     *("seconds", "images_per_second", "peak_memory_mb", "begun", "versions", "version", "command", "machine"),
-    *("python", "torch", "directory", "devices", "unavailable"),
+    *("python", "torch", "directory", "devices", "unavailable", "schema", "goal", "place", "notes", "missing"),
 }
-"""Keys of what is another value each time: times, memory, dates, versions, places."""
+"""Keys of what is another value each time: times, memory, dates, versions, places; and what only some schemas have."""
 COUNTED = {"realism_percentile", "knn_agreement", "judge_agrees", "looks_real", "valid", "robust_noise", "l0"}
 """Metrics that count something, so that the last digit of a sum can move them by a whole step."""
 MOST_COUNTED = 2  # of these may differ in each bundle's 1,000 records
@@ -89,13 +89,30 @@ def records(out: Path, bundle: str) -> dict[str, Any]:
     """Every record of a bundle's answers by its question and engine, and its summary."""
     result: dict[str, Any] = {}
     for line in (out / f"bench-{bundle}" / "records.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+        record = as_schema_2(json.loads(line))
         result[f"bench {record['engine']} {record['pair']:04d}"] = record
     for line in (out / f"explain-{bundle}.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+        record = as_schema_2(json.loads(line))
         result[f"explain {record['engine']} {record['input']}"] = record
     result["summary"] = json.loads((out / f"bench-{bundle}" / "summary.json").read_text(encoding="utf-8"))
     return dict(sorted(result.items()))
+
+
+def as_schema_2(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with the names of schema 2, whichever it was written in."""
+    if "target_confidence" in record:
+        return dict(record)
+    result = {**record, "target_confidence": record["confidence"], "metrics": dict(record["metrics"])}
+    del result["confidence"]
+    for name in ("judge_agrees", "judge_confidence", "looks_real"):
+        if name in result:
+            result["metrics"][name] = result.pop(name)
+    for name in ("factual", "counterfactual"):
+        seen = record[name]
+        result[name] = {"class": seen.get("class", seen.get("name")), "confidence": seen["confidence"]}
+    if "image" in record:
+        result["files"] = {"factual": result.pop("factual_image"), "counterfactual": result.pop("image")}
+    return result
 
 
 def values(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:

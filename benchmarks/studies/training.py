@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...training.fit import Fit, Report
+from ...progress import SILENT, Progress
+from ...training.fit import Fit
 from ...training.opening import open_session, reopen_session
 from ...training.session import TrainingSession
 
@@ -32,10 +33,10 @@ def train(session: TrainingSession) -> dict[str, str]:
     found: dict[str, str] = {}
     run = Fit.run
 
-    def watched(self: Fit, checkpoint: Path | None = None, report: Report | None = None, every_s: float = 30.0) -> None:
+    def watched(self: Fit, checkpoint: Path | None = None, progress: Progress = SILENT, every_s: float = 30.0) -> None:
         assert checkpoint is not None
         self.total_steps = STEPS
-        run(self, checkpoint, report, every_s)
+        run(self, checkpoint, progress, every_s)
         digest = hashlib.sha256()
         for module in self.modules.values():
             for name, tensor in module.state_dict().items():

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cfx.bundles.workshop import Workshop, open_workshop, reopen_workshop
-from cfx.data.fitting import Fit
+from ...bundles.workshop import Workshop, open_workshop, reopen_workshop
+from ...data.fitting import Fit
 
 STEPS = 40
 

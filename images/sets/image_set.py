@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,14 +15,12 @@ from torch import Tensor
 
 from ...errors import DataError, ImageError, UsageError, unknown_name
 from ...memory import available
+from ...progress import Task
 from ..decoding import Decoded, quiet
 from ..reading import without_alpha
 from ..resizing import RESIZES
 from .labelled import Labelled
 from .pictures import Pictures, Shape
-
-Progress = Callable[[int, int], None]
-"""Called as progress(images done, images in all)."""
 
 # The rest of what is free is for the models that will work on the images.
 SHARE_OF_MEMORY = 0.6
@@ -132,14 +130,14 @@ class ImageSet:
             broken=tuple(broken),
         )
 
-    def load(self, indices: Tensor, shape: Shape, *, resize: str = "pad", report: Progress | None = None) -> Loaded:
+    def load(self, indices: Tensor, shape: Shape, *, resize: str = "pad", task: Task | None = None) -> Loaded:
         """Read images in a classifier's shape; broken ones are left out and named.
 
         Args:
             indices: (M,) int64, which images.
             shape: (C, H, W), C being 1 or 3.
             resize: what becomes of images of other proportions, one of `resizing.RESIZES`.
-            report: told of the progress.
+            task: told of the images that have been read.
 
         Raises:
             DataError: it does not fit in memory, or more than one image and more than 1 % are broken, or all are.
@@ -163,8 +161,8 @@ class ImageSet:
                 else:
                     images[len(kept)] = torch.from_numpy(found)
                     kept.append(index)
-                if report is not None and (done % CHUNK == 0 or done == len(indices)):
-                    report(done, len(indices))
+                if task is not None and (done % CHUNK == 0 or done == len(indices)):
+                    task.advance((done - 1) % CHUNK + 1)
         if len(broken) > max(1, SHARE_BROKEN * len(indices)) or (broken and not kept):
             first = "; ".join(broken[:3])
             raise DataError(f"{self.name}: {len(broken)} of {len(indices)} images could not be read: {first}")

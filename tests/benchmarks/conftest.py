@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from cfx.benchmarks.records import Record, Seen
 from cfx.benchmarks.run import Run
 from cfx.benchmarks.suite import Benchmark, Settings
-from cfx.benchmarks.summary import Answers, gather
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.images.sets.labelled import Labelled
@@ -21,20 +20,33 @@ from cfx.images.writing import write_png
 
 
 class Witness:
-    """Remembers what a run tells, and can stop it."""
+    """Progress that remembers what a run tells, and can stop it."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.batches: list[tuple[str, int]] = []
         self.notes: list[str] = []
         self.stop_after = stop_after
 
-    def done(self, engine: str, records: Sequence[Record], seconds: float) -> None:
-        self.batches.append((engine, len(records)))
-        if len(self.batches) == self.stop_after:
-            raise KeyboardInterrupt
+    @contextmanager
+    def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Watched]:
+        yield Watched(self, label)
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+class Watched:
+    def __init__(self, witness: Witness, engine: str) -> None:
+        self.witness = witness
+        self.engine = engine
+
+    def advance(self, count: int = 1, **figures: float) -> None:
+        if not figures:
+            return
+        assert 0 <= figures["valid"] <= 1
+        self.witness.batches.append((self.engine, count))
+        if len(self.witness.batches) == self.witness.stop_after:
+            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +96,7 @@ def perform() -> Callable[..., Run]:
     def call(benchmark: Benchmark, watcher: Witness | None = None) -> Run:
         with benchmark.open() as begun:
             if not begun:
-                benchmark.draw(print)
+                benchmark.sample()
             benchmark.run(benchmark.load(), watcher or Witness())
         return benchmark.load()
 
@@ -97,33 +109,10 @@ def comparable() -> Callable[[Run], dict[tuple[str, int], dict[str, Any]]]:
 
     def call(run: Run) -> dict[tuple[str, int], dict[str, Any]]:
         result = {}
-        for record in run.records():
-            fields = json.loads(record.as_json())
+        for answer in run.answers:
+            fields: dict[str, Any] = json.loads(json.dumps(answer.as_json()))
             del fields["cost"]["seconds"], fields["cost"]["peak_memory_mb"]
-            result[record.engine, record.pair] = fields
+            result[answer.engine, fields["pair"]] = fields
         return result
-
-    return call
-
-
-def record(pair: int, engine: str, valid: bool, **values: float | bool | None) -> Record:
-    """A made-up answer."""
-    cost = {"steps": 1, "forward_calls": 2, "backward_calls": 1, "seconds": 0.5, "peak_memory_mb": 100.0 + pair}
-    seen = Seen("4", 0.9)
-    return Record(pair, engine, "a.png", seen, "9", seen, valid, 0.95, values, cost, "f.png", "c.png")
-
-
-@pytest.fixture
-def answers() -> Callable[..., dict[str, Answers]]:
-    """Answers out of (valid, L1) pairs by engine; the one called control is a control."""
-
-    def call(**told: Sequence[tuple[bool, float]]) -> dict[str, Answers]:
-        records = [
-            record(pair, engine, valid, l1=l1)
-            for engine, pairs in told.items()
-            for pair, (valid, l1) in enumerate(pairs)
-        ]
-        count = max(len(pairs) for pairs in told.values())
-        return gather(records, count, {engine: engine == "control" for engine in told})
 
     return call

@@ -19,9 +19,9 @@ def runs(make, perform, tmp_path):
 def test_side_by_side_and_paired(runs):
     first, second = runs
     summary, same = side_by_side([first, second])
-    assert same and list(summary["engines"]) == ["first: vcnet", "second: vcnet", "pixel"]
-    assert summary["compared"] == ["first: vcnet", "second: vcnet"] and summary["common_pairs"] == 20
-    changed = changes(second.answers, first.answers)
+    assert same and list(summary.engines) == ["first: vcnet", "second: vcnet", "pixel"]
+    assert summary.compared == ("first: vcnet", "second: vcnet") and summary.common_pairs == 20
+    changed = changes(second.columns, first.columns)
     confidence = changed["vcnet", "confidence"]
     assert confidence is not None and confidence.high is not None and confidence.high < 0, "less was asked for"
     distance = changed["vcnet", "l1"]
@@ -30,24 +30,24 @@ def test_side_by_side_and_paired(runs):
 
 
 def test_a_run_beside_itself_is_shown_twice(runs):
-    assert list(side_by_side([runs[0], runs[0]])[0]["engines"]) == [
+    assert list(side_by_side([runs[0], runs[0]])[0].engines) == [
         f"{number} {runs[0].run.directory}: vcnet" for number in (1, 2)
     ]
 
 
 def test_a_run_against_itself_has_not_changed(runs):
-    change = changes(runs[0].answers, runs[0].answers)["vcnet", "l1"]
+    change = changes(runs[0].columns, runs[0].columns)["vcnet", "l1"]
     assert change is not None and (change.mean, change.low, change.high) == (0, 0, 0)
 
 
 def test_other_questions_are_not_paired(runs, make, perform, tmp_path):
     other = read_finished(perform(make("vcnet", out=tmp_path / "other", seed=5)).directory)
     summary, same = side_by_side([runs[0], other])
-    assert not same and summary["common_pairs"] == 0
-    assert "the runs ask different questions" in summary["notes"][-1]
-    assert summary["engines"]["other: vcnet"]["metrics"]["l1"].keys() == {"valid"}
+    assert not same and summary.common_pairs == 0
+    assert "the runs ask different questions" in summary.notes[-1]
+    assert summary.engines["other: vcnet"].metrics["l1"].keys() == {"valid"}
     with pytest.raises(UsageError, match="asks other questions"):
-        check_questions(other, runs[0].run.pairs)
+        check_questions(other, runs[0].run.questions)
 
 
 def test_what_is_no_finished_run_is_said(runs, tmp_path):
@@ -60,5 +60,5 @@ def test_what_is_no_finished_run_is_said(runs, tmp_path):
     with pytest.raises(DataError, match="damaged"):
         read_finished(runs[1].run.directory)
     (runs[1].run.directory / "manifest.json").write_text("[]")
-    with pytest.raises(DataError, match="this cfx reads schema 1"):
+    with pytest.raises(DataError, match="this cfx reads schema 2"):
         read_finished(runs[1].run.directory)

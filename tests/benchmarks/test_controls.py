@@ -7,7 +7,7 @@ import torch
 
 from cfx.benchmarks.compare import read_finished
 from cfx.benchmarks.controls import RealPool
-from cfx.benchmarks.pairs import DataSetInputs
+from cfx.benchmarks.questions import DataSetInputs
 from cfx.benchmarks.suite import Benchmark, Settings
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
@@ -28,20 +28,15 @@ def figures(bundle: Bundle, labelled, tmp_path_factory):
     patched.undo()
     assert isinstance(benchmark.inputs, DataSetInputs)
     with benchmark.open():
-        benchmark.draw(print)
-
-        class Nobody:
-            def done(self, engine, records, seconds): ...
-
-            def note(self, text): ...
-
-        summary = benchmark.run(benchmark.load(), Nobody())
+        benchmark.sample()
+        summary = benchmark.run(benchmark.load())
     read_finished(directory)
 
     def mean(engine: str, metric: str) -> float:
-        told = summary["engines"][engine]["metrics"][metric]
+        told = summary.engines[engine].metrics[metric]
         found = told.get("all") or told.get("valid")
-        return found["mean"]
+        assert found is not None
+        return found.mean
 
     return mean
 

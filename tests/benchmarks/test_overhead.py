@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cfx.benchmarks.overhead import overhead, passes
+from cfx.benchmarks.studies.overhead import overhead, passes
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 

@@ -16,26 +16,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cfx.answers.question import Question, QuestionBatch, Source, targets_of
+from cfx.answers.seen import Seen
 from cfx.benchmarks.compare import read_finished
-from cfx.benchmarks.pairs import Pair
-from cfx.benchmarks.peers import __main__ as peers
-from cfx.benchmarks.peers import exchange as shared
-from cfx.benchmarks.peers.exchange import Answers, Array, Explain, Stop, Work
-from cfx.benchmarks.records import Seen
+from cfx.benchmarks.questions import write_questions
+from cfx.benchmarks.run import run_directory
+from cfx.benchmarks.studies import peers as peers
+from cfx.benchmarks.studies import peers_exchange as shared
+from cfx.benchmarks.studies.peers_exchange import Answers, Array, Explain, Stop, Work
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import CfxError, DataError, UsageError
 from cfx.images.writing import write_png
+from cfx.reports.run import Manifest
+from cfx.reports.summary import Figures
 
 COUNT = 6
 
 
-def pairs_of(bundle: Bundle, images: Tensor) -> list[Pair]:
+def pairs_of(bundle: Bundle, images: Tensor) -> list[Question]:
     """One question an image, towards the class after the one that the classifier sees."""
     seen = bundle.classifier(images).argmax(dim=1).tolist()
     names = bundle.classes
     return [
-        Pair(place, f"digit {place}", Seen(names[one], 0.99), names[(one + 1) % 10], f"images/factual/{place:06d}.png")
+        Question(
+            source=Source(name=f"digit {place}"),
+            factual=Seen(names[one], 0.99),
+            target=names[(one + 1) % 10],
+            number=place,
+            file=f"images/factual/{place:06d}.png",
+        )
         for place, one in enumerate(seen)
     ]
 
@@ -47,32 +57,33 @@ def images(digits: tuple[Tensor, Tensor]) -> Tensor:
 
 
 @pytest.fixture
-def pairs(bundle: Bundle, images: Tensor) -> list[Pair]:
+def pairs(bundle: Bundle, images: Tensor) -> list[Question]:
     """A question about each."""
     return pairs_of(bundle, images)
 
 
 @pytest.fixture
-def run(bundle: Bundle, images: Tensor, pairs: list[Pair], tmp_path: Path) -> Path:
+def run(bundle: Bundle, images: Tensor, pairs: list[Question], tmp_path: Path) -> Path:
     """A run that has been begun: questions, pictures and a manifest."""
     directory = tmp_path / "run"
     for pair, image in zip(pairs, images, strict=True):
-        write_png(directory / pair.factual_image, image)
-    (directory / "pairs.jsonl").write_text("".join(pair.as_json() + "\n" for pair in pairs))
+        write_png(directory / str(pair.file), image)
+    write_questions(directory, pairs)
     config = {"bundle": {"name": "mnist", "digest": bundle.digest}, "confidence": 0.9, "lpips": False, "seed": 0}
     config |= {"images": "mnist test", "targets": "random"}
-    (directory / "manifest.json").write_text(json.dumps({"schema": 1, "config": config}))
+    run_directory(directory).begin(config, command=["cfx", "bench"], batch_size=8, device="cpu")
     return directory
 
 
 @pytest.fixture
-def work(bundle: Bundle, run: Path, pairs: list[Pair], digits: tuple[Tensor, Tensor]) -> Work:
+def work(bundle: Bundle, images: Tensor, pairs: list[Question], digits: tuple[Tensor, Tensor]) -> Work:
     """The same questions as peers read them, with the digits for training images."""
-    return peers.work_of(bundle, run, pairs, 0.9, (digits[0] * 255).round().to(torch.uint8))
+    batch = QuestionBatch(pairs, images, targets_of(pairs, bundle))
+    return peers.work_of(bundle, batch, 0.9, (digits[0] * 255).round().to(torch.uint8))
 
 
 def channels_last(weights: Mapping[str, Array], images: Tensor) -> Array:
-    """The network that `port` in search.py builds, from the same arrays in the same order, without TensorFlow."""
+    """The network that `port` in peers_search.py builds, from the same arrays in the same order, without TensorFlow."""
     tensors = {name: torch.from_numpy(np.asarray(value)) for name, value in weights.items()}
     x = (images - tensors["mean"]) / tensors["deviation"]
     for place, pooled in enumerate(shared.POOLED):
@@ -300,36 +311,42 @@ def found_of(images: Tensor, found: Tensor) -> peers.Found:
     return peers.Found(images, found, seconds, seconds, {"peer": "proto", "settings": {"kappa": 0.0}})
 
 
+def mean_of(figures: Figures) -> float:
+    found = figures["all"]
+    assert found is not None
+    return found.mean
+
+
 def test_a_peers_answers_are_judged_as_an_engines(
-    bundle: Bundle, images: Tensor, pairs: list[Pair], run: Path, tmp_path: Path
+    bundle: Bundle, images: Tensor, pairs: list[Question], run: Path, tmp_path: Path
 ) -> None:
-    targets = peers.target_indices(pairs, bundle.classes, bundle.device)
+    targets = targets_of(pairs, bundle)
     engine = load_engine("vcnet").from_bundle(bundle).search(bundle.classifier, images, targets)
     told = engine.images.clone()
     told[0] = images[0]  # nothing was found there
     found = found_of(told, torch.arange(COUNT) > 0)
-    answers = peers.answers_of(bundle, pairs, found, 0.9)
+    answers = peers.counterfactuals_of(bundle, found.images, targets, 0.9)
     assert torch.equal(answers.images[1:], engine.images[1:]), "what is 8 bits already is not changed"
     assert torch.equal(answers.valid[1:], engine.valid[1:]) and not answers.valid[0]
     assert torch.allclose(answers.confidence[1:], engine.confidence[1:], atol=1e-4)
-    config = json.loads((run / "manifest.json").read_text())["config"]
+    manifest = Manifest.read(run)
     for _ in range(2):  # the second time, what was scored stays
-        scored = peers.score(bundle, run, pairs, found, "proto", config, tmp_path / "proto")
-    assert [record.valid for record in scored.records()] == answers.valid.tolist()
-    assert scored.pairs == pairs and scored.manifest["peer"]["settings"] == {"kappa": 0.0}
-    told_by_cfx = read_finished(tmp_path / "proto").summary["engines"]["proto"]["metrics"]
-    assert told_by_cfx["validity"]["all"]["mean"] == pytest.approx(float(answers.valid.float().mean()))
-    assert told_by_cfx["images_per_second"]["all"]["mean"] == 1
+        scored = peers.score(bundle, run, pairs, found, "proto", manifest, tmp_path / "proto")
+    assert [answer.valid for answer in scored.answers] == answers.valid.tolist()
+    assert scored.questions == pairs and scored.manifest.more["peer"] == found.about
+    told_by_cfx = read_finished(tmp_path / "proto").summary.engines["proto"].metrics
+    assert mean_of(told_by_cfx["validity"]) == pytest.approx(float(answers.valid.float().mean()))
+    assert mean_of(told_by_cfx["images_per_second"]) == 1
     assert told_by_cfx["forward_calls"]["all"] is None, "unknown is not free"
     said = peers.report(bundle, scored, found)
     assert said["found"] == COUNT - 1 and said["valid"] == int(answers.valid.sum()) and said["mean_seconds"] == 1
 
 
 def test_what_an_8_bit_file_cannot_hold_is_rounded_before_it_is_judged(
-    bundle: Bundle, images: Tensor, pairs: list[Pair]
+    bundle: Bundle, images: Tensor, pairs: list[Question]
 ) -> None:
     found = found_of((images + 0.001).clamp(0, 1), torch.ones(COUNT, dtype=torch.bool))
-    assert torch.allclose(peers.answers_of(bundle, pairs, found, 0.9).images, images)
+    assert torch.allclose(peers.counterfactuals_of(bundle, found.images, targets_of(pairs, bundle), 0.9).images, images)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +381,7 @@ def test_a_run_of_another_bundle_is_refused(run: Path, tmp_path: Path, capsys: p
 @pytest.mark.slow
 @pytest.mark.parametrize("peer", shared.PEERS)
 @pytest.mark.skipif(os.environ.get("CFX_PEERS") != "1", reason="CFX_PEERS is not 1: alibi and TensorFlow take minutes")
-def test_alibi_itself(peer: str, bundle: Bundle, work: Work, pairs: list[Pair], tmp_path: Path) -> None:
+def test_alibi_itself(peer: str, bundle: Bundle, work: Work, pairs: list[Question], tmp_path: Path) -> None:
     """Two images through the real thing, and a second time out of what was kept."""
     exchange = tmp_path / "run.peers"
     exchange.mkdir()
@@ -374,7 +391,7 @@ def test_alibi_itself(peer: str, bundle: Bundle, work: Work, pairs: list[Pair], 
     assert found.images.shape == (2, 1, 28, 28) and found.images.dtype == torch.float32
     assert float(found.images.min()) >= 0 and float(found.images.max()) <= 1
     assert 0 < found.about["logit_difference"] < 1e-4 and (found.seconds > 0.1).all()
-    answers = peers.answers_of(bundle, pairs[:2], found, 0.0)
+    answers = peers.counterfactuals_of(bundle, found.images, targets_of(pairs[:2], bundle), 0.0)
     assert torch.equal(answers.valid, found.found), "where the peer sees the target, our classifier sees it, too"
     again = peers.ask(exchange, peer, 1)
     assert torch.equal(found.images, again.images) and torch.equal(found.seconds, again.seconds)

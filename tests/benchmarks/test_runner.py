@@ -9,11 +9,13 @@ from typing import ClassVar
 import pytest
 import torch
 
-from cfx.benchmarks.records import read_records
-from cfx.benchmarks.run import load_run
+from cfx.benchmarks.run import Run
 from cfx.benchmarks.runner import LARGEST, batch_size_for
-from cfx.counterfactuals.engine import Curve, Engine, Problem
+from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.tightening import Curve
 from cfx.errors import DataError, OutputError, UsageError
+from cfx.reports.run import read_records
 
 
 def test_a_run_is_a_directory(make, perform, bundle):
@@ -25,12 +27,12 @@ def test_a_run_is_a_directory(make, perform, bundle):
     manifest = json.loads((run.directory / "manifest.json").read_text())
     assert manifest["command"] == ["cfx", "bench"] and manifest["config"]["bundle"]["digest"] == bundle.digest
     assert manifest["config"]["seed"] == 0 and manifest["machine"]["threads"] == torch.get_num_threads()
-    records = list(run.records())
-    assert len(records) == 40 and {record.engine for record in records} == {"vcnet", "pixel"}
-    for record in records:
-        assert (run.directory / record.image).is_file() and (run.directory / record.factual_image).is_file()
-        assert record.value("validity") == float(record.valid)
-    assert sum(record.valid for record in records if record.engine == "vcnet") == 20
+    assert len(run.answers) == 40 and {answer.engine for answer in run.answers} == {"vcnet", "pixel"}
+    for answer in run.answers:
+        assert answer.files.keys() == {"factual", "counterfactual"}
+        assert all((run.directory / file).is_file() for file in answer.files.values())
+        assert answer.value("validity") == float(answer.valid)
+    assert sum(answer.valid for answer in run.answers if answer.engine == "vcnet") == 20
 
 
 @pytest.mark.parametrize("stop_after", [1, 4])
@@ -117,7 +119,7 @@ def test_a_full_disk_is_one_line_and_resumable(make, perform, comparable, monkey
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     benchmark = make()
     with benchmark.open():
-        benchmark.draw(print)
+        benchmark.sample()
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, old[1]))  # in the middle of the second batch
         with pytest.raises(OutputError, match=r"records.jsonl: could not be written \(file too large\)"):
@@ -142,7 +144,7 @@ class Greedy(Engine):
     def find(self, problem: Problem) -> Curve:
         if len(problem) > 5:
             raise self.error("DefaultCPUAllocator: can't allocate memory")
-        return Curve(lambda shares, rows: problem.images[rows], bisections=0)
+        return Curve(lambda t, rows: problem.images[rows], bisections=0)
 
 
 @pytest.mark.parametrize("error", [MemoryError, RuntimeError, torch.OutOfMemoryError])
@@ -152,7 +154,7 @@ def test_out_of_memory_halves_the_batch(make, perform, witness, error):
     watcher = witness()
     run = perform(benchmark, watcher)
     assert watcher.notes == [f"out of memory; going on with --batch-size {size}" for size in (4,)]
-    assert len(list(run.records())) == 20
+    assert len(run.answers) == 20
 
 
 def test_any_other_error_is_not_taken_for_want_of_memory(make, perform):
@@ -176,6 +178,6 @@ def test_unreadable_images_are_named_again_when_a_run_goes_on(make, perform, fol
     shutil.copytree(folder, tmp_path / "images")
     (tmp_path / "images" / "broken.png").write_bytes(b"no")
     run = perform(make(images=str(tmp_path / "images")))
-    assert len(run.pairs) == 20
-    (said,) = load_run(run.directory).manifest["unreadable"]
+    assert len(run.questions) == 20
+    (said,) = Run.load(run.directory).manifest.unreadable
     assert "broken.png" in said

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from cfx.benchmarks.summary import best, common, estimate, summarise
+from cfx.benchmarks.summary import common, summarise
 from cfx.metrics.catalogue import METRICS
+from cfx.reports.summary import BundleName, Summary
+
+TOY = BundleName(name="toy", digest="0")
 
 
-def mean(summary, engine: str, metric: str, basis: str) -> float:
-    found = estimate(summary, engine, metric, basis)
+def mean(summary: Summary, engine: str, metric: str, basis: Any) -> float:
+    found = summary.engines[engine].estimate(metric, basis)
     assert found is not None
-    return found["mean"]
+    return found.mean
 
 
 def test_survivor_bias_is_shown_not_hidden(answers):
@@ -23,53 +27,55 @@ def test_survivor_bias_is_shown_not_hidden(answers):
         bold=[(True, 10.0), (True, 20.0), (True, 90.0), (True, 100.0)],
         timid=[(True, 12.0), (True, 22.0), (False, 1.0), (False, 1.0)],
     )
-    summary = summarise(found, bundle={"name": "toy", "digest": "0"})
-    assert summary["common_pairs"] == 2 and summary["compared"] == ["bold", "timid"]
+    summary = summarise(found, bundle=TOY)
+    assert summary.common_pairs == 2 and summary.compared == ("bold", "timid")
     assert mean(summary, "timid", "l1", "valid") == 17 < mean(summary, "bold", "l1", "valid") == 55
     assert mean(summary, "timid", "l1", "common") == 17 > mean(summary, "bold", "l1", "common") == 15
     assert mean(summary, "timid", "validity", "common") == 0.5, "validity is of all pairs, whatever is asked for"
-    assert best(summary, "l1", "common") == {"bold"} and best(summary, "l1", "valid") == {"timid"}
+    assert summary.best("l1", "common") == {"bold"} and summary.best("l1", "valid") == {"timid"}
 
 
 def test_a_control_neither_narrows_the_common_pairs_nor_wins(answers):
     found = answers(engine=[(True, 10.0), (True, 20.0)], other=[(True, 30.0), (True, 30.0)],
                     control=[(False, 0.0), (False, 0.0)])  # fmt: skip
-    summary = summarise(found, bundle={})
-    assert summary["common_pairs"] == 2
+    summary = summarise(found, bundle=TOY)
+    assert summary.common_pairs == 2
     assert mean(summary, "control", "l1", "common") == 0, "a control's figures are of all its answers"
-    assert best(summary, "l1", "common") == {"engine"}
-    assert estimate(summary, "engine", "l1", "all") == estimate(summary, "engine", "l1", "valid")
+    assert summary.best("l1", "common") == {"engine"}
+    assert summary.engines["engine"].estimate("l1", "all") == summary.engines["engine"].estimate("l1", "valid")
 
 
 def test_what_nobody_solved_is_missing_and_said(answers):
-    summary = summarise(answers(engine=[(False, 1.0)], other=[(True, 2.0)]), bundle={})
-    assert summary["common_pairs"] == 0
-    assert estimate(summary, "engine", "l1", "valid") is None
-    assert estimate(summary, "other", "l1", "common") is None
-    assert summary["notes"] == ["engine solved no pair, so there are no common ones"]
+    summary = summarise(answers(engine=[(False, 1.0)], other=[(True, 2.0)]), bundle=TOY)
+    assert summary.common_pairs == 0
+    assert summary.engines["engine"].estimate("l1", "valid") is None
+    assert summary.engines["other"].estimate("l1", "common") is None
+    assert summary.notes == ("engine solved no pair, so there are no common ones",)
 
 
 def test_cost_is_of_all_pairs_and_peaks_are_peaks(answers):
-    summary = summarise(answers(engine=[(True, 1.0), (False, 2.0)]), bundle={})
+    summary = summarise(answers(engine=[(True, 1.0), (False, 2.0)]), bundle=TOY)
     assert mean(summary, "engine", "images_per_second", "valid") == pytest.approx(2)
     assert mean(summary, "engine", "peak_memory_mb", "valid") == 101
-    seconds = estimate(summary, "engine", "seconds", "common")
-    assert seconds is not None and seconds["count"] == 2 and seconds["low"] is None, "a batch's share has no spread"
+    seconds = summary.engines["engine"].estimate("seconds", "common")
+    assert seconds is not None and seconds.count == 2 and seconds.low is None, "a batch's share has no spread"
 
 
 def test_equals_are_not_called_best(answers):
-    summary = summarise(answers(a=[(True, 1.0)], b=[(True, 1.0)], c=[(True, 2.0)]), bundle={})
-    assert best(summary, "l1", "common") == {"a", "b"}
-    assert best(summary, "steps", "common") == set(), "all the same"
-    assert best(summary, "lpips", "common") == set(), "nobody has it"
+    summary = summarise(answers(a=[(True, 1.0)], b=[(True, 1.0)], c=[(True, 2.0)]), bundle=TOY)
+    assert summary.best("l1", "common") == {"a", "b"}
+    assert summary.best("steps", "common") == set(), "all the same"
+    assert summary.best("lpips", "common") == set(), "nobody has it"
 
 
 def test_the_summary_is_json_without_nan(answers):
-    text = json.dumps(summarise(answers(engine=[(True, float("nan")), (False, 2.0)]), bundle={}), allow_nan=False)
+    text = json.dumps(
+        summarise(answers(engine=[(True, float("nan")), (False, 2.0)]), bundle=TOY).as_json(), allow_nan=False
+    )
     assert set(json.loads(text)["engines"]["engine"]["metrics"]) <= {metric.name for metric in METRICS}
 
 
 def test_common_of_controls_alone(answers):
     found = answers(control=[(True, 1.0), (False, 1.0)])
     assert common(found).tolist() == [True, False]
-    assert np.isnan(found["control"].columns["lpips"]).all()
+    assert np.isnan(found["control"].values["lpips"]).all()

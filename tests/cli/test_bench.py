@@ -48,7 +48,7 @@ def test_the_default_directory_is_the_same_for_the_same_question(bench, tmp_path
 
 def test_json_is_one_object_and_csv_a_table(bench):
     summary = json.loads(bench("--out", "here", "--format", "json").stdout)
-    assert summary["schema"] == 1 and summary["pairs"] == len(list(EXAMPLES.glob("*.png")))
+    assert summary["schema"] == 2 and summary["pairs"] == len(list(EXAMPLES.glob("*.png")))
     rows = list(csv.DictReader(io.StringIO(bench("--out", "here", "--format", "csv").stdout)))
     validity = next(row for row in rows if row["metric"] == "validity")
     assert float(validity["mean"]) == summary["engines"]["pixel"]["metrics"]["validity"]["all"]["mean"]

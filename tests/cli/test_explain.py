@@ -23,8 +23,10 @@ from torch import Tensor
 import cfx
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals import registry
-from cfx.counterfactuals.engine import PATH_FRAMES, Curve, Engine, Problem
+from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.pixel import PixelAscent
+from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.tightening import PATH_FRAMES, Curve
 from cfx.images.reading import read_image
 
 Run = Callable[..., Any]  # a command line -> conftest's Result
@@ -44,7 +46,7 @@ class Stubborn(Engine):
     paper: ClassVar[str] = "none"
 
     def find(self, problem: Problem) -> Curve:
-        return Curve(lambda shares, rows: problem.images[rows])
+        return Curve(lambda t, rows: problem.images[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,8 @@ def test_the_written_png_is_what_the_record_says(explain: Run, toy: Path):
     probabilities = bundle.classifier(pixels).softmax(dim=1)[0]
     assert record["valid"] and record["counterfactual"]["class"] == record["target"]
     assert int(probabilities.argmax()) == bundle.classes.index(record["target"])
-    assert float(probabilities.max()) == pytest.approx(record["confidence"], abs=1e-4) and record["confidence"] >= 0.9
+    assert float(probabilities.max()) == pytest.approx(record["target_confidence"], abs=1e-4)
+    assert record["target_confidence"] >= 0.9
     factual = read_image(example("four"), SHAPE).pixels[None]
     assert float((pixels - factual).abs().sum()) == pytest.approx(record["metrics"]["l1"], rel=1e-4)
 
@@ -143,20 +146,20 @@ def test_json_is_clean_and_complete(explain: Run, toy: Path, prediction: See):
     assert [Path(record["input"]).name for record in result.records] == ["four.png", "one.png"]
     record = result.records[0]
     assert record == json.loads(Path(record["files"]["record"]).read_text())
-    assert (record["schema"], record["version"], record["engine"]) == (1, cfx.__version__, "pixel")
+    assert (record["schema"], record["version"], record["engine"]) == (2, cfx.__version__, "pixel")
     assert record["factual"]["class"] == prediction(example("four"))
     assert record["settings"]["confidence"] == 0.9 and "max_steps" in record["settings"]
     assert set(record["metrics"]) == {
         *("l0", "l1", "l2", "linf", "lpips", "cout", "im1", "im2", "realism_percentile", "knn_agreement"),
-        *("robust_noise", "robust_retrained"),
+        *("robust_noise", "robust_retrained", "judge_agrees", "judge_confidence", "looks_real"),
     }
     assert set(record["cost"]) == {"steps", "forward_calls", "backward_calls", "seconds"}
     assert record["cost"]["forward_calls"] > record["cost"]["backward_calls"] > 0
     assert record["bundle"] == {"name": "toy", "digest": Bundle(toy).digest}
     assert record["device"] in ("cpu", "cuda", "mps") and record["seed"] == 0
-    assert isinstance(record["judge_agrees"], bool) and isinstance(record["looks_real"], bool)
+    assert isinstance(record["metrics"]["judge_agrees"], bool) and isinstance(record["metrics"]["looks_real"], bool)
     assert record["metrics"]["lpips"] is None and record["files"]["path"] is None and record["files"]["gif"] is None
-    assert "lpips: not asked for (--lpips)" in record["notes"]
+    assert record["missing"] == {"lpips": "not asked for (--lpips)"}
     assert any(note.startswith("files.path, files.gif: ") for note in record["notes"])
 
 
@@ -164,7 +167,11 @@ def test_every_field_is_documented(explain: Run):
     documentation = (EXAMPLES.parent / "docs" / "record.md").read_text()
     record = explain(example("four"), "--format", "json").records[0]
     for name, value in record.items():
-        names = [f"{name}.{key}" for key in value] if isinstance(value, dict) and name != "settings" else [name]
+        names = (
+            [f"{name}.{key}" for key in value]
+            if isinstance(value, dict) and name not in ("settings", "missing")
+            else [name]
+        )
         for name in names:
             assert f"| `{name}` |" in documentation
 
@@ -286,9 +293,9 @@ def test_a_bundle_without_judges_leaves_nulls(explain: Run, toy: Path, tmp_path:
     (alone / "bundle.toml").write_text(kept)
     result = explain(example("four"), "--bundle", alone, "--format", "json")
     record = result.records[0]
-    assert result.code == 0 and record["judge_agrees"] is None and record["metrics"]["im1"] is None
+    assert result.code == 0 and record["metrics"]["judge_agrees"] is None and record["metrics"]["im1"] is None
     for name in ("judge_agrees", "im1", "realism_percentile", "looks_real"):
-        assert any(name in note.partition(":")[0] for note in record["notes"])
+        assert name in record["missing"]
     assert "cannot say: the bundle has none" in explain(example("four"), "--bundle", alone).stdout
 
 

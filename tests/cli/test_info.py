@@ -14,7 +14,7 @@ import torch
 
 import cfx
 from cfx.bundles import bundle as bundles
-from cfx.cli import info as command
+from cfx.cli import info_job as command
 from cfx.counterfactuals.registry import by_rank, engine_names, load_engine
 
 Run = Callable[..., Any]  # a command line -> conftest's Result

@@ -11,7 +11,10 @@ import torch
 from torch import nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.engine import Curve, Engine, ModelError, Problem, as_written, clamped, tighten
+from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.goal import TargetClass
+from cfx.counterfactuals.problem import ModelError, Problem, as_written, clamped
+from cfx.counterfactuals.tightening import Curve, tighten
 from cfx.errors import UsageError
 
 
@@ -33,7 +36,7 @@ class Brighten(Engine):
 
     def find(self, problem: Problem) -> Curve:
         return Curve(
-            lambda shares, rows: torch.lerp(problem.images[rows], torch.ones(()), shares.view(-1, 1, 1, 1)),
+            lambda t, rows: torch.lerp(problem.images[rows], torch.ones(()), t.view(-1, 1, 1, 1)),
             bisections=7,
         )
 
@@ -55,16 +58,16 @@ def test_tightening_finds_the_analytic_boundary():
 
 def test_the_grid_finds_an_early_island_that_bisection_would_miss():
     images, targets = black(1)
-    problem = Problem(Brightness(), images, targets, 0.9)
+    problem = Problem(Brightness(), images, TargetClass(targets, 0.9))
 
-    def draw(shares: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    def draw(t: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         # light near 0.3, dark from 0.4 to 0.8, light at the end
-        light = ((shares - 0.3).abs() < 0.06) | (shares > 0.8)
+        light = ((t - 0.3).abs() < 0.06) | (t > 0.8)
         return light.float().view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
 
-    shares, found = tighten(problem, Curve(draw, grid=[n / 10 for n in range(1, 10)], bisections=4))
+    t, found = tighten(problem, Curve(draw, grid=[n / 10 for n in range(1, 10)], bisections=4))
     assert found.valid.all()
-    assert 0.24 <= float(shares) <= 0.3
+    assert 0.24 <= float(t) <= 0.3
     alone, _ = tighten(problem, Curve(draw, bisections=4))
     assert float(alone) > 0.8
 
@@ -122,13 +125,13 @@ def test_tightening_stays_on_the_side_that_the_engine_stands_by(bundle: Bundle, 
     factuals, targets = images[labels == 4][:4], torch.full((4,), 9)
     ends = images[labels == 9][:4]
 
-    def blend(shares, rows):
-        return torch.lerp(factuals[rows], ends[rows], shares[:, None, None, None])
+    def blend(t, rows):
+        return torch.lerp(factuals[rows], ends[rows], t[:, None, None, None])
 
     for grid in ((), (0.25, 0.5, 0.75)):
-        problem = Problem(bundle.classifier, factuals, targets, 0.5)
+        problem = Problem(bundle.classifier, factuals, TargetClass(targets, 0.5))
         free, _ = tighten(problem, Curve(blend, grid=grid))
-        held, found = tighten(problem, Curve(blend, grid=grid, accept=lambda shares, rows: shares >= 0.9))
+        held, found = tighten(problem, Curve(blend, grid=grid, accept=lambda t, rows: t >= 0.9))
         assert (free < 0.9).all() and (held >= 0.9).all() and found.valid.all()
-        never, _ = tighten(problem, Curve(blend, grid=grid, accept=lambda shares, rows: shares > 1))
+        never, _ = tighten(problem, Curve(blend, grid=grid, accept=lambda t, rows: t > 1))
         assert (never == 1).all(), "the end is kept where nothing else will do"

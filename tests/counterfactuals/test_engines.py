@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.engine import PATH_FRAMES, Engine
+from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.registry import engine_names, load_engine
+from cfx.counterfactuals.tightening import PATH_FRAMES
 from cfx.errors import UsageError
 from cfx.images.reading import read_image
 from cfx.images.writing import write_png

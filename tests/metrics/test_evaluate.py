@@ -14,28 +14,43 @@ from cfx.counterfactuals.registry import load_engine
 from cfx.errors import BundleError
 from cfx.judges.real_images import RealImages
 from cfx.metrics import perceptual, proximity, realism
-from cfx.metrics.evaluate import evaluate
+from cfx.metrics.catalogue import METRICS, Group
+from cfx.metrics.evaluate import evaluate, function_of, score
+from cfx.metrics.scene import Scene
+
+
+def scene_of(factuals: torch.Tensor, counterfactuals: torch.Tensor) -> Scene:
+    """Images alone."""
+    nobody = torch.zeros(len(factuals), dtype=torch.int64)
+    return Scene(classifier=torch.nn.Identity(), factuals=factuals, counterfactuals=counterfactuals, targets=nobody)
+
+
+def judged(bundle: Bundle, images: torch.Tensor, targets: torch.Tensor, seen: torch.Tensor | None = None) -> Scene:
+    """Images as answers, whatever they were before."""
+    scene = Scene.of(bundle, images, images, targets)
+    scene.seen = seen
+    return scene
 
 
 @pytest.fixture
-def pair() -> tuple[torch.Tensor, torch.Tensor]:
-    factual = torch.zeros(1, 1, 2, 2)
-    counterfactual = torch.tensor([[[[0.3, 0.0], [0.4, 1 / 255]]]])
-    return factual, counterfactual
+def pair() -> Scene:
+    return scene_of(torch.zeros(1, 1, 2, 2), torch.tensor([[[[0.3, 0.0], [0.4, 1 / 255]]]]))
 
 
 def test_l0_counts_pixels_changed_by_more_than_one_level(pair):
-    assert proximity.l0(*pair).item() == 0.5
+    assert proximity.l0(pair).item() == 0.5
 
 
 def test_l1_l2_linf(pair):
-    assert proximity.l1(*pair).item() == pytest.approx(0.7 + 1 / 255)
-    assert proximity.l2(*pair).item() == pytest.approx(math.sqrt(0.25 + 1 / 255**2))
-    assert proximity.linf(*pair).item() == pytest.approx(0.4)
+    assert proximity.l1(pair).item() == pytest.approx(0.7 + 1 / 255)
+    assert proximity.l2(pair).item() == pytest.approx(math.sqrt(0.25 + 1 / 255**2))
+    assert proximity.linf(pair).item() == pytest.approx(0.4)
 
 
 def test_colours_of_one_pixel_count_once():
-    assert proximity.l0(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2) * torch.tensor([1.0, 0.0])).item() == 0.5
+    assert (
+        proximity.l0(scene_of(torch.zeros(1, 3, 1, 2), torch.ones(1, 3, 1, 2) * torch.tensor([1.0, 0.0]))).item() == 0.5
+    )
 
 
 def test_percentile_by_hand():
@@ -51,33 +66,32 @@ def test_percentile_by_hand():
 
 
 def test_looks_real_is_the_range_of_95_per_cent():
-    assert realism.looks_real(torch.tensor([0.0, 4.9, 5.0, 60.0])).tolist() == [False, False, True, True]
+    scene = scene_of(torch.zeros(4, 1, 2, 2), torch.zeros(4, 1, 2, 2))
+    scene.percentile = torch.tensor([0.0, 4.9, 5.0, 60.0])
+    assert realism.looks_real(scene).tolist() == [False, False, True, True]
 
 
 def test_im1_of_real_sevens_is_lower_for_seven_than_for_one(bundle: Bundle, digits):
     images, labels = digits
     sevens = images[labels == 7]
     of = torch.full((len(sevens),), 7), torch.full((len(sevens),), 1)
-    autoencoders = bundle.part("autoencoders")
-    as_sevens = realism.im1(autoencoders, sevens, of[1], of[0])
-    as_ones = realism.im1(autoencoders, sevens, of[0], of[1])
+    as_sevens = realism.im1(judged(bundle, sevens, of[0], of[1]))
+    as_ones = realism.im1(judged(bundle, sevens, of[1], of[0]))
     assert as_sevens.median() < 1 < as_ones.median()
     assert (as_sevens < as_ones).float().mean() > 0.9
 
 
 def test_im2_of_real_images_is_lower_for_their_own_class(bundle: Bundle, digits):
     images, labels = digits
-    autoencoders = bundle.part("autoencoders")
-    own = realism.im2(autoencoders, images, labels)
-    other = realism.im2(autoencoders, images, (labels + 1) % 10)
+    own = realism.im2(judged(bundle, images, labels))
+    other = realism.im2(judged(bundle, images, (labels + 1) % 10))
     assert own.median() < other.median()
 
 
 def test_real_images_look_real_and_other_classes_do_not(bundle: Bundle, digits):
     images, labels = digits
-    judge, reference = bundle.part("judge"), bundle.part("reference")
-    own = realism.looks_real(realism.realism_percentile(judge, reference, images, labels))
-    other = realism.looks_real(realism.realism_percentile(judge, reference, images, (labels + 1) % 10))
+    own = realism.looks_real(judged(bundle, images, labels))
+    other = realism.looks_real(judged(bundle, images, (labels + 1) % 10))
     assert own.float().mean() > 0.9
     assert other.float().mean() < 0.02
 
@@ -130,3 +144,34 @@ def test_lpips_with_the_genuine_backbone(bundle: Bundle, digits, monkeypatch):
     others = perceptual.lpips_distance(metric, fours, images[labels == 0][:8])
     assert same.abs().max() < 1e-6
     assert (blurred < others).float().mean() > 0.7
+
+
+def test_each_judge_looks_once_at_a_batch(bundle: Bundle, digits, monkeypatch):
+    """Whatever is asked of the first judge: its class, its features, the neighbours among them."""
+    asked: list[str] = []
+
+    def watch(name: str) -> None:
+        judge = bundle.judges.part(name)
+        monkeypatch.setattr(judge, "forward", lambda *a, f=judge.forward, **k: asked.append(name) or f(*a, **k))
+        if hasattr(judge, "embed"):
+            monkeypatch.setattr(judge, "embed", lambda *a, f=judge.embed, **k: asked.append(name) or f(*a, **k))
+
+    images, targets = digits[0][:4], torch.tensor([9, 9, 9, 9])
+    found = load_engine("vcnet").from_bundle(bundle).search(bundle.classifier, images, targets)
+    for name in ("judge", "second_judge", "retrained"):
+        watch(name)
+    evaluate(bundle, images, targets, found)
+    assert sorted(asked) == ["judge", "retrained", "second_judge"]
+
+
+def test_every_function_of_the_catalogue_is_there_and_says_what_it_needs(bundle: Bundle, digits):
+    for metric in METRICS:
+        measured_by_the_pipeline = metric.group is Group.COST or metric.name in ("validity", "confidence")
+        assert (metric.function is None) == measured_by_the_pipeline, metric.name
+        if metric.function is not None:
+            assert function_of(metric).__doc__, metric.name
+    images, targets = digits[0][:2], torch.tensor([9, 9])
+    found = load_engine("vcnet").from_bundle(bundle).search(bundle.classifier, images, targets)
+    alone = Scene(classifier=bundle.classifier, factuals=images, counterfactuals=found.images, targets=targets)
+    without = {name for name, column in score(alone).columns.items() if column is None}
+    assert without == {metric.name for metric in METRICS if metric.needs and not metric.of_set}

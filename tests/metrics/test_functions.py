@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,7 @@ from cfx.judges.real_images import RealImages
 from cfx.judges.retrained import Retrained
 from cfx.metrics import perceptual, realism, robustness, sets, transition
 from cfx.metrics.catalogue import METRICS
+from cfx.metrics.scene import Scene
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 Digits = tuple[Tensor, Tensor]
@@ -42,6 +44,42 @@ def features(bundle: Bundle, digits: Digits) -> Tensor:
         return bundle.part("judge").embed(digits[0])[:, :16]
 
 
+def scene_of(
+    classifier: Callable[[Tensor], Tensor],
+    counterfactuals: Tensor,
+    targets: Tensor,
+    factuals: Tensor | None = None,
+    seen: Tensor | None = None,
+    judges: dict[str, Any] | None = None,
+) -> Scene:
+    """Answers, with just what a metric needs of them."""
+    given = judges or {}
+    held: Any = SimpleNamespace(part=lambda name: given[name], has=lambda name: name in given)
+    return Scene(
+        classifier=classifier,
+        factuals=counterfactuals if factuals is None else factuals,
+        counterfactuals=counterfactuals,
+        targets=targets,
+        seen=seen,
+        judges=held,
+    )
+
+
+def cout(
+    classifier: Callable[[Tensor], Tensor],
+    factuals: Tensor,
+    counterfactuals: Tensor,
+    classes: Tensor,
+    targets: Tensor,
+    steps: int = 20,
+) -> Tensor:
+    return transition.cout(scene_of(classifier, counterfactuals, targets, factuals, classes), steps=steps)
+
+
+def robust_noise(classifier: Callable[[Tensor], Tensor], images: Tensor, targets: Tensor, **options: Any) -> Tensor:
+    return robustness.robust_noise(scene_of(classifier, images, targets), **options)
+
+
 def other_digits(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """For each image a real one of another class, and that class."""
     order = labels.argsort(stable=True).roll(len(labels) // 2)
@@ -62,17 +100,17 @@ def test_nearest_labels_by_hand(monkeypatch):
     assert reference.nearest_labels(places, 3).tolist() == expected
     assert reference.nearest_labels(places[:0], 3).shape == (0, 3)
 
-    judge = SimpleNamespace(embed=lambda images: images.flatten(1))
-    agreement = realism.knn_agreement(judge, reference, places[:, :, None, None], torch.tensor([1, 1, 1]), neighbours=3)
+    scene = scene_of(brightness, places[:, :, None, None], torch.tensor([1, 1, 1]), judges={"reference": reference})
+    scene.features = places
+    agreement = realism.knn_agreement(scene, neighbours=3)
     assert agreement.tolist() == pytest.approx([1 / 3, 2 / 3, 1 / 3])
 
 
 def test_real_images_have_neighbours_of_their_own_class(bundle: Bundle, digits: Digits):
     images, labels = digits
-    judge, reference = bundle.part("judge"), bundle.part("reference")
     with torch.inference_mode():
-        own = realism.knn_agreement(judge, reference, images, labels)
-        other = realism.knn_agreement(judge, reference, images, (labels + 1) % 10)
+        own = realism.knn_agreement(Scene.of(bundle, images, images, labels))
+        other = realism.knn_agreement(Scene.of(bundle, images, images, (labels + 1) % 10))
     assert own.mean() > 0.97 and other.mean() < 0.01
     assert set(own.mul(5).round().tolist()) <= {0, 1, 2, 3, 4, 5}
 
@@ -81,7 +119,7 @@ def test_ten_fixed_images_fool_the_percentile(bundle: Bundle, digits: Digits):
     """More typical than real images are is not more real: why docs/metrics.md says that 50 is as good as it gets."""
     images, labels = digits
     with torch.inference_mode():
-        percentile = realism.realism_percentile(bundle.part("judge"), bundle.part("reference"), images, labels)
+        percentile = realism.realism_percentile(Scene.of(bundle, images, images, labels))
     assert 40 < percentile.mean() < 60
     assert min(float(percentile[labels == label].max()) for label in range(10)) > 90
 
@@ -122,33 +160,31 @@ class Counting:
 def test_cout_by_hand(pixels: list[float], steps: int, expected: float, asked: int):
     factual, counterfactual = torch.zeros(1, 1, 2, 2), torch.tensor(pixels).view(1, 1, 2, 2)
     classifier = Counting(brightness)
-    found = transition.cout(classifier, factual, counterfactual, torch.tensor([0]), torch.tensor([1]), steps=steps)
+    found = cout(classifier, factual, counterfactual, torch.tensor([0]), torch.tensor([1]), steps=steps)
     assert found.item() == pytest.approx(expected, abs=1e-5)
     assert classifier.seen == asked
-    back = transition.cout(brightness, factual, counterfactual, torch.tensor([1]), torch.tensor([0]), steps=steps)
+    back = cout(brightness, factual, counterfactual, torch.tensor([1]), torch.tensor([0]), steps=steps)
     assert back.item() == pytest.approx(-expected, abs=1e-5)
 
 
 def test_cout_orders_pixels_by_the_change_of_all_colours():
     # The second pixel changes more in sum (0.3 + 0.3), though the first has the largest single change.
     counterfactual = torch.tensor([[[[0.4, 0.3]], [[0.0, 0.3]]]])
-    found = transition.cout(
-        brightness, torch.zeros(1, 2, 1, 2), counterfactual, torch.tensor([0]), torch.tensor([1]), steps=2
-    )
+    found = cout(brightness, torch.zeros(1, 2, 1, 2), counterfactual, torch.tensor([0]), torch.tensor([1]), steps=2)
     assert found.item() == pytest.approx(0.1, abs=1e-5)  # 0, 0.6, 1: AUPC 0.55 and 0.45
 
 
 def test_cout_of_real_pairs(bundle: Bundle, right: Digits):
     images, labels = right[0][::5], right[1][::5]
     real, targets = other_digits(images, labels)
-    unchanged = transition.cout(bundle.classifier, images, images, labels, targets)
+    unchanged = cout(bundle.classifier, images, images, labels, targets)
     assert unchanged.max() < -0.7
     found = load_engine("vcnet").from_bundle(bundle).search(bundle.classifier, images, targets).images
-    rough = transition.cout(bundle.classifier, images, found, labels, targets)
-    fine = transition.cout(bundle.classifier, images, found, labels, targets, steps=100)
+    rough = cout(bundle.classifier, images, found, labels, targets)
+    fine = cout(bundle.classifier, images, found, labels, targets, steps=100)
     assert (rough - fine).abs().mean() < 0.01  # as docs/metrics.md says
     assert fine.min() > 0 and fine.max() <= 1
-    swapped = transition.cout(bundle.classifier, images, real, labels, targets)
+    swapped = cout(bundle.classifier, images, real, labels, targets)
     assert swapped.min() > 0
     # What fools it: it rewards certainty, so that any real image of the target does as well as a near one.
     assert swapped.mean() > rough.mean() - 0.05
@@ -157,16 +193,14 @@ def test_cout_of_real_pairs(bundle: Bundle, right: Digits):
 def test_cout_does_not_depend_on_the_batch(bundle: Bundle, right: Digits, monkeypatch):
     real, targets = other_digits(*right)
     images, labels, real, targets = (t[::60][:6] for t in (*right, real, targets))
-    together = transition.cout(bundle.classifier, images, real, labels, targets)
+    together = cout(bundle.classifier, images, real, labels, targets)
     assert not together.requires_grad
     monkeypatch.setattr(transition, "LARGEST_BATCH", 7)
-    assert torch.allclose(transition.cout(bundle.classifier, images, real, labels, targets), together, atol=1e-5)
-    rows = [
-        transition.cout(bundle.classifier, *(t[i : i + 1] for t in (images, real, labels, targets))) for i in range(6)
-    ]
+    assert torch.allclose(cout(bundle.classifier, images, real, labels, targets), together, atol=1e-5)
+    rows = [cout(bundle.classifier, *(t[i : i + 1] for t in (images, real, labels, targets))) for i in range(6)]
     assert torch.allclose(torch.cat(rows), together, atol=1e-5)
     nothing = [t[:0] for t in (images, real, labels, targets)]
-    assert transition.cout(bundle.classifier, *nothing).shape == (0,)
+    assert cout(bundle.classifier, *nothing).shape == (0,)
 
 
 # Robustness
@@ -179,9 +213,9 @@ def test_robust_noise_by_hand():
 
     pixels = torch.tensor([0.0, 0.49, 0.51, 1.0]).view(4, 1, 1, 1)
     wanted = torch.ones(4, dtype=torch.int64)
-    assert robustness.robust_noise(bright, pixels, wanted, deviation=0).tolist() == [0, 0, 1, 1]
+    assert robust_noise(bright, pixels, wanted, deviation=0).tolist() == [0, 0, 1, 1]
     noise = torch.randn(1000, 1, 1, 1, generator=torch.Generator().manual_seed(3)).flatten()
-    found = robustness.robust_noise(bright, pixels, torch.tensor([1, 1, 0, 1]), seed=3, copies=1000, deviation=0.1)
+    found = robust_noise(bright, pixels, torch.tensor([1, 1, 0, 1]), seed=3, copies=1000, deviation=0.1)
     expected = [0.0, float((0.49 + 0.1 * noise > 0.5).float().mean()), float((0.51 + 0.1 * noise < 0.5).float().mean())]
     assert found[:3].tolist() == pytest.approx(expected, abs=0.02)  # rounding to 8 bits moves a copy or two
     assert found[3] == 1
@@ -191,7 +225,7 @@ def test_real_images_hold_under_noise(bundle: Bundle, right: Digits):
     images, labels = right[0][::8], right[1][::8]
 
     def holds(labels: Tensor, deviation: float = robustness.DEVIATION, seed: int = 0) -> Tensor:
-        return robustness.robust_noise(bundle.classifier, images, labels, seed=seed, deviation=deviation)
+        return robust_noise(bundle.classifier, images, labels, seed=seed, deviation=deviation)
 
     assert holds(labels).mean() > 0.99
     assert holds((labels + 1) % 10).max() == 0
@@ -203,16 +237,16 @@ def test_real_images_hold_under_noise(bundle: Bundle, right: Digits):
 
 def test_noise_is_the_same_for_every_image(bundle: Bundle, right: Digits):
     images, labels = right[0][::40], right[1][::40]
-    together = robustness.robust_noise(bundle.classifier, images, labels, deviation=0.3)
+    together = robust_noise(bundle.classifier, images, labels, deviation=0.3)
     assert len(together.unique()) > 1
     alone = [
-        robustness.robust_noise(bundle.classifier, image[None], label[None], deviation=0.3)
+        robust_noise(bundle.classifier, image[None], label[None], deviation=0.3)
         for image, label in zip(images, labels, strict=True)
     ]
     assert torch.equal(torch.cat(alone), together)
-    assert robustness.robust_noise(bundle.classifier, images[:0], labels[:0]).shape == (0,)
+    assert robust_noise(bundle.classifier, images[:0], labels[:0]).shape == (0,)
     several = images.repeat(9, 1, 1, 1), labels.repeat(9)  # more than one call to the classifier
-    assert torch.equal(robustness.robust_noise(bundle.classifier, *several, deviation=0.3), together.repeat(9))
+    assert torch.equal(robust_noise(bundle.classifier, *several, deviation=0.3), together.repeat(9))
 
 
 def test_robust_retrained_is_the_share_of_classifiers(bundle: Bundle, right: Digits):
@@ -223,9 +257,11 @@ def test_robust_retrained_is_the_share_of_classifiers(bundle: Bundle, right: Dig
         zeros = F.one_hot(torch.zeros(len(batch), dtype=torch.int64), 10).float()
         return torch.stack([bundle.classifier(batch), zeros])
 
-    found = robustness.robust_retrained(two, images, labels)
+    found = robustness.robust_retrained(scene_of(bundle.classifier, images, labels, judges={"retrained": two}))
     assert found.tolist() == [1.0 if label == 0 else 0.5 for label in labels.tolist()]
-    untrained = robustness.robust_retrained(Retrained(count=3, width=2).eval(), images, labels)
+    untrained = robustness.robust_retrained(
+        scene_of(bundle.classifier, images, labels, judges={"retrained": Retrained(count=3, width=2).eval()})
+    )
     assert untrained.shape == labels.shape and set(untrained.mul(3).round().tolist()) <= {0, 1, 2, 3}
 
 
@@ -319,9 +355,9 @@ def test_split_frechet_keeps_questions_about_one_image_together(digits: Digits, 
 def test_diversity_by_hand():
     images = torch.tensor([[0.0, 0.0], [0.3, 0.4], [0.0, 1.0]]).view(3, 1, 1, 2)
     expected = (0.5 + 1.0 + (0.09 + 0.36) ** 0.5) / 3
-    assert sets.diversity(images) == pytest.approx(expected)
-    assert sets.diversity(images[:1].repeat(4, 1, 1, 1)) == 0
-    assert sets.diversity(images[:1]) is None and sets.diversity(images[:0]) is None
+    assert sets.mean_distance(images) == pytest.approx(expected)
+    assert sets.mean_distance(images[:1].repeat(4, 1, 1, 1)) == 0
+    assert sets.mean_distance(images[:1]) is None and sets.mean_distance(images[:0]) is None
 
 
 # LPIPS

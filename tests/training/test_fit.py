@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,45 +51,45 @@ def weights(fit: Fit) -> dict[str, Tensor]:
 
 
 def kill_at(step: int):
-    def report(done: int, _total: int, _losses: dict[str, float]) -> None:
+    def tell(_label: str, done: int, _total: int | None, _losses: dict[str, float]) -> None:
         if done > step:
             raise Killed
 
-    return report
+    return tell
 
 
-def test_killed_and_resumed_equals_run_through(data: Labelled, tmp_path: Path) -> None:
+def test_killed_and_resumed_equals_run_through(data: Labelled, tmp_path: Path, told: Any) -> None:
     whole = LinearFit(data)
     whole.run()
 
     checkpoint = tmp_path / "fit.checkpoint"
     for step in (20, 40):  # killed twice, each time in another process for all that the fit knows
         with pytest.raises(Killed):
-            LinearFit(data).run(checkpoint, report=kill_at(step), every_s=0)
+            LinearFit(data).run(checkpoint, told(kill_at(step)), every_s=0)
         assert checkpoint.exists()
     torch.manual_seed(99)
     resumed = LinearFit(data)
     first = []
-    resumed.run(checkpoint, report=lambda done, _total, _losses: first.append(done), every_s=0)
+    resumed.run(checkpoint, told(lambda _label, done, _total, _losses: first.append(done)), every_s=0)
 
     assert first[0] == 41, "it went on from the checkpoint rather than from the start"
     for name, tensor in weights(whole).items():
         assert torch.equal(tensor, weights(resumed)[name]), name
 
 
-def test_it_learns(data: Labelled) -> None:
+def test_it_learns(data: Labelled, told: Any) -> None:
     fit = LinearFit(data, epochs=20)
     losses: list[float] = []
-    fit.run(report=lambda _done, _total, latest: losses.append(latest["loss"]))
+    fit.run(progress=told(lambda _label, _done, _total, latest: losses.append(latest["loss"])))
     assert losses[-1] < losses[0] / 2
 
 
-def test_finished_run_is_not_run_again(data: Labelled, tmp_path: Path) -> None:
+def test_finished_run_is_not_run_again(data: Labelled, tmp_path: Path, told: Any) -> None:
     checkpoint = tmp_path / "fit.checkpoint"
     done = LinearFit(data)
     done.run(checkpoint)
     again = LinearFit(data)
-    again.run(checkpoint, report=lambda *_: pytest.fail("there was nothing left to do"))
+    again.run(checkpoint, told(lambda *_: pytest.fail("there was nothing left to do")))
     assert all(torch.equal(tensor, weights(again)[name]) for name, tensor in weights(done).items())
 
 
@@ -154,7 +155,7 @@ def test_it_stops_where_held_out_images_no_longer_improve_and_keeps_the_best(dat
     assert float(fit.check(data[200:]).detach()) == pytest.approx(min(seen), rel=1e-4)
 
 
-def test_a_killed_run_remembers_its_best(data: Labelled, tmp_path: Path) -> None:
+def test_a_killed_run_remembers_its_best(data: Labelled, tmp_path: Path, told: Any) -> None:
     def made() -> Overfitting:
         fit = Overfitting(data[:40], epochs=2000)
         fit.held_out = data[200:]
@@ -163,7 +164,7 @@ def test_a_killed_run_remembers_its_best(data: Labelled, tmp_path: Path) -> None
     whole = made()
     whole.run()
     with pytest.raises(Killed):
-        made().run(tmp_path / "c", report=kill_at(900), every_s=0)
+        made().run(tmp_path / "c", told(kill_at(900)), every_s=0)
     resumed = made()
     resumed.run(tmp_path / "c")
     assert all(torch.equal(tensor, weights(resumed)[name]) for name, tensor in weights(whole).items())

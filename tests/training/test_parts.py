@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -98,17 +99,17 @@ def test_it_voids_exactly_what_it_invalidates(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if part_of(RECIPES["mnist"], name).fits(range(10))])
 def test_killed_in_the_middle_it_resumes_to_the_same_weights(
-    directory: Path, tiny: Recipe, split: Split[Labelled], name: str
+    directory: Path, tiny: Recipe, split: Split[Labelled], name: str, told: Any
 ):
     labels = list(part_of(tiny, name).fits(range(10)))
     before = Bundle(directory).parts[name].sha256
 
-    def kill(label: str, done: int, total: int, losses: dict[str, float]) -> None:
+    def kill(label: str, done: int, total: int | None, losses: dict[str, float]) -> None:
         if label == labels[-1]:
             raise Killed
 
     with pytest.raises(Killed):
-        TrainingSession(tiny, split, directory, command="cfx train", progress=kill).make(only=[name])
+        TrainingSession(tiny, split, directory, command="cfx train", progress=told(kill)).make(only=[name])
     assert not is_finished(directory), "there is unfinished work"
     TrainingSession(tiny, split, directory, command="cfx train").make(only=[name])
     assert Bundle(directory).parts[name].sha256 == before

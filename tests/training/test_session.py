@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,13 +46,15 @@ def test_every_part_is_made_measured_and_loads(tiny: Recipe, made: Path, split: 
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_it_makes_the_same_bundle(tiny: Recipe, made: Path, split: Split[Labelled], tmp_path: Path):
-    def kill(part: str, done: int, total: int, losses: dict[str, float]) -> None:
+def test_killed_and_resumed_it_makes_the_same_bundle(
+    tiny: Recipe, made: Path, split: Split[Labelled], tmp_path: Path, told: Any
+):
+    def kill(part: str, done: int, total: int | None, losses: dict[str, float]) -> None:
         if part == "conditional_vae":
             raise Killed
 
     with pytest.raises(Killed):
-        TrainingSession(tiny, split, tmp_path, command="cfx train", progress=kill).make()
+        TrainingSession(tiny, split, tmp_path, command="cfx train", progress=told(kill)).make()
     assert "conditional_vae" not in digests(tmp_path)
     before = (tmp_path / "classifier.safetensors").stat().st_mtime_ns
     TrainingSession(tiny, split, tmp_path, command="cfx train").make()

@@ -1,0 +1,1 @@
+"""The one pipeline: questions in, answers out; and an answer's own pictures."""

@@ -1,0 +1,249 @@
+"""What became of one question by one engine. docs/record.md describes its JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from .._version import VERSION
+from ..counterfactuals.registry import CONTROL
+from ..documents import Table
+from ..images.writing import as_png, to_picture
+from ..metrics.evaluate import Value
+from .panel import draw_panel
+from .question import Question, Source
+from .seen import Seen
+from .wording import rounded
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SCHEMA = 2
+COUNTS = ("steps", "forward_calls", "backward_calls")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What the search of one image took.
+
+    Attributes:
+        seconds: the batch's time divided by its images.
+        steps, forward_calls, backward_calls: of this image; None where nobody counted.
+        peak_memory_mb: of the process during the batch's search; None where it was not measured.
+    """
+
+    seconds: float
+    steps: int | None = None
+    forward_calls: int | None = None
+    backward_calls: int | None = None
+    peak_memory_mb: float | None = None
+
+    def value(self, name: str) -> float | None:
+        """One of them by name."""
+        return getattr(self, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """What is the same for all answers of an engine in a run.
+
+    Attributes:
+        bundle, digest: name and sha256 of the bundle.
+        settings: of the engine.
+        confidence: least probability of the target in a valid counterfactual.
+        device: where the models ran.
+        seed: of whatever the engine draws at random.
+    """
+
+    bundle: str
+    digest: str
+    settings: Mapping[str, object]
+    confidence: float
+    device: str
+    seed: int
+
+    def as_json(self) -> dict[str, object]:
+        """The documented fields."""
+        return {
+            "version": VERSION,
+            "settings": dict(self.settings),
+            "bundle": {"name": self.bundle, "digest": self.digest},
+            "device": self.device,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of an answer.
+
+    Attributes:
+        factual, counterfactual: (C, H, W) in [0, 1], as written.
+        path: (P, C, H, W), the way from one to the other, and what the classifier sees on it; where it was asked for.
+    """
+
+    factual: Tensor
+    counterfactual: Tensor
+    path: Tensor | None = None
+    path_seen: tuple[Seen, ...] = ()
+
+    @property
+    def pictures(self) -> tuple[Image, Image]:
+        """Factual and counterfactual as Pillow pictures."""
+        return to_picture(self.factual), to_picture(self.counterfactual)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of one question.
+
+    Attributes:
+        question: what was asked.
+        engine: by name.
+        place: 1, 2, ... of several answers to one question.
+        counterfactual: what the classifier sees in the image found.
+        target_confidence: the target's probability there.
+        valid: whether it meets the goal.
+        metrics: every metric of a single image by name; None where one could not be had.
+        cost: what the search took.
+        notes: what a user should know.
+        missing: metric -> why it could not be had.
+        files: what was written, by kind.
+        envelope, images: None in an answer that was read from a record.
+    """
+
+    question: Question
+    engine: str
+    place: int = 1
+    counterfactual: Seen
+    target_confidence: float
+    valid: bool
+    metrics: Mapping[str, Value]
+    cost: Cost
+    notes: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    envelope: Envelope | None = None
+    images: Images | None = None
+
+    @property
+    def target(self) -> str:
+        """The class asked for."""
+        return self.question.target
+
+    @property
+    def factual(self) -> Seen:
+        """What the classifier sees in the factual."""
+        return self.question.factual
+
+    @property
+    def label(self) -> str:
+        """The engine's name, and what it is there for where it is the control."""
+        return f"{self.engine} (control)" if self.engine == CONTROL else self.engine
+
+    @property
+    def threshold(self) -> float:
+        """Least probability of the target in a valid counterfactual."""
+        return self.given_envelope.confidence
+
+    @property
+    def given_envelope(self) -> Envelope:
+        """The envelope of an answer that was just given."""
+        assert self.envelope is not None, "an answer that was read from a record has none"
+        return self.envelope
+
+    @property
+    def given_images(self) -> Images:
+        """The images of an answer that was just given."""
+        assert self.images is not None, "an answer that was read from a record has none"
+        return self.images
+
+    def value(self, metric: str) -> float | None:
+        """A metric, validity, confidence or cost as a number; yes is 1, no is 0; None where it could not be had."""
+        own = {"validity": self.valid, "confidence": self.target_confidence}
+        if metric in own:
+            return float(own[metric])
+        found = self.metrics[metric] if metric in self.metrics else getattr(self.cost, metric, None)
+        return None if found is None else float(found)
+
+    def with_files(self, files: Mapping[str, str]) -> Answer:
+        """The same with files written."""
+        return replace(self, files={**self.files, **files})
+
+    def panel(self) -> Image:
+        """Factual, counterfactual and signed change side by side, with what the model and the judges say."""
+        return draw_panel(self, *self.given_images.pictures)
+
+    def _repr_png_(self) -> bytes:
+        """How a notebook shows it."""
+        return as_png(self.panel())
+
+    def as_json(self) -> dict[str, object]:
+        """The documented JSON object, schema 2, without what is the same for the whole run."""
+        question, cost = self.question, {"seconds": rounded(self.cost.seconds)}
+        cost |= {name: self.cost.value(name) for name in COUNTS}
+        said: dict[str, object] = {} if question.number is None else {"pair": question.number}
+        if question.number is not None:
+            memory = self.cost.peak_memory_mb
+            cost["peak_memory_mb"] = None if memory is None else rounded(memory)
+        return {
+            **said,
+            "input": question.source.name,
+            "engine": self.engine,
+            "goal": "target",
+            "target": self.target,
+            "factual": self.factual.as_json(),
+            "counterfactual": self.counterfactual.as_json(),
+            "target_confidence": rounded(self.target_confidence),
+            "valid": self.valid,
+            "place": self.place,
+            "metrics": {name: value if isinstance(value, bool | None) else rounded(value)
+                        for name, value in self.metrics.items()},
+            "cost": cost,
+            "files": dict(self.files),
+            "notes": list(self.notes),
+            "missing": dict(self.missing),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, table: Table) -> Answer:
+        """From a record of a run.
+
+        Raises:
+            DataError: a field is missing or not what it should be.
+        """
+        factual, counterfactual, metrics, cost = map(table.need_table, ("factual", "counterfactual", "metrics", "cost"))
+        files = table.mapping("files", str)
+        values: dict[str, Value] = {}
+        for name, value in metrics.values.items():
+            if not isinstance(value, bool | int | float | None):
+                raise metrics.wrong(name, "a number, true, false or null", value)
+            values[name] = value
+        return cls(
+            question=Question(
+                source=Source(name=table.need("input", str)),
+                factual=Seen.from_json(factual),
+                target=table.need("target", str),
+                number=table.get("pair", int),
+                file=files.get("factual"),
+            ),
+            engine=table.need("engine", str),
+            place=table.need("place", int),
+            counterfactual=Seen.from_json(counterfactual),
+            target_confidence=table.need("target_confidence", float),
+            valid=table.need("valid", bool),
+            metrics=values,
+            cost=Cost(
+                seconds=cost.need("seconds", float),
+                steps=cost.get("steps", int),
+                forward_calls=cost.get("forward_calls", int),
+                backward_calls=cost.get("backward_calls", int),
+                peak_memory_mb=cost.get("peak_memory_mb", float),
+            ),
+            notes=table.several("notes", str) or (),
+            missing=table.mapping("missing", str),
+            files=files,
+        )

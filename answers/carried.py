@@ -1,0 +1,42 @@
+"""The counterfactual at the size of the photo: the original plus the enlarged change, and what the model says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..bundles.bundle import Bundle
+from ..counterfactuals.goal import is_valid
+from ..images.reading import carry_back, read_image
+from ..images.writing import write_picture
+from .answer import Answer
+from .question import class_index
+from .seen import probabilities_of
+
+
+def can_be_carried(answer: Answer, bundle: Bundle) -> bool:
+    """Whether there is a photo that holds more pixels than the models see."""
+    placement = answer.question.source.placement
+    return bundle.is_carried and placement is not None and placement.shrinks
+
+
+def write_full(path: Path, answer: Answer, bundle: Bundle) -> str:
+    """Write the photo with the change made to it; returns a note that says whether it is still valid, read again.
+
+    Args:
+        path: where to.
+        answer: to a question about a photo that `can_be_carried`.
+        bundle: brings the classifier.
+    """
+    source, images = answer.question.source, answer.given_images
+    assert source.photo is not None and source.placement is not None
+    change = (images.counterfactual - images.factual).cpu()
+    write_picture(path, carry_back(source.photo, change, source.placement, light_on_dark=bundle.light_on_dark))
+    again = read_image(path, bundle.shape, light_on_dark=bundle.light_on_dark, resize=bundle.resize).pixels
+    probabilities = probabilities_of(bundle.classifier, again[None].to(bundle.device))[0]
+    target = class_index(answer.target, bundle.classes)
+    assert target is not None
+    sure = float(probabilities[target])
+    held = is_valid(int(probabilities.argmax()) == target, sure, answer.threshold)
+    size = "x".join(str(side) for side in reversed(source.placement.size))
+    says = "still valid" if held else "no longer valid"
+    return f"files.full: at the photo's own {size} pixels it is {says}: {100 * sure:.1f} % {answer.target}"

@@ -1,0 +1,62 @@
+"""One picture that compares engines on one image: a row an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from .answer import Answer
+from .panel import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet, change_picture, enlarge
+from .wording import percent, with_article
+
+SIDE = 140  # pixels that the longer side of a picture gets at least
+LABELS = 300  # pixels for what is said of an engine
+
+
+def draw_overview(answers: Sequence[Answer]) -> Image.Image:
+    """Factual, counterfactual and signed change by each engine, with what it found and what judges say of it.
+
+    Args:
+        answers: to the same question.
+    """
+    asked = answers[0]
+    width, height = enlarge(asked.given_images.pictures[0], SIDE).size
+    top = MARGIN + 92
+    sheet = Sheet(2 * MARGIN + LABELS + 3 * (width + GAP), top + len(answers) * (height + GAP))
+    title = f"What would make this {with_article(asked.target)}?"
+    sheet.write((MARGIN, MARGIN - 4), title, 24, INK, sheet.width - 2 * MARGIN)
+    seen = f"the model sees {asked.factual}; {100 * asked.threshold:g} % sure of the target is asked for"
+    sheet.write((MARGIN, MARGIN + 30), seen, 15, FAINT, sheet.width - 2 * MARGIN)
+    for column, heading in enumerate(("factual", "counterfactual", "what changed")):
+        middle = MARGIN + LABELS + GAP + column * (width + GAP) + width // 2
+        sheet.write((middle, top - 26), heading, 15, FAINT, width + GAP - 6, centred=True)
+    for place, answer in enumerate(answers):
+        factual, found = answer.given_images.pictures
+        row_top = top + place * (height + GAP)
+        change, _ = change_picture(factual, found)
+        for column, picture in enumerate((factual, found, change)):
+            left = MARGIN + LABELS + GAP + column * (width + GAP)
+            sheet.place(enlarge(picture, SIDE), (left, row_top))
+        sheet.write((MARGIN, row_top + 6), answer.label, 20, INK, LABELS)
+        for line, (text, colour) in enumerate(findings(answer)):
+            sheet.write((MARGIN, row_top + 38 + 23 * line), text, 15, colour, LABELS)
+    return sheet.picture
+
+
+def findings(answer: Answer) -> list[tuple[str, Colour]]:
+    """What is said beside an engine's pictures, line by line."""
+    sure, target = percent(answer.target_confidence), answer.target
+    lines = [(f"valid: the model is {sure} sure", GOOD) if answer.valid else (f"not valid: {sure}", BAD)]
+    agrees, judge = answer.metrics.get("judge_agrees"), answer.value("judge_confidence")
+    if agrees is not None and judge is not None:
+        verdict = "judges agree" if agrees else "judges disagree"
+        lines.append((f"{verdict}: {percent(judge)} for {target}", GOOD if agrees else BAD))
+    real, percentile = answer.metrics.get("looks_real"), answer.value("realism_percentile")
+    if real is not None and percentile is not None:
+        verdict = "looks real" if real else "does not look real"
+        lines.append((f"{verdict}: realism percentile {percentile:.0f}", GOOD if real else BAD))
+    l1 = answer.value("l1")
+    if l1 is not None:
+        lines.append((f"L1 {l1:.1f}, {answer.cost.seconds:.2g} s", FAINT))
+    return lines

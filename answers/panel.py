@@ -1,0 +1,267 @@
+"""Pictures for people: the panel (factual, counterfactual, signed change), the strip and frames of a path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Protocol, cast
+
+from PIL import Image, ImageChops, ImageDraw, ImageFont
+
+from ..counterfactuals.goal import is_valid
+from .seen import Seen
+from .wording import percent, with_article
+
+Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+WHITE: Colour = (255, 255, 255)
+INK: Colour = (32, 33, 36)
+FAINT: Colour = (110, 114, 120)
+LINE: Colour = (200, 203, 208)
+GOOD: Colour = (22, 120, 70)
+BAD: Colour = (176, 32, 40)
+ADDED: Colour = (200, 20, 35)
+REMOVED: Colour = (20, 85, 190)
+
+MARGIN = 28
+GAP = 28
+PANEL_SIDE = 224  # pixels that the longer side of a picture gets at least
+STRIP_SIDE = 112
+
+
+class Answered(Protocol):
+    """What pictures say of an answer."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def factual(self) -> Seen: ...
+    @property
+    def counterfactual(self) -> Seen: ...
+    @property
+    def target_confidence(self) -> float: ...
+    @property
+    def valid(self) -> bool: ...
+    @property
+    def metrics(self) -> Mapping[str, float | bool | None]: ...
+
+
+def change_picture(factual: Image.Image, found: Image.Image) -> tuple[Image.Image, float]:
+    """The signed change of brightness at model size: red where light was added, blue where it was removed.
+
+    Returns:
+        The picture, and the change in (0, 1] that full colour stands for; 0 where nothing changed.
+    """
+    before, after = factual.convert("L"), found.convert("L")
+    added, removed = ImageChops.subtract(after, before), ImageChops.subtract(before, after)
+    limit = max(cast(tuple[int, int], amount.getextrema())[1] for amount in (added, removed))
+    picture = Image.new("RGB", factual.size, WHITE)
+    for amount, colour in ((added, ADDED), (removed, REMOVED)):
+        share = amount.point([min(255, round(255 * level / max(limit, 1))) for level in range(256)])
+        picture.paste(colour, mask=share)
+    return picture, limit / 255
+
+
+def enlarge(picture: Image.Image, side: int) -> Image.Image:
+    """Scale up by a whole factor, pixel by pixel, until the longer side has at least `side` pixels."""
+    factor = max(1, math.ceil(side / max(picture.size)))
+    width, height = picture.size
+    return picture.convert("RGB").resize((width * factor, height * factor), Image.Resampling.NEAREST)
+
+
+def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Image.Image:
+    """Factual, counterfactual and signed change side by side, with what the model sees under each."""
+    change, limit = change_picture(factual, found)
+    pictures = [enlarge(picture, PANEL_SIDE) for picture in (factual, found, change)]
+    width, height = max(PANEL_SIDE, pictures[0].width), pictures[0].height
+    top = MARGIN + 92
+    sheet = Sheet(2 * MARGIN + 3 * width + 2 * GAP, top + height + 58 + MARGIN // 2)
+    right = sheet.width - 2 * MARGIN
+    sheet.write((MARGIN, MARGIN - 4), f"What would make this {with_article(answer.target)}?", 24, INK, right)
+    sheet.write_parts((MARGIN, MARGIN + 32), verdicts(answer), 15, right)
+
+    headings = ("factual: the input", "counterfactual", "what changed")
+    seen = (answer.factual, answer.counterfactual, None)
+    colours = (INK, GOOD if answer.valid else BAD, INK)
+    for place, (picture, heading, what, colour) in enumerate(zip(pictures, headings, seen, colours, strict=True)):
+        left = MARGIN + place * (width + GAP)
+        middle = left + width // 2
+        sheet.write((middle, top - 26), heading, 15, FAINT, width, centred=True)
+        sheet.place(picture, (left + (width - picture.width) // 2, top))
+        if what is not None:
+            sheet.write_seen((middle, top + height + 12), what, 16, colour, width + GAP - 12)
+        else:
+            sheet.legend((left, top + height + 16), width, limit)
+    return sheet.picture
+
+
+def draw_strip(answer: Answered, frames: Sequence[Image.Image], seen: Sequence[Seen]) -> Image.Image:
+    """The way from the factual to the counterfactual, frame by frame, with what the model sees in each."""
+    pictures = [enlarge(frame, STRIP_SIDE) for frame in frames]
+    width, height, gap = max(STRIP_SIDE, pictures[0].width), pictures[0].height, 26
+    top = MARGIN + 72
+    sheet = Sheet(2 * MARGIN + len(pictures) * width + (len(pictures) - 1) * gap, top + height + 58 + MARGIN // 2)
+    arrived = "to" if answer.valid else "towards"
+    title = f"From {with_article(answer.factual.name)} {arrived} {with_article(answer.target)}"
+    sheet.write((MARGIN, MARGIN - 6), title, 22, INK, sheet.width // 2)
+    place_right = sheet.width - MARGIN
+    about = f"engine {answer.label}; under each frame: what the model sees"
+    sheet.write((place_right - sheet.measure(about, 14), MARGIN), about, 14, FAINT, sheet.width // 2)
+    for place, (picture, what) in enumerate(zip(pictures, seen, strict=True)):
+        left = MARGIN + place * (width + gap)
+        middle = left + width // 2
+        last = place == len(pictures) - 1
+        heading = "factual" if place == 0 else "counterfactual" if last else f"{place} of {len(pictures) - 1}"
+        sheet.write((middle, top - 24), heading, 13, FAINT, width + gap - 6, centred=True)
+        sheet.place(picture, (left + (width - picture.width) // 2, top))
+        if not last:
+            sheet.arrow((left + width + gap // 2, top + height // 2))
+        colour = seen_colour(answer, what)
+        sheet.write((middle, top + height + 10), what.name, 18, colour, width + gap - 6, centred=True)
+        sheet.write((middle, top + height + 34), percent(what.confidence), 13, colour, width, centred=True)
+    return sheet.picture
+
+
+def draw_frames(answer: Answered, frames: Sequence[Image.Image], seen: Sequence[Seen]) -> list[Image.Image]:
+    """The frames of an animation: each enlarged, what the model sees, how far the way has come."""
+    result = []
+    for place, (frame, what) in enumerate(zip(frames, seen, strict=True)):
+        picture = enlarge(frame, PANEL_SIDE)
+        sheet = Sheet(picture.width + 32, picture.height + 74)
+        sheet.place(picture, (16, 16))
+        way, base = picture.width, picture.height + 26
+        sheet.draw.rectangle((16, base, 16 + way - 1, base + 3), fill=LINE)
+        if place:
+            sheet.draw.rectangle((16, base, 16 + round(way * place / (len(frames) - 1)) - 1, base + 3), fill=FAINT)
+        colour = seen_colour(answer, what)
+        sheet.write_seen((sheet.width // 2, base + 14), what, 16, colour, picture.width + 20)
+        result.append(sheet.picture)
+    return result
+
+
+def seen_colour(answer: Answered, what: Seen) -> Colour:
+    """Green where the model sees the target surely enough, ink otherwise."""
+    return GOOD if is_valid(what.name == answer.target, what.confidence, answer.threshold) else INK
+
+
+def verdicts(answer: Answered) -> list[tuple[str, Colour]]:
+    """The second line of a panel, in parts: engine, valid or not, what the judges say."""
+    needed = f"{100 * answer.threshold:g} % needed"
+    parts = [(f"engine {answer.label}", FAINT)]
+    if answer.valid:
+        parts.append((f"valid: {percent(answer.target_confidence)} sure, {needed}", GOOD))
+    else:
+        parts.append((f"not valid: {percent(answer.target_confidence)} for {answer.target}, {needed}", BAD))
+    agrees, real = answer.metrics.get("judge_agrees"), answer.metrics.get("looks_real")
+    if agrees is not None:
+        parts.append(("judges agree", GOOD) if agrees else ("judges disagree", BAD))
+    if real is not None:
+        parts.append(("looks real", GOOD) if real else ("does not look real", BAD))
+    return parts
+
+
+class Sheet:
+    """A white sheet to write and to place pictures on."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.picture = Image.new("RGB", (width, height), WHITE)
+        self.draw = ImageDraw.Draw(self.picture)
+        self.width = width
+
+    def measure(self, text: str, size: float) -> int:
+        """The width of a line, in pixels."""
+        return math.ceil(self.draw.textlength(text, font=font(size)))
+
+    def write(
+        self,
+        position: tuple[int, int],
+        text: str,
+        size: int,
+        colour: Colour,
+        room: int,
+        *,
+        tail: str = "",
+        centred: bool = False,
+    ) -> None:
+        """One line, `text` and `tail`; wider than `room` it is set smaller, then `text` is cut."""
+        wanted = size
+        while self.measure(text + tail, size) > room and size > 12:
+            size -= 1
+        while self.measure(text + tail, size) > room and len(text) > 2:
+            text = text[:-2] + "…"
+        left, top = position
+        # A smaller line keeps its middle where the larger one would have had it.
+        self.draw.text(
+            (left, top + (wanted - size) // 2),
+            text + tail,
+            fill=colour,
+            font=font(size),
+            anchor="ma" if centred else "la",
+        )
+
+    def write_seen(self, middle: tuple[int, int], what: Seen, size: int, colour: Colour, room: int) -> None:
+        """What the model sees, centred; a long class name is cut short, the confidence never."""
+        text = f"the model sees {with_article(what.name)}"
+        self.write(middle, text, size, colour, room, tail=f" ({percent(what.confidence)})", centred=True)
+
+    def write_parts(
+        self,
+        position: tuple[int, int],
+        parts: Sequence[tuple[str, Colour]],
+        size: int,
+        room: int,
+    ) -> None:
+        """Several texts of different colour on one line, with dots between; set smaller to fit `room`."""
+        dot = "   ·   "
+        while self.measure(dot.join(text for text, _ in parts), size) > room and size > 10:
+            size -= 1
+        left, top = position
+        for number, (text, colour) in enumerate(parts):
+            if number:
+                self.draw.text((left, top), dot, fill=FAINT, font=font(size))
+                left += self.measure(dot, size)
+            self.draw.text((left, top), text, fill=colour, font=font(size))
+            left += self.measure(text, size)
+
+    def place(self, picture: Image.Image, corner: tuple[int, int]) -> None:
+        """A picture in a thin frame, its upper left pixel at `corner`."""
+        left, top = corner
+        self.picture.paste(picture, corner)
+        self.draw.rectangle((left - 1, top - 1, left + picture.width, top + picture.height), outline=LINE)
+
+    def arrow(self, middle: tuple[int, int]) -> None:
+        """A small arrow to the right."""
+        x, y = middle
+        self.draw.line((x - 8, y, x + 6, y), fill=FAINT, width=2)
+        self.draw.polygon(((x + 8, y), (x + 2, y - 4), (x + 2, y + 4)), fill=FAINT)
+
+    def legend(self, corner: tuple[int, int], width: int, limit: float) -> None:
+        """A colour bar from removed (blue) to added (red), with the change that full colour stands for."""
+        left, top = corner
+        if not limit:
+            self.write((left + width // 2, top - 4), "nothing", 16, INK, width, centred=True)
+            return
+        # At least as wide as its two labels, and centred below the picture.
+        bar = min(width, PANEL_SIDE)
+        left += (width - bar) // 2
+        for place in range(bar):
+            share = 2 * place / (bar - 1) - 1
+            end = ADDED if share > 0 else REMOVED
+            colour = tuple(round(w + (e - w) * abs(share)) for w, e in zip(WHITE, end, strict=True))
+            self.draw.line((left + place, top, left + place, top + 9), fill=colour)
+        self.draw.rectangle((left - 1, top - 1, left + bar, top + 10), outline=LINE)
+        ends = ((f"removed {limit:.2f}", left, "la"), (f"added {limit:.2f}", left + bar, "ra"))
+        for text, at, anchor in (*ends, ("0", left + bar // 2, "ma")):
+            self.draw.text((at, top + 16), text, fill=FAINT, font=font(12), anchor=anchor)
+
+
+@cache
+def font(size: float) -> Font:
+    """Pillow's own font, which is there on every machine."""
+    return ImageFont.load_default(size)

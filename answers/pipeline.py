@@ -1,0 +1,122 @@
+"""Search, score and describe a batch of questions: what `cfx explain`, `cfx bench` and `cfx.explain` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from ..bundles.bundle import Bundle
+from ..counterfactuals.engine import Counterfactuals, Engine
+from ..memory import peak, restart_peak
+from ..metrics.catalogue import BY_NAME
+from ..metrics.evaluate import score
+from ..metrics.scene import Scene
+from .answer import COUNTS, Answer, Cost, Envelope, Images
+from .question import QuestionBatch
+from .seen import Seen, probabilities_of, seen_in
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions:
+    """How questions are answered.
+
+    Attributes:
+        seed: of whatever an engine draws at random.
+        path: also return the way to the counterfactual.
+        metrics: what is measured of each answer, by name; None: everything but LPIPS, which takes seconds to load.
+        memory: also measure the peak of memory in the search, which restarts the process's own count.
+    """
+
+    seed: int = 0
+    path: bool = False
+    metrics: frozenset[str] | None = None
+    memory: bool = False
+
+
+def answer_batch(
+    bundle: Bundle, name: str, engine: Engine, batch: QuestionBatch, options: AnswerOptions
+) -> list[Answer]:
+    """One engine's answers to a batch of questions.
+
+    Args:
+        bundle: brings the classifier and the judges.
+        name: of the engine.
+        engine: built with the bundle's models.
+        batch: the questions.
+        options: how they are answered.
+    """
+    if options.memory:
+        restart_peak(bundle.device)
+    began = perf_counter()
+    found = engine.search(bundle.classifier, batch.images, batch.targets, path=options.path, seed=options.seed)
+    found.valid.tolist()  # waits for the device, which may still be at work
+    seconds = (perf_counter() - began) / len(batch)
+    highest = peak(bundle.device) if options.memory else None
+    counted = zip(*(getattr(found, count).tolist() for count in COUNTS), strict=True)
+    memory = None if highest is None else highest / 1e6
+    costs = [
+        Cost(seconds=seconds, steps=steps, forward_calls=forward, backward_calls=backward, peak_memory_mb=memory)
+        for steps, forward, backward in counted
+    ]
+    envelope = Envelope(
+        bundle=bundle.name,
+        digest=bundle.digest,
+        settings=engine.settings(),
+        confidence=engine.confidence,
+        device=str(bundle.device),
+        seed=options.seed,
+    )
+    return describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
+
+
+def describe(
+    bundle: Bundle,
+    name: str,
+    batch: QuestionBatch,
+    found: Counterfactuals,
+    costs: Sequence[Cost],
+    envelope: Envelope,
+    *,
+    metrics: frozenset[str] | None = None,
+) -> list[Answer]:
+    """Score what was found, by whatever means, and say what the classifier sees in it.
+
+    Args:
+        bundle: brings the classifier and the judges.
+        name: of the engine.
+        batch: the questions.
+        found: a row for each.
+        costs: one for each.
+        envelope: of all of them.
+        metrics: as in `AnswerOptions`.
+    """
+    scores = score(Scene.of(bundle, batch.images, found.images, batch.targets), metrics)
+    seen = seen_in(probabilities_of(bundle.classifier, found.images), bundle.classes)
+    answers: list[Answer] = []
+    for row, (question, values) in enumerate(zip(batch.questions, scores.rows(), strict=True)):
+        without = {name: BY_NAME[name].without for name, value in values.items() if value is None}
+        path = None if found.path is None else found.path[row]
+        answers.append(
+            Answer(
+                question=question,
+                engine=name,
+                counterfactual=seen[row],
+                target_confidence=float(found.confidence[row]),
+                valid=bool(found.valid[row]),
+                metrics=values,
+                cost=costs[row],
+                notes=question.source.notes,
+                missing=without | scores.missing,
+                envelope=envelope,
+                images=Images(batch.images[row], found.images[row], path, path_seen(bundle, found, row)),
+            )
+        )
+    return answers
+
+
+def path_seen(bundle: Bundle, found: Counterfactuals, row: int) -> tuple[Seen, ...]:
+    """What the classifier sees on the way to one counterfactual."""
+    if found.path is None:
+        return ()
+    return tuple(seen_in(probabilities_of(bundle.classifier, found.path[row]), bundle.classes))

@@ -1,0 +1,60 @@
+"""What the classifier sees in images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..bundles.bundle import Bundle
+from ..counterfactuals.problem import Classifier, ModelError
+from ..documents import Table
+from .wording import percent, rounded, with_article
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The most probable class of an image, by name, and its probability."""
+
+    name: str
+    confidence: float
+
+    def __str__(self) -> str:
+        return f"{with_article(self.name)} ({percent(self.confidence)})"
+
+    def as_json(self) -> dict[str, object]:
+        """The documented JSON object."""
+        return {"class": self.name, "confidence": rounded(self.confidence)}
+
+    @classmethod
+    def from_json(cls, table: Table) -> Seen:
+        """The inverse of `as_json`."""
+        return cls(table.need("class", str), table.need("confidence", float))
+
+
+@torch.inference_mode()
+def probabilities_of(classifier: Classifier, images: Tensor) -> Tensor:
+    """The classifier's probabilities of images (N, C, H, W): (N, K).
+
+    Raises:
+        ModelError: it answers NaN or infinity.
+    """
+    probabilities = classifier(images).softmax(dim=1)
+    if not torch.isfinite(probabilities).all():
+        raise ModelError("the classifier returned NaN or infinity: check its weights")
+    return probabilities
+
+
+def seen_in(probabilities: Tensor, classes: list[str]) -> list[Seen]:
+    """The most probable class of each image, from (N, K) probabilities."""
+    best = probabilities.max(dim=1)
+    return [Seen(classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+def runners_up(probabilities: Tensor, bundle: Bundle) -> Tensor:
+    """For each image (N, K) the likeliest of the other classes that the bundle's models can draw, (N,) int64."""
+    others = torch.full_like(probabilities, -1.0)
+    others[:, bundle.present] = probabilities[:, bundle.present]
+    others.scatter_(1, probabilities.argmax(dim=1, keepdim=True), -1.0)
+    return others.argmax(dim=1)

@@ -1,0 +1,21 @@
+"""How numbers and class names stand in a sentence."""
+
+from __future__ import annotations
+
+import math
+
+
+def percent(share: float) -> str:
+    """0.9984 -> "99.8 %"."""
+    return f"{100 * share:.1f} %"
+
+
+def with_article(name: str) -> str:
+    """ "4" -> "a 4", "8" -> "an 8", "Ankle boot" -> "an Ankle boot"."""
+    vowel = name[:1].lower() in tuple("aeio") or name.startswith("8") or name in ("11", "18")
+    return f"{'an' if vowel else 'a'} {name}"
+
+
+def rounded(value: float) -> float | None:
+    """To six significant digits, which is what single precision holds; None where it is not finite."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,1 +1,0 @@
-"""Other people's tools on the same questions, to the same classifier, scored by the same judges."""

@@ -1,0 +1,326 @@
+"""The questions of a run: images, what the classifier sees in them, and the classes asked for.
+
+They are settled once, before any search: `QuestionSampler` reads every image, asks the classifier, picks targets, and
+keeps the images at the model's size in the run's directory. From then on a run needs nothing but itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..answers.question import Question, QuestionBatch, Source, class_index, targets_of
+from ..answers.seen import Seen, probabilities_of
+from ..bundles.bundle import Bundle
+from ..documents import Table
+from ..errors import DataError, ImageError, UsageError, reason_of, unknown_name
+from ..files import write_text
+from ..images.reading import find_images, read_image
+from ..images.sets.labelled import Labelled
+from ..images.writing import write_png
+from ..progress import Task
+
+QUESTIONS = "pairs.jsonl"
+POLICIES = ("random", "runner-up", "all")
+READ_AT_ONCE = 256  # images
+
+
+class Inputs(Protocol):
+    """Images to ask about, by number."""
+
+    labels: Tensor | None
+    """(N,) the true classes, where they are known: then only images that the classifier gets right are asked about."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What a user calls it."""
+        ...
+
+    def read(self, index: int) -> Tensor:
+        """(C, H, W) in [0, 1]; raises ImageError where it cannot be read."""
+        ...
+
+
+class DataSetInputs:
+    """The images of a data set."""
+
+    def __init__(self, data: Labelled, name: str) -> None:
+        self.data = data
+        self.labels: Tensor | None = data.labels
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def name(self, index: int) -> str:
+        return f"{self._name} {index}"
+
+    def read(self, index: int) -> Tensor:
+        return self.data.floats(slice(index, index + 1))[0]
+
+
+class FileInputs:
+    """Image files, read as `cfx explain` reads them."""
+
+    def __init__(self, paths: Sequence[Path], bundle: Bundle) -> None:
+        self.paths = paths
+        self.labels: Tensor | None = None
+        self._bundle = bundle
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def read(self, index: int) -> Tensor:
+        bundle = self._bundle
+        return read_image(
+            self.paths[index], bundle.shape, light_on_dark=bundle.light_on_dark, resize=bundle.resize
+        ).pixels
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The rows of a targets file.
+
+    Attributes:
+        paths: the images, each once.
+        asked: for each image its (line number, class index) pairs.
+    """
+
+    paths: list[Path]
+    asked: list[list[tuple[int, int]]]
+
+
+def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
+    """A CSV file of `image,target` rows, with or without that heading; targets by class name or index.
+
+    Args:
+        path: the CSV file.
+        classes: names of the bundle's classes.
+        directory: what relative image paths are relative to; the CSV file's directory if None.
+
+    Raises:
+        DataError: no such file, no rows, a row of another form, an unknown class, a missing image: with the line.
+    """
+    base = path.parent if directory is None else directory
+    asked: dict[Path, list[tuple[int, int]]] = {}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            for row in reader:
+                where = f"{path}: line {reader.line_num}"
+                cells = [cell.strip() for cell in row]
+                if not any(cells) or (not asked and cells == ["image", "target"]):
+                    continue
+                if len(cells) != 2:
+                    raise DataError(f"{where}: {len(cells)} columns; expected two, image and target")
+                image = base / cells[0]
+                if not image.is_file():
+                    raise DataError(f"{where}: {image}: no such file; image paths are relative to {base}")
+                target = class_index(cells[1], classes)
+                if target is None:
+                    raise DataError(f"{where}: {unknown_name('class', cells[1], classes)}")
+                asked.setdefault(image, []).append((reader.line_num, target))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); expected rows of image,target") from error
+    except OSError as error:
+        raise DataError(
+            f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read ({reason_of(error)})"
+        ) from error
+    if not asked:
+        raise DataError(f"{path}: no rows; expected lines of image,target")
+    return Listed(list(asked), list(asked.values()))
+
+
+def open_inputs(bundle: Bundle, images: str) -> FileInputs:
+    """The images of a directory, a glob or a file.
+
+    Raises:
+        ImageError: there are none.
+    """
+    return FileInputs(find_images([images]), bundle)
+
+
+class QuestionSampler:
+    """Settles the questions of a run.
+
+    Args:
+        bundle: brings the classifier and the classes.
+        inputs: the images.
+        directory: of the run.
+        seed: of the order of the images and of random targets.
+
+    Attributes:
+        questions: those that are settled.
+        unreadable: what is wrong with each image that could not be read.
+        notes: why other images are left out.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        inputs: Inputs,
+        directory: Path,
+        *,
+        seed: int,
+    ) -> None:
+        self.bundle = bundle
+        self.inputs = inputs
+        self.directory = directory
+        self.seed = seed
+        self.questions: list[Question] = []
+        self.unreadable: list[str] = []
+        self.notes: list[str] = []
+
+    def sample(self, targets: str | Listed, count: int | None, task: Task | None = None) -> list[Question]:
+        """Write pairs.jsonl, and the factuals as images/factual/*.png.
+
+        Args:
+            targets: one of `POLICIES`, or what `read_targets` returned.
+            count: most images; None for all. A smaller number is sampled at random, without replacement.
+            task: told of each image that is asked about.
+
+        Raises:
+            DataError: no question is left.
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        total, wanted = len(self.inputs), len(self.inputs) if count is None else count
+        everything = isinstance(targets, Listed) or (wanted >= total and self.inputs.labels is None)
+        order = torch.arange(total) if everything else torch.randperm(total, generator=generator)
+        taken = 0
+        for chosen in order.split(READ_AT_ONCE):
+            for index, image, probabilities in self._looked_at(chosen.tolist()):
+                if taken == wanted:
+                    break
+                if self._ask(index, image, probabilities, targets, taken):
+                    taken += 1
+                    if task is not None:
+                        task.advance()
+            if taken == wanted:
+                break
+        if not self.questions:
+            raise DataError(f"no question to ask: none of the {total} images could be used; see the notes above")
+        write_questions(self.directory, self.questions)
+        return self.questions
+
+    def _looked_at(self, chosen: Iterable[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Number, image and class probabilities (K,) of those that can be read."""
+        indices, images = [], []
+        for index in chosen:
+            try:
+                images.append(self.inputs.read(index))
+                indices.append(index)
+            except ImageError as error:
+                self.unreadable.append(str(error))
+        if images:
+            probabilities = probabilities_of(self.bundle.classifier, torch.stack(images).to(self.bundle.device))
+            yield from zip(indices, images, probabilities.cpu(), strict=True)
+
+    def _ask(self, index: int, image: Tensor, probabilities: Tensor, targets: str | Listed, number: int) -> bool:
+        """Add the questions about one image; whether there are any."""
+        seen = int(probabilities.argmax())
+        if self.inputs.labels is not None and seen != int(self.inputs.labels[index]):
+            return False
+        classes, source = self.bundle.classes, Source(name=self.inputs.name(index))
+        wanted = self._targets(index, seen, probabilities, targets)
+        if not wanted:
+            return False
+        file = f"images/factual/{number:06d}.png"
+        write_png(self.directory / file, image)
+        factual = Seen(classes[seen], round(float(probabilities[seen]), 6))
+        for target in wanted:
+            place = len(self.questions)
+            question = Question(source=source, factual=factual, target=classes[target], number=place, file=file)
+            self.questions.append(question)
+        return True
+
+    def _targets(self, index: int, seen: int, probabilities: Tensor, targets: str | Listed) -> list[int]:
+        count = len(probabilities)
+        if isinstance(targets, Listed):
+            for line, target in targets.asked[index]:
+                if target == seen:
+                    name = self.bundle.classes[seen]
+                    self.notes.append(f"{self.inputs.name(index)} (line {line}): the model already sees {name}")
+            return [target for _, target in targets.asked[index] if target != seen]
+        present = set(self.bundle.present)
+        others = [target for place in range(1, count) if (target := (seen + place) % count) in present]
+        if targets == "all":
+            return sorted(others)
+        if targets == "runner-up":
+            return [max(others, key=lambda target: float(probabilities[target]))]
+        # One generator an image, so that a target does not depend on which other images could be read.
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        return [others[int(torch.randint(len(others), (1,), generator=generator))]]
+
+
+def write_questions(directory: Path, questions: Sequence[Question]) -> None:
+    """Write pairs.jsonl into a run's directory: a question a line."""
+    lines = [
+        {
+            "pair": question.number,
+            "input": question.source.name,
+            "factual": question.factual.as_json(),
+            "target": question.target,
+            "files": {"factual": question.file},
+        }
+        for question in questions
+    ]
+    write_text(directory / QUESTIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def read_questions(directory: Path) -> list[Question]:
+    """The questions of the run in a directory.
+
+    Raises:
+        UsageError: there is no run.
+        DataError: pairs.jsonl is damaged.
+    """
+    path = directory / QUESTIONS
+    questions: list[Question] = []
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                table = Table(json.loads(line), f"{path}: line {number}", DataError)
+                questions.append(
+                    Question(
+                        source=Source(name=table.need("input", str)),
+                        factual=Seen.from_json(table.need_table("factual")),
+                        target=table.need("target", str),
+                        number=table.need("pair", int),
+                        file=table.mapping("files", str)["factual"],
+                    )
+                )
+            except (ValueError, KeyError, DataError) as error:
+                raise DataError(f"{path}: line {number} is not a question; start with another directory") from error
+    except FileNotFoundError as error:
+        raise UsageError(f"{directory}: no run there (no {QUESTIONS}); `cfx bench` makes one") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8; start with another directory") from error
+    return questions
+
+
+def load_batch(directory: Path, questions: Sequence[Question], bundle: Bundle) -> QuestionBatch:
+    """Some questions of a run with their images, on the bundle's device."""
+    images = load_pictures([directory / str(question.file) for question in questions], bundle)
+    return QuestionBatch(questions, images, targets_of(questions, bundle))
+
+
+def load_pictures(paths: Sequence[Path], bundle: Bundle) -> Tensor:
+    """PNG files at the model's size, (N, C, H, W) in [0, 1] on the bundle's device.
+
+    Raises:
+        ImageError: one is missing or damaged.
+    """
+    return torch.stack([read_image(path, bundle.shape).pixels for path in paths]).to(bundle.device)

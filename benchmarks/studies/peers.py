@@ -1,0 +1,338 @@
+"""Other people's tools on the questions of a cfx run: the same images, targets, threshold, classifier and judges.
+
+    python -m cfx.benchmarks.studies.peers --run runs/NAME --data DIR --peer proto --out runs/PEER [-n 100]
+
+The peers run in an environment of their own, which uv makes; cfx itself never imports them. What they are asked and
+what they answer goes through the directory runs/NAME.peers, which keeps each answer as soon as it is there: the same
+command goes on with a search that was stopped. `peers_exchange.py` says which tools these are, and their settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...answers.answer import Cost, Envelope
+from ...answers.pipeline import describe
+from ...answers.question import Question, QuestionBatch, targets_of
+from ...bundles.bundle import Bundle, load_bundle
+from ...classifiers.convolutional import ConvNet
+from ...counterfactuals.engine import Counterfactuals
+from ...counterfactuals.goal import TargetClass
+from ...counterfactuals.problem import as_written
+from ...documents import Table
+from ...errors import CfxError, DataError, OutputError, UsageError, reason_of
+from ...files import write_bytes
+from ...metrics.evaluate import with_lpips
+from ...reports.run import Manifest
+from ...reports.summary import BundleName
+from ...training.recipe import RECIPES
+from ..finish import finish
+from ..questions import load_batch, read_questions, write_questions
+from ..run import Run, run_directory
+from ..runner import record
+from .peers_exchange import FOUND, PEERS, WORK, Array, Work, read_arrays
+
+OURS = ("PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV")  # of the environment; not for the peers
+PROGRAM = Path(__file__).with_name("peers_search.py")
+CHECKED = 256  # images on which the port must agree; the asked ones come on top
+
+# alibi 0.9.4 is under the Apache licence; the two searches are the same to the letter in 0.9.6, under BSL 1.1.
+# TensorFlow and numpy are the newest that it takes. click is what its spaCy imports but does not ask for.
+PYTHON = "3.11"
+PACKAGES = ("alibi[tensorflow]==0.9.4", "tensorflow==2.12.1", "numpy==1.24.3", "click")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a peer found, one row per question.
+
+    Attributes:
+        images: (N, C, H, W) float32 in [0, 1], not yet rounded to 8 bits; the factual where nothing was found.
+        found: (N,) bool, whether the peer calls it a counterfactual.
+        seconds: (N,) of the search alone, warm, one image at a time.
+        processor_seconds: (N,) of all threads meanwhile.
+        about: peer, settings, versions, threads, logit_difference, autoencoder_seconds, setup_seconds.
+    """
+
+    images: Tensor
+    found: Tensor
+    seconds: Tensor
+    processor_seconds: Tensor
+    about: dict[str, object]
+
+
+def exported(classifier: nn.Module) -> dict[str, Array]:
+    """The weights of a `ConvNet` for channels-last networks, batch norms folded into the convolutions before them.
+
+    Returns:
+        mean and deviation; for each convolution kernel (3, 3, inputs, outputs) and bias (outputs,); for `hidden`
+        and `head` kernel (inputs, outputs) and bias. Inputs of `hidden` are in the order (row, column, channel).
+
+    Raises:
+        UsageError: it is no `ConvNet`.
+    """
+    if not isinstance(classifier, ConvNet):
+        raise UsageError(f"the peers' port knows ConvNet only, and this bundle explains a {type(classifier).__name__}")
+    # As in ConvNet.forward; peers_search.py checks logits, and so notices if they change there.
+    arrays: dict[str, Array] = {
+        "mean": np.asarray(classifier.mean, np.float32),
+        "deviation": np.asarray(classifier.std, np.float32),
+    }
+
+    def put(name: str, kernel: Tensor, bias: Tensor) -> None:
+        arrays[f"{name}.kernel"] = kernel.float().contiguous().cpu().numpy()
+        arrays[f"{name}.bias"] = bias.float().cpu().numpy()
+
+    layers = list(classifier.features)
+    convolutions = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
+    channels = 0
+    with torch.no_grad():
+        for number, place in enumerate(convolutions):
+            convolution, norm = cast(nn.Conv2d, layers[place]), cast(nn.BatchNorm2d, layers[place + 1])
+            mean, variance = cast(Tensor, norm.running_mean).double(), cast(Tensor, norm.running_var).double()
+            scale = norm.weight.double() / (variance + norm.eps).sqrt()
+            kernel = convolution.weight.double() * scale[:, None, None, None]
+            put(f"convolution{number}", kernel.permute(2, 3, 1, 0), norm.bias.double() - mean * scale)
+            channels = convolution.out_channels
+        (hidden,) = (layer for layer in layers if isinstance(layer, nn.Linear))
+        side = round((hidden.in_features / channels) ** 0.5)
+        # torch flattens channel, row, column
+        kernel = hidden.weight.view(-1, channels, side, side).permute(2, 3, 1, 0).flatten(0, 2)
+        put("hidden", kernel, hidden.bias)
+        put("head", classifier.head.weight.T, classifier.head.bias)
+    return arrays
+
+
+@torch.no_grad()
+def work_of(bundle: Bundle, batch: QuestionBatch, threshold: float, trained_on: Tensor) -> Work:
+    """Everything that a peer needs to answer some questions of a run.
+
+    Args:
+        bundle: brings the classifier.
+        batch: the questions.
+        threshold: least confidence of a counterfactual.
+        trained_on: (M, C, H, W) uint8, the images that the generative models have seen.
+    """
+    images = batch.images
+    checked = torch.cat([images, trained_on[:CHECKED].to(images) / 255])
+    places = {name: index for index, name in enumerate(bundle.classes)}
+    return Work(
+        images=images.cpu().numpy(),
+        factuals=np.array([places[question.factual.name] for question in batch.questions]),
+        targets=batch.targets.cpu().numpy(),
+        threshold=threshold,
+        fit=trained_on.numpy(),
+        weights=exported(bundle.classifier),
+        checked=checked.cpu().numpy(),
+        logits=bundle.classifier(checked).cpu().numpy(),
+    )
+
+
+def bundle_of(run: Path, manifest: Manifest, name: str | None) -> Bundle:
+    """The bundle that a run was made with.
+
+    Raises:
+        UsageError: the bundle of that name is not the same any more.
+    """
+    made_with = BundleName.from_json(manifest.settings.need_table("bundle"))
+    bundle = load_bundle(name or made_with.name)
+    if bundle.digest != made_with.digest:
+        raise UsageError(
+            f"{run}: made with another state of the bundle {made_with.name!r}; name that one's directory "
+            "with --bundle, or make the run again"
+        )
+    return bundle
+
+
+def ask(exchange: Path, peer: str, threads: int) -> Found:
+    """Run a peer in its own environment on an exchange directory, and read what it found.
+
+    Raises:
+        CfxError: uv is not there, the environment cannot be made, or the peer failed.
+    """
+    uv = shutil.which("uv")
+    if uv is None:
+        raise CfxError(
+            "uv: not found on PATH; it makes the environment in which the peers run: `pip install uv`, "
+            "then the same command again"
+        )
+    wanted = [part for package in PACKAGES for part in ("--with", package)]
+    program = [str(PROGRAM), str(exchange), "--peer", peer, "--threads", str(threads)]
+    command = [uv, "run", "--isolated", "--no-project", "--python", PYTHON, *wanted, "python", *program]
+    clean = {name: value for name, value in os.environ.items() if name not in OURS}
+    clean |= {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    line = ""
+    with subprocess.Popen(command, env=clean, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+        for part in cast(Any, process.stderr):
+            line = part.strip() or line
+            print(part, end="", file=sys.stderr, flush=True)
+    if process.returncode:
+        reason = line.removeprefix("error: ") or "it said nothing"
+        raise CfxError(f"peer {peer}: failed with exit code {process.returncode}: {reason}")
+    return read_found(exchange / peer / FOUND)
+
+
+def read_found(path: Path) -> Found:
+    """Read what a peer found.
+
+    Raises:
+        DataError: the file is missing or not what `peers_search.py` writes.
+    """
+    try:
+        arrays = read_arrays(path)
+        tensors = (torch.from_numpy(arrays[name]) for name in ("images", "found", "seconds", "processor_seconds"))
+        return Found(*tensors, about=json.loads(str(arrays["about"])))
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise DataError(f"{path}: not what a peer writes ({error}); run the same command again") from error
+
+
+@torch.no_grad()
+def counterfactuals_of(bundle: Bundle, images: Tensor, targets: Tensor, threshold: float) -> Counterfactuals:
+    """What a peer found as an engine would return it: as written, and valid by the explained classifier's own word.
+
+    Nothing is tightened or mended. Peers count neither steps nor calls; they are 0 here.
+    """
+    written = as_written(images.to(bundle.device))
+    valid, confidence = judged(bundle, written, targets, threshold)
+    nothing = torch.zeros(len(targets), dtype=torch.int64)
+    return Counterfactuals(written, targets, valid, confidence, nothing, nothing, nothing)
+
+
+@torch.no_grad()
+def judged(bundle: Bundle, images: Tensor, targets: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Whether each image is the target's with the confidence asked for, (N,) bool, and that confidence, (N,)."""
+    rows = torch.arange(len(targets), device=targets.device)
+    return TargetClass(targets, threshold).met(bundle.classifier(images).log_softmax(dim=1), rows)
+
+
+def score(
+    bundle: Bundle, source: Path, questions: Sequence[Question], found: Found, peer: str, manifest: Manifest, out: Path
+) -> Run:
+    """Judge what a peer found exactly as an engine's answers are judged, and leave a run that `cfx compare` reads.
+
+    Args:
+        bundle: brings the classifier and the judges.
+        source: the directory of the run whose questions these are.
+        questions: of that run.
+        found: one row for each.
+        peer: by name.
+        manifest: of the run asked about.
+        out: the run directory to write.
+    """
+    threshold = manifest.settings.need("confidence", float)
+    settings = Table(found.about, "about").need_table("settings").values
+    config = {**manifest.config, "engines": {peer: settings}, "count": len(questions)}
+    directory = run_directory(out)
+    with directory.held(config) as begun:
+        if not begun:
+            for question in questions:
+                file = str(question.file)
+                write_bytes(out / file, (source / file).read_bytes())
+            write_questions(out, questions)
+            command = ("python", "-m", "cfx.benchmarks.studies.peers", *sys.argv[1:])
+            directory.begin(config, command=command, batch_size=1, device=bundle.device.type, peer=found.about)
+        run = Run.load(out)
+        if not run.answered:
+            batch = load_batch(out, questions, bundle)
+            costs = [Cost(seconds=seconds) for seconds in found.seconds.tolist()]
+            envelope = Envelope(
+                bundle=bundle.name,
+                digest=bundle.digest,
+                settings=settings,
+                confidence=threshold,
+                device=bundle.device.type,
+                seed=0,
+            )
+            answered = counterfactuals_of(bundle, found.images, batch.targets, threshold)
+            metrics = with_lpips() if manifest.settings.need("lpips", bool) else None
+            record(run, describe(bundle, peer, batch, answered, costs, envelope, metrics=metrics))
+        finish(run, bundle, {peer: False})
+    return run
+
+
+def report(bundle: Bundle, run: Run, found: Found) -> dict[str, object]:
+    """What the table of a comparison does not say: how far a peer came by its own lights, and what it ran with."""
+    threshold = run.manifest.settings.need("confidence", float)
+    targets = targets_of(run.questions, bundle)
+    unrounded, _ = judged(bundle, found.images.to(bundle.device), targets, threshold)
+    reached, confidence = judged(bundle, as_written(found.images.to(bundle.device)), targets, 0.0)
+    return {
+        "run": str(run.directory),
+        "pairs": len(run.questions),
+        "found": int(found.found.sum()),
+        "valid": sum(answer.valid for answer in run.answers),
+        "valid_before_rounding": int(unrounded.sum()),
+        "target_most_probable": int(reached.sum()),
+        "median_confidence": round(float(confidence.median()), 4),
+        "mean_seconds": round(float(found.seconds.mean()), 3),
+        "mean_processor_seconds": round(float(found.processor_seconds.mean()), 3),
+        **found.about,
+    }
+
+
+def compare(options: argparse.Namespace) -> dict[str, object]:
+    """Do what the command line asks for."""
+    if options.n < 1:
+        raise UsageError(f"-n {options.n}: ask at least one question")
+    manifest = Manifest.read(options.run)
+    bundle = bundle_of(options.run, manifest, options.bundle)
+    threshold = manifest.settings.need("confidence", float)
+    questions = read_questions(options.run)[: options.n]
+    if bundle.name not in RECIPES:
+        raise UsageError(
+            f"bundle {bundle.name}: the peers need its training images, and cfx knows no data set of that name"
+        )
+    images, split = RECIPES[bundle.name].open(options.data)
+    trained_on = images.load(split.train, bundle.shape).data.images
+    exchange = options.run.resolve().with_name(options.run.resolve().name + ".peers")
+    try:
+        exchange.mkdir(parents=True, exist_ok=True)
+        batch = load_batch(options.run, questions, bundle)
+        work_of(bundle, batch, threshold, trained_on).save(exchange / WORK)
+    except OSError as error:
+        raise OutputError(
+            f"{exchange}: could not be written ({reason_of(error)}); copy the run to another place"
+        ) from error
+    found = ask(exchange, options.peer, options.threads)
+    run = score(bundle, options.run, questions, found, options.peer, manifest, options.out)
+    return report(bundle, run, found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line of the script; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cfx.benchmarks.studies.peers", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--run", type=Path, required=True, help="directory of a run, finished or only begun")
+    parser.add_argument("--data", type=Path, required=True, help="directory with MNIST in torchvision's layout")
+    parser.add_argument("--peer", choices=PEERS, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the run to write, which cfx compare reads")
+    parser.add_argument("--bundle", help="directory of the run's bundle, where its name does not say which")
+    parser.add_argument("-n", type=int, default=100, help="the run's first pairs")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    options = parser.parse_args(arguments)
+    try:
+        print(json.dumps(compare(options)))
+    except CfxError as error:
+        print("error:", error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

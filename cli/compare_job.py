@@ -1,0 +1,22 @@
+"""The work of `cfx compare`."""
+
+from __future__ import annotations
+
+from ..benchmarks.compare import changes, read_finished, side_by_side
+from .compare import CompareOptions
+from .exit_code import ExitCode
+from .terminal.tables import print_changes, print_summary
+from .terminal.terminal import Terminal
+
+
+def run(options: CompareOptions, terminal: Terminal) -> ExitCode:
+    """Read the runs and print them; returns the exit code."""
+    with terminal.task("reading the runs"):
+        finished = [read_finished(directory) for directory in options.runs]
+        summary, same = side_by_side(finished)
+    print_summary(terminal, summary, options.format)
+    if same and options.format == "table" and len(finished) == 2:
+        changed = changes(finished[1].columns, finished[0].columns)
+        if changed:
+            print_changes(terminal, changed, options.runs[0])
+    return ExitCode.DONE

@@ -1,0 +1,255 @@
+"""The work of `cfx explain`: batch by batch, read, search, score, write, print, forget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..answers.answer import Answer
+from ..answers.panel import change_picture
+from ..answers.pipeline import AnswerOptions, answer_batch
+from ..answers.question import QuestionBatch, Source, ask, target_class
+from ..bundles.bundle import Bundle, load_bundle, pick_device
+from ..counterfactuals.engine import Engine
+from ..counterfactuals.registry import DEFAULT_ENGINE
+from ..errors import CfxError, UsageError
+from ..files import make_directory
+from ..images.reading import find_images, read_image
+from ..images.writing import as_png
+from ..memory import keep_freed_memory
+from ..metrics.evaluate import load_scoring, with_lpips
+from ..reports.gallery import GalleryItem
+from ..reports.page import write_page
+from ..reports.run import PAGE, versions
+from .engines import load_engines
+from .exit_code import ExitCode
+from .explain import ExplainOptions
+from .explain_files import AnswerFiles, as_line
+from .naming import file_names, stems
+from .terminal.answers import MEASURED, RunningMeans, print_card, print_comparison, print_row
+from .terminal.terminal import Terminal
+
+CARDS = 4  # images up to which each gets a card; more get a line each
+
+
+def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
+    """Explain all images; returns the exit code."""
+    paths, unreadable = find(options.images, terminal)
+    if not paths:
+        return ExitCode.WRONG_USAGE
+    with terminal.task("loading the models"):
+        keep_freed_memory()
+        bundle = load_bundle(options.bundle, pick_device(options.device))
+        target = target_class(options.target, bundle)
+        engines = load_engines(
+            options.engines or [bundle.engine or DEFAULT_ENGINE],
+            bundle,
+            options.confidence,
+            leave_out=options.every_engine,
+            note=terminal.note,
+        )
+        load_scoring(bundle)
+    explainer = Explainer(options, terminal, paths, bundle, engines, unreadable=unreadable)
+    explainer.go(target)
+    return explainer.exit_code
+
+
+def find(patterns: Sequence[str], terminal: Terminal) -> tuple[list[Path], bool]:
+    """All images asked for, in the order in which they were named, and whether one is not there.
+
+    Raises:
+        ImageError: it is not there, and nothing else was asked for.
+    """
+    found: dict[Path, Path] = {}
+    missing = False
+    for pattern in patterns:
+        try:
+            for path in find_images([pattern]):
+                found.setdefault(path.absolute(), path)
+        except CfxError as error:
+            if len(patterns) == 1:
+                raise
+            terminal.error(str(error))
+            missing = True
+    return list(found.values()), missing
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Questions, and which of all images each is about."""
+
+    places: list[int]
+    asked: QuestionBatch
+
+
+class Explainer:
+    """One invocation.
+
+    Args:
+        options: of the command.
+        terminal: where notes, errors and answers go.
+        paths: the images.
+        bundle: what is explained.
+        engines: by name.
+        unreadable: whether an image is missing already.
+    """
+
+    def __init__(
+        self,
+        options: ExplainOptions,
+        terminal: Terminal,
+        paths: Sequence[Path],
+        bundle: Bundle,
+        engines: dict[str, Engine],
+        *,
+        unreadable: bool,
+    ) -> None:
+        self.options = options
+        self.terminal = terminal
+        self.paths = paths
+        self.bundle = bundle
+        self.engines = engines
+        self.unreadable = unreadable
+        self.all_valid = True
+        self.stems = stems(paths)
+        self.files = AnswerFiles(options.out, bundle, file_names(bundle.classes), carry=not options.invert)
+        self.means: dict[str, RunningMeans] = {}
+        self.gallery: list[GalleryItem] = []
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command ends with."""
+        if self.unreadable:
+            return ExitCode.WRONG_USAGE
+        return ExitCode.DONE if self.all_valid else ExitCode.ANSWERED_NO
+
+    def go(self, target: int | None) -> None:
+        """Explain all images.
+
+        Args:
+            target: the class asked for; None takes each image's runner-up.
+        """
+        for path, stem in zip(self.paths, self.stems, strict=True):
+            if stem != path.stem:
+                note = f"{path}: an earlier image is called {path.stem}, too; its results are named {stem}"
+                self.terminal.note(note)
+        for batch in self._batches(target):
+            make_directory(self.options.out)
+            by_engine = [
+                self._answer(batch, name, len(self.engines) * batch.places[0] + number * len(batch.places))
+                for number, name in enumerate(self.engines)
+            ]
+            if len(by_engine) > 1:
+                for place, answers in zip(batch.places, zip(*by_engine, strict=True), strict=True):
+                    path = self.files.write_overview(answers, self.stems[place])
+                    self.terminal.note(f"{path}: all engines in one picture")
+        if self.gallery:
+            self._write_page()
+        self._close()
+
+    def _batches(self, target: int | None) -> Iterator[Batch]:
+        """The images, some at a time, without those that cannot be read or need no answer."""
+        size, engines = self.options.batch_size, len(self.engines)
+        for start in range(0, len(self.paths), size):
+            places = list(range(start, min(start + size, len(self.paths))))
+            with self.terminal.task("reading", len(self.paths) * engines, start * engines):
+                read = {place: found for place in places if (found := self._read(self.paths[place])) is not None}
+            if not read:
+                continue
+            sources, pixels = zip(*read.values(), strict=True)
+            asked = ask(self.bundle, torch.stack(pixels).to(self.bundle.device), sources, target)
+            rows = [row for row in range(len(asked)) if self._is_open(asked, row)]
+            if rows:
+                some = list(read)
+                yield Batch([some[row] for row in rows], asked.only(rows))
+
+    def _read(self, path: Path) -> tuple[Source, torch.Tensor] | None:
+        """One image; None where it cannot be read, which is said."""
+        bundle, invert = self.bundle, self.options.invert
+        dark = bundle.light_on_dark
+        try:
+            read = read_image(path, bundle.shape, invert=invert, light_on_dark=dark, resize=bundle.resize)
+        except CfxError as error:
+            self.terminal.error(str(error))
+            self.unreadable = True
+            return None
+        for note in read.notes:
+            self.terminal.note(f"{path}: {note}")
+        return Source(name=str(path), photo=path, placement=read.placement, notes=read.notes), read.pixels
+
+    def _is_open(self, asked: QuestionBatch, row: int) -> bool:
+        """Whether there is something to search: the target is not what the model sees anyway.
+
+        Raises:
+            UsageError: there is not, and this is the only image.
+        """
+        question = asked.questions[row]
+        if not question.is_answered:
+            return True
+        what = f"{question.source.name}: the model already sees {question.factual}"
+        if len(self.paths) == 1 and len(self.options.images) == 1:
+            raise UsageError(f"{what}; choose another --target, or auto for the runner-up class")
+        self.terminal.note(f"{what}; skipped")
+        return False
+
+    def _answer(self, batch: Batch, name: str, done: int) -> list[Answer]:
+        """One engine's answers to a batch: found, scored, written, then printed.
+
+        Args:
+            batch: the questions.
+            name: of the engine.
+            done: how many answers there were before.
+        """
+        options = self.options
+        how = AnswerOptions(seed=options.seed, path=options.path, metrics=with_lpips() if options.lpips else None)
+        with self.terminal.task(f"searching with {name}", len(self.paths) * len(self.engines), done) as task:
+            answers = answer_batch(self.bundle, name, self.engines[name], batch.asked, how)
+            for row, place in enumerate(batch.places):
+                answers[row] = self.files.write(answers[row], self.stems[place])
+                task.advance()
+        for answer in answers:
+            self._show(answer)
+        return answers
+
+    def _show(self, answer: Answer) -> None:
+        """Print one answer, and remember what the end of the output and the exit code need."""
+        self.all_valid &= answer.valid
+        means = self.means.setdefault(answer.label, RunningMeans())
+        means.add(answer, alone=len(self.paths) == 1)
+        factual, counterfactual = answer.given_images.pictures
+        if self.options.html:
+            found = Path(answer.files["counterfactual"]).read_bytes()
+            self.gallery.append(GalleryItem.of(answer, as_png(factual), found))
+        if self.options.format == "json":
+            self.terminal.line(as_line(answer))
+        elif len(self.paths) > CARDS:
+            print_row(self.terminal.out, answer)
+        else:
+            change, _ = change_picture(factual, counterfactual)
+            titled = (("factual", factual), ("counterfactual", counterfactual), ("change", change))
+            self.terminal.pictures(*titled)
+            print_card(self.terminal.out, answer)
+
+    def _write_page(self) -> None:
+        """Write the page of all answers."""
+        facts = {
+            "images": " ".join(self.options.images),
+            "target": self.options.target,
+            "confidence": f"{self.options.confidence:g}",
+            "bundle": f"{self.bundle.name}, sha256 {self.bundle.digest[:12]}",
+            "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
+        }
+        path = self.options.out / PAGE
+        write_page(path, title=f"cfx explain: {len(self.gallery)} answers", facts=facts, items=self.gallery)
+        self.terminal.note(f"{path}: all answers, to look at")
+
+    def _close(self) -> None:
+        """What stands at the end: the comparison, and how things were measured."""
+        if self.options.format == "json" or not self.means:
+            return
+        if len(self.means) > 1 or len(self.paths) > 1:
+            print_comparison(self.terminal.out, self.means)
+        self.terminal.out.print(MEASURED, style="dim")

@@ -1,0 +1,117 @@
+"""The half of `cfx info` that needs torch: devices, engines, bundles, LPIPS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from ..bundles import bundle as bundles
+from ..bundles.bundle import Bundle
+from ..bundles.file import PartEntry
+from ..counterfactuals.engine import Engine
+from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, engine_names, load_engine
+from ..errors import CfxError
+from ..metrics.perceptual import REMEDY, backbone
+from .information import BundleAbout, DeviceAbout, EngineAbout, Information, PartAbout, Unavailable
+
+
+def look(information: Information, directories: Sequence[Path]) -> Information:
+    """Add what there is, and what is not to be had.
+
+    Args:
+        information: what is known without torch.
+        directories: bundles of the user's own.
+    """
+    missing: list[Unavailable] = []
+    return replace(
+        information,
+        devices=devices(),
+        engines=engines(missing),
+        bundles=all_bundles(missing, directories),
+        unavailable=(*missing, *without_lpips()),
+    )
+
+
+def devices() -> tuple[DeviceAbout, ...]:
+    """Where models can run."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    return (
+        DeviceAbout(name="cpu", available=True, detail=f"{torch.get_num_threads()} threads"),
+        DeviceAbout(name="cuda", available=cuda, detail=torch.cuda.get_device_name() if cuda else ""),
+        DeviceAbout(name="mps", available=mps),
+    )
+
+
+def engines(missing: list[Unavailable]) -> tuple[EngineAbout, ...]:
+    """What each engine does; one that cannot be loaded is missing."""
+    loaded: dict[str, type[Engine]] = {}
+    for name in engine_names():
+        try:
+            loaded[name] = load_engine(name)
+        except CfxError as error:
+            missing.append(Unavailable(f"engine {name}", str(error)))
+    return tuple(
+        EngineAbout(
+            name=name,
+            summary=loaded[name].summary,
+            needs=loaded[name].needs,
+            paper=loaded[name].paper,
+            default=name == DEFAULT_ENGINE,
+            control=name == CONTROL,
+        )
+        for name in by_rank(loaded)
+    )
+
+
+def all_bundles(missing: list[Unavailable], directories: Sequence[Path]) -> tuple[BundleAbout, ...]:
+    """The bundles that come with cfx, and others; a damaged one of the former is missing."""
+    result = []
+    for name, directory in bundles.shipped().items():
+        try:
+            result.append(describe(Bundle(directory)))
+        except CfxError as error:
+            missing.append(Unavailable(f"bundle {name}", str(error)))
+    if not result:
+        missing.append(Unavailable("shipped bundles", "none came with this installation; install it anew"))
+    return (*result, *(describe(Bundle(directory)) for directory in directories))
+
+
+def describe(bundle: Bundle) -> BundleAbout:
+    """One bundle; hashes its files without loading them."""
+    size, damaged = bundle.check_files()
+    return BundleAbout(
+        name=bundle.name,
+        directory=str(bundle.directory),
+        digest=bundle.digest,
+        classes=tuple(bundle.classes),
+        shape=bundle.shape,
+        bytes=size,
+        verified=not damaged,
+        problem="; ".join(damaged) + "; restore the bundle" if damaged else None,
+        parts={name: part_about(entry) for name, entry in bundle.parts.items()},
+    )
+
+
+def part_about(entry: PartEntry) -> PartAbout:
+    """What bundle.toml says of a part."""
+    return PartAbout(
+        architecture=entry.architecture,
+        file=entry.file,
+        sha256=entry.sha256,
+        verdict=entry.verdict,
+        because=entry.because,
+        measured=dict(entry.measured),
+    )
+
+
+def without_lpips() -> list[Unavailable]:
+    """Why LPIPS cannot be had, or nothing where it can."""
+    path = backbone()
+    if path is None:
+        return [Unavailable("LPIPS", REMEDY)]
+    if not path.is_file():
+        return [Unavailable("LPIPS", f"{path}: no such file; {REMEDY}")]
+    return []

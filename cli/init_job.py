@@ -1,0 +1,51 @@
+"""The work of `cfx init`."""
+
+from __future__ import annotations
+
+import json
+
+from ..memory import keep_freed_memory
+from ..training.setup import InitOptions, set_up
+from .exit_code import ExitCode
+from .init import InitCommandOptions
+from .terminal.bundles import print_checked
+from .terminal.terminal import Terminal
+
+
+def run(options: InitCommandOptions, terminal: Terminal) -> ExitCode:
+    """Look at classifier and images, and begin a bundle; returns the exit code."""
+    with terminal.task("looking at classifier and images"):
+        keep_freed_memory()
+        checked = set_up(
+            options.bundle,
+            InitOptions(
+                images=options.images,
+                classifier=options.classifier,
+                weights=options.weights,
+                classes=options.classes,
+                root=options.data,
+                preprocessing=dict(options.preprocessing),
+                size=options.size,
+                working=options.working,
+                resize=options.resize,
+                flip=options.flip,
+            ),
+        )
+    for note in checked.notes:
+        terminal.note(note)
+    for warning in checked.warnings:
+        terminal.warning(warning)
+    if options.format == "json":
+        record = {
+            "directory": str(checked.directory),
+            "accuracy": checked.accuracy,
+            "looked_at": checked.looked_at,
+            "confusions": [{"count": n, "labelled": is_, "seen": seen} for n, is_, seen in checked.confusions],
+            "bundle": checked.file.as_json(),
+            "notes": checked.notes,
+            "warnings": checked.warnings,
+        }
+        terminal.line(json.dumps(record, ensure_ascii=False))
+    else:
+        print_checked(terminal.out, checked)
+    return ExitCode.ANSWERED_NO if checked.warnings else ExitCode.DONE

@@ -1,0 +1,1 @@
+"""Options that commands share: their types, and what their words mean."""

@@ -1,0 +1,161 @@
+"""The answers of `cfx explain` in the terminal: as a card, as a line, in the table that compares engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ...answers.answer import COUNTS, Answer
+from ...answers.wording import percent, with_article
+from ...metrics.catalogue import BY_NAME, METRICS, Metric
+
+MEASURED = (
+    "measured on the 8-bit PNG that was written; the judges (other classifiers, autoencoders, real images) "
+    "were used by no engine; what each number means: docs/metrics.md"
+)
+DIRECTIONS = "distances, IM1, IM2 and cost: lower is better; the others: higher"
+
+
+def print_card(console: Console, answer: Answer) -> None:
+    """The answer for one image and one engine: what the model sees, whether to believe it, what it took."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    about = answer
+    grid.add_row("input", Text(f"{about.question.source.name}: the model sees {about.factual}"))
+    grid.add_row("asked", Text(f"what would make it {with_article(about.target)}? engine {about.label}"))
+    grid.add_row("answer", validity(about))
+    grid.add_row("judges", judgement(about))
+    grid.add_row("changed", Text(changes(about)))
+    im1, im2 = about.value("im1"), about.value("im2")
+    grid.add_row("IM1, IM2", Text(f"{number(im1)}, {number(im2)}   lower is better"))
+    forward, backward = about.cost.forward_calls or 0, about.cost.backward_calls or 0
+    split = f"{forward} forward, {backward} backward"
+    seconds = number(about.cost.seconds)
+    grid.add_row(
+        "cost", Text(f"{about.cost.steps} steps, {forward + backward} classifier calls ({split}), {seconds} s")
+    )
+    grid.add_row("files", Text("\n".join(str(path) for path in about.files.values())))
+    console.print(grid)
+    console.print()
+
+
+def validity(answer: Answer) -> Text:
+    """Whether the counterfactual is valid, and what the model sees in it."""
+    needed = f"{100 * answer.threshold:g} % needed"
+    if answer.valid:
+        return Text.assemble(("valid", "bold green"), f": the model now sees {answer.counterfactual}, {needed}")
+    sure = f"{percent(answer.target_confidence)} for {answer.target}, {needed}"
+    sees = f": the model sees {answer.counterfactual}; {sure}"
+    return Text.assemble(("not valid", "bold red"), sees)
+
+
+def judgement(answer: Answer) -> Text:
+    """What models that no engine uses say of it."""
+    agrees, sure = answer.metrics.get("judge_agrees"), answer.value("judge_confidence")
+    if agrees is None or sure is None:
+        return Text("cannot say: the bundle has none")
+    verdict = ("agree", "green") if agrees else ("disagree", "bold yellow")
+    target = answer.target
+    text = Text.assemble(verdict, f": classifiers that no engine uses give {target} {percent(sure)}")
+    real, percentile = answer.metrics.get("looks_real"), answer.value("realism_percentile")
+    if percentile is not None:
+        looks = ("looks real", "green") if real else ("does not look real", "bold yellow")
+        text = Text.assemble(text, "\n", looks, f": more typical than {percentile:.0f} % of real images of {target}")
+    return text
+
+
+def changes(answer: Answer) -> str:
+    """How far it is from the factual."""
+    share = answer.value("l0")
+    parts = (
+        [] if share is None else [f"{round(share * answer.given_images.factual[0].numel())} pixels ({percent(share)})"]
+    )
+    parts += [f"{name.upper()} {number(answer.value(name))}" for name in ("l1", "l2")]
+    lpips = answer.value("lpips")
+    why = answer.missing.get("lpips", "")
+    without = why if why.startswith("not asked for") else "not available (see cfx info)"
+    parts.append(f"LPIPS {without if lpips is None else number(lpips)}")
+    return ", ".join(parts)
+
+
+def print_row(console: Console, answer: Answer) -> None:
+    """The answer on one line, for when there are many."""
+    about = answer
+    agrees, percentile = about.metrics.get("judge_agrees"), about.value("realism_percentile")
+    verdict = ("valid", "green") if about.valid else ("not valid", "bold red")
+    if agrees is None:
+        judge = ("no judge", "dim")
+    else:
+        judge = ("judges agree", "green") if agrees else ("judges disagree", "yellow")
+    text = Text(f"{about.question.source.name}: {about.factual.name} to {about.target}, {about.label}, ")
+    text = Text.assemble(text, verdict, f" {percent(about.target_confidence)}, ", judge)
+    text.append(f", realism {number(percentile)}, L1 {number(about.value('l1'))}, {number(about.cost.seconds)} s")
+    console.print(text, soft_wrap=True)
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, or a dash where there is no value."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+@dataclass
+class RunningMeans:
+    """Counts and sums over one engine's answers: what the closing table needs, in constant memory."""
+
+    images: int = 0
+    valid: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, answer: Answer, *, alone: bool) -> None:
+        """Count an answer in; its numbers too, where it is valid, or `alone` and not averaged with others."""
+        self.images += 1
+        self.valid += answer.valid
+        if not (answer.valid or alone):
+            return
+        for name in (*answer.metrics, *COUNTS, "seconds"):
+            value = answer.value(name)
+            if value is not None:
+                self.sums[name] = self.sums.get(name, 0.0) + value
+                self.counts[name] = self.counts.get(name, 0) + 1
+
+    def mean(self, name: str) -> float | None:
+        """The mean over the answers that have a value, or None."""
+        return self.sums[name] / self.counts[name] if self.counts.get(name) else None
+
+
+LEFT_OUT = ("validity", "confidence", "judge_confidence")
+"""Metrics without a row in the table of a few images: the first row, and what the threshold decides."""
+
+
+def print_comparison(console: Console, means: Mapping[str, RunningMeans]) -> None:
+    """One column an engine: the numbers of the one image, or the means over several."""
+    alone = all(engine.images == 1 for engine in means.values())
+    images = max(engine.images for engine in means.values())
+    title = "the engines on this image" if len(means) > 1 else "on this image"
+    if not alone:
+        title = f"{images} images; shares and means over the valid counterfactuals"
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("", style="dim", no_wrap=True)
+    for label in means:
+        table.add_column(label.replace(" ", "\n"), justify="right", header_style="bold")
+
+    def shown(metric: Metric, value: float | None) -> str:
+        if alone and metric.yes_or_no and value is not None:
+            return "yes" if value else "no"
+        return metric.shown(value)
+
+    validity = [engine.valid / engine.images for engine in means.values()]
+    table.add_row("valid", *(shown(BY_NAME["validity"], value) for value in validity))
+    for metric in METRICS:
+        values = [engine.mean(metric.name) for engine in means.values()]
+        if metric.name not in LEFT_OUT and any(value is not None for value in values):
+            table.add_row(metric.label, *(shown(metric, value) for value in values))
+    console.print(Text(title, "bold"), table, Text(DIRECTIONS, "dim"), "", sep="\n")

@@ -1,0 +1,45 @@
+"""What `cfx init` and `cfx train` print of bundles."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from ...bundles.bundle import Bundle
+from ...errors import few
+from ...training.setup import InitReport
+from ..info_models import part_about
+from .information import grid, part_line
+
+
+def print_bundle_parts(console: Console, bundle: Bundle) -> None:
+    """Where a bundle is, and what was measured of each of its parts, on stdout."""
+    console.print(Text(f"bundle {bundle.name} in {bundle.directory}"))
+    table = grid()
+    for name, entry in bundle.parts.items():
+        table.add_row(name, part_line(part_about(entry)))
+    for name, why in bundle.file.left_out.items():
+        table.add_row(name, Text(f"left out: {why}", "dim"))
+    console.print(table)
+
+
+def print_checked(console: Console, checked: InitReport) -> None:
+    """What `cfx init` found out."""
+    about = checked.file
+    table = grid()
+    size = "x".join(map(str, about.shape[1:]))
+    colours = "grey" if about.shape[0] == 1 else "colour"
+    counts = zip(checked.images.classes, checked.images.counts().tolist(), strict=True)
+    each = [f"{name} {count}" for name, count in counts]
+    table.add_row("images", Text(f"{len(checked.images)} in {colours}, read as {size} (height x width)"))
+    table.add_row("classes", Text(f"{len(each)}: {few(each, 12)}"))
+    entry = about.parts["classifier"].foreign if "classifier" in about.parts else None
+    if checked.accuracy is None or entry is None:
+        table.add_row("classifier", Text("none given: cfx train trains one"))
+    else:
+        right = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"
+        table.add_row("classifier", Text(f"{entry.name} ({entry.kind}): {right}"))
+        said = "; ".join(f"{is_} seen as {seen} ({count})" for count, is_, seen in checked.confusions)
+        table.add_row("mistakes", Text(said or "none"))
+    console.print(Text(f"bundle {about.name} begun in {checked.directory}"), table, sep="\n")
+    console.print(Text(f"next: cfx train {checked.directory} --budget 20m", "dim"))

@@ -1,0 +1,61 @@
+"""What `cfx info` prints for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..information import BundleAbout, Information, PartAbout
+
+
+def print_information(console: Console, information: Information) -> None:
+    """Versions, then a table each of devices, engines, bundles, and what is not available."""
+    torch = information.torch or "missing"
+    console.print(Text(f"cfx {information.version}, Python {information.python}, torch {torch}"))
+    tables = {title: grid() for title in ("devices", "engines", "bundles", "not available")}
+    for device in information.devices:
+        state = ("available", "green") if device.available else ("not available", "dim")
+        tables["devices"].add_row(device.name, Text.assemble(state, "  ", device.detail))
+    for engine in information.engines:
+        mark = " (default)" if engine.default else " (control)" if engine.control else ""
+        needs = ", ".join(engine.needs) or "no model"
+        about = Text.assemble(engine.summary, (f"\nneeds {needs}; {engine.paper}", "dim"))
+        tables["engines"].add_row(engine.name + mark, about)
+    for bundle in information.bundles:
+        tables["bundles"].add_row(bundle.name, bundle_lines(bundle))
+        for name, part in bundle.parts.items():
+            tables["bundles"].add_row(f"  {name}", part_line(part))
+    for missing in information.unavailable:
+        tables["not available"].add_row(missing.what, Text(missing.why))
+    for title, table in tables.items():
+        if table.row_count:
+            console.print()
+            console.print(Text(title, "bold"))
+            console.print(table)
+
+
+def bundle_lines(bundle: BundleAbout) -> Text:
+    """What a bundle is of, where it lies, and whether it is intact."""
+    intact = ("files verified (sha256)", "green") if bundle.verified else (bundle.problem or "", "bold red")
+    shape = "x".join(str(side) for side in bundle.shape)
+    about = f"{shape} pixels, {len(bundle.classes)} classes: {', '.join(bundle.classes)}\n"
+    return Text.assemble(about, f"{bundle.directory}, {bundle.bytes / 1e6:.1f} MB\n", intact)
+
+
+def part_line(part: PartAbout) -> Text:
+    """Whether a part is good enough to trust, and why; else its architecture, checksum and measurements."""
+    if part.verdict is not None:
+        style = "green" if part.verdict == "good" else "bold yellow"
+        return Text.assemble((f"{part.verdict}: ", style), part.because or "")
+    measured = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in part.measured.items())
+    digest = f"  sha256 {part.sha256[:12]}" if part.sha256 else ""
+    return Text.assemble(part.architecture, (f"{digest}  ", "dim"), measured)
+
+
+def grid() -> Table:
+    """Names on the left, what is said of them on the right."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table

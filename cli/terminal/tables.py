@@ -1,0 +1,122 @@
+"""What `cfx bench` and `cfx compare` print: summaries in every format, and changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ...intervals import Estimate
+from ...metrics.catalogue import METRICS, Metric
+from ...reports.summary import Summary
+from ...reports.tables import ARROWS, Cell, FigureTable, as_csv, as_markdown, tables
+from .terminal import Terminal
+
+
+def print_summary(terminal: Terminal, summary: Summary, format: str) -> None:
+    """The summary on stdout: as a table, json, csv or markdown."""
+    if format == "json":
+        terminal.line(json.dumps(summary.as_json(), ensure_ascii=False))
+        return
+    if format == "csv":
+        terminal.line(as_csv(summary).rstrip("\n"))
+    elif format == "markdown":
+        terminal.line(as_markdown(summary))
+    else:
+        print_tables(terminal.out, summary)
+    for note in summary.notes:
+        terminal.note(note)
+
+
+def print_tables(console: Console, summary: Summary) -> None:
+    """For each basis a table, metrics down, engines across, the best of each row bold; folded where it is too wide."""
+    for number, table in enumerate(tables(summary)):
+        rows = {
+            metric: cells
+            for metric, cells in table.rows.items()
+            # What is told over all pairs stands in the first table only.
+            if number == 0 or any(cell.basis == table.basis for cell in cells.values())
+        }
+        table = FigureTable(summary, table.basis, rows)
+        console.print(Text(table.heading, "bold"))
+        for engines in folded(console, table):
+            console.print(rich_table(table, engines), "", sep="\n")
+    console.print(
+        Text(
+            "↑ higher is better, ↓ lower; mean and 95 % interval; bold: the best engine, controls apart; validity and "
+            "cost are of all pairs, controls' figures too; what each means: docs/metrics.md",
+            "dim",
+        )
+    )
+
+
+def folded(console: Console, table: FigureTable) -> list[list[str]]:
+    """The engines in groups of as many as fit side by side."""
+    label = 2 + max(len(metric.label) for metric in table.rows) + 2
+    room, groups = 0, list[list[str]]()
+    for engine in table.summary.engines:
+        needed = 2 + max(
+            len(line) for cells in table.rows.values() for line in (*cells[engine].lines, engine, "(control)")
+        )
+        if not groups or needed > room:
+            groups.append([])
+            room = console.width - label
+        groups[-1].append(engine)
+        room -= needed
+    return groups
+
+
+def rich_table(table: FigureTable, engines: Sequence[str]) -> Table:
+    """Some engines side by side; intervals stand below their means."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 1))
+    drawn.add_column("", no_wrap=True)
+    for engine in engines:
+        control = table.summary.engines[engine].control
+        drawn.add_column(f"{engine}\n(control)" if control else engine, justify="right", no_wrap=True)
+    group = None
+    for metric, cells in table.rows.items():
+        if group is not None and metric.group is not group:
+            drawn.add_row()
+        group = metric.group
+        label = Text.assemble((f"{ARROWS[metric.better]} ", "dim"), metric.label)
+        drawn.add_row(label, *(rich_cell(cells[engine]) for engine in engines))
+    return drawn
+
+
+def rich_cell(cell: Cell) -> Text:
+    """A mean, bold where it is the best, and its interval."""
+    mean, interval = cell.lines
+    text = Text(mean, "bold" if cell.best else "")
+    return Text.assemble(text, (f"\n{interval}", "dim")) if interval else text
+
+
+def print_changes(terminal: Terminal, changed: Mapping[tuple[str, str], Estimate | None], baseline: Path) -> None:
+    """How each metric changed against an earlier run, pair by pair; only what is beyond its interval is coloured."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    engines = list(dict.fromkeys(engine for engine, _ in changed))
+    for name in ("", *engines):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for metric in METRICS:
+        found = [changed.get((engine, metric.name)) for engine in engines]
+        if any(change is not None for change in found):
+            table.add_row(f"{ARROWS[metric.better]} {metric.label}", *(change_cell(metric, c) for c in found))
+    title = f"change against {baseline}, on the same pairs; mean difference [95 % paired interval]"
+    terminal.out.print("", Text(title, "bold"), table, sep="\n")
+
+
+def change_cell(metric: Metric, change: Estimate | None) -> Text:
+    """A difference: green where it is better beyond its interval, red where it is worse."""
+    if change is None:
+        return Text("n/a", "dim")
+    if not change.mean and not change.low and not change.high:
+        return Text("same", "dim")
+    if change.low is None or change.high is None:
+        return Text(f"{change.mean:+.3g}")
+    sure = change.low > 0 or change.high < 0
+    worse = (change.mean > 0) == (metric.better == "lower")
+    style = "" if not sure or metric.better is None else "red" if worse else "green"
+    return Text(f"{change.mean:+.3g} [{change.low:+.3g}, {change.high:+.3g}]", style)

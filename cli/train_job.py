@@ -1,0 +1,43 @@
+"""The work of `cfx train`."""
+
+from __future__ import annotations
+
+import torch
+
+from ..bundles.bundle import Bundle
+from ..memory import keep_freed_memory
+from ..training.budget import seconds_in
+from ..training.opening import open_session, reopen_session
+from ..training.recipe import find_recipe
+from ..training.session import is_finished
+from .exit_code import ExitCode
+from .terminal.bundles import print_bundle_parts
+from .terminal.terminal import Terminal
+from .train import TrainOptions
+
+
+def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
+    """Make what the bundle lacks; returns the exit code."""
+    seconds = None if options.budget is None else seconds_in(options.budget)
+    if options.recipe is not None:
+        find_recipe(options.recipe)
+    keep_freed_memory()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    directory = options.bundle
+    if not options.only and is_finished(directory):
+        made = Bundle(directory)
+        made.verify()
+        terminal.note(f"{directory}: every part is made; --only PART makes one anew")
+        print_bundle_parts(terminal.out, made)
+        return ExitCode.DONE
+    if options.recipe is None:
+        session = reopen_session(directory, progress=terminal, budget=seconds)
+    else:
+        session = open_session(
+            options.recipe, options.data, directory, progress=terminal, joint=options.joint, budget=seconds
+        )
+    for note in session.notes:
+        terminal.note(note)
+    print_bundle_parts(terminal.out, session.make(options.only))
+    return ExitCode.DONE

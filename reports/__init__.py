@@ -1,0 +1,1 @@
+"""Reports: pages made of sections, tables in every format, run directories, gates and JUnit."""

@@ -1,0 +1,202 @@
+"""What a run amounts to, as a document: means with intervals by engine, metric and basis. docs/run.md describes it.
+
+Three bases, and every figure says which is its own: `all` questions (validity and cost), an engine's own `valid` ones,
+and the `common` ones that all compared engines solved.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..documents import Table
+from ..errors import DataError, UsageError
+from ..files import write_text
+from ..intervals import Estimate
+from ..metrics.catalogue import BY_NAME, METRICS
+
+NAME = "summary.json"
+SCHEMA = 2
+Basis = Literal["all", "valid", "common"]
+BASES: tuple[Basis, ...] = ("all", "valid", "common")
+
+Figures = Mapping[Basis, Estimate | None]
+"""One metric of one engine, on each basis on which it is told; None where it could not be had."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleName:
+    """Which bundle was explained: its name and the sha256 of its bundle.toml."""
+
+    name: str
+    digest: str
+
+    @classmethod
+    def from_json(cls, table: Table) -> BundleName:
+        """The inverse of `vars`."""
+        return cls(name=table.need("name", str), digest=table.need("digest", str))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSummary:
+    """One engine of a summary.
+
+    Attributes:
+        control: whether it is a control, which is told over all of its answers.
+        pairs: how many questions there are.
+        valid: how many it solved.
+        metrics: its figures by metric, in the catalogue's order.
+    """
+
+    control: bool
+    pairs: int
+    valid: int
+    metrics: Mapping[str, Figures]
+
+    def basis_of(self, metric: str, wanted: Basis) -> Basis | None:
+        """The basis on which a metric is to be read: `wanted` where it is told on it, else the one that it has."""
+        told = self.metrics.get(metric, {})
+        if wanted in told:
+            return wanted
+        return next((basis for basis in BASES if basis in told), None)
+
+    def estimate(self, metric: str, basis: Basis = "valid") -> Estimate | None:
+        """One figure; None where it could not be had."""
+        found = self.basis_of(metric, basis)
+        return self.metrics[metric][found] if found else None
+
+    def as_json(self) -> dict[str, object]:
+        """The documented object."""
+        metrics = {
+            name: {basis: None if figure is None else asdict(figure) for basis, figure in told.items()}
+            for name, told in self.metrics.items()
+        }
+        return {"control": self.control, "pairs": self.pairs, "valid": self.valid, "metrics": metrics}
+
+    @classmethod
+    def from_json(cls, table: Table) -> EngineSummary:
+        """The inverse of `as_json`."""
+        metrics: dict[str, Figures] = {}
+        for name, told in table.tables("metrics").items():
+            figures: dict[Basis, Estimate | None] = {}
+            for basis in BASES:
+                if basis in told.values:
+                    found = told.table(basis)
+                    figures[basis] = None if found is None else _estimate(found)
+            metrics[name] = figures
+        return cls(
+            control=table.need("control", bool),
+            pairs=table.need("pairs", int),
+            valid=table.need("valid", int),
+            metrics=metrics,
+        )
+
+
+def _estimate(table: Table) -> Estimate:
+    low, high, median = (table.get(name, float) for name in ("low", "high", "median"))
+    return Estimate(table.need("mean", float), low, high, median, table.need("count", int))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A run summed up.
+
+    Attributes:
+        bundle: what was explained.
+        pairs: how many questions; None where several runs asked different ones.
+        common_pairs: how many of them all compared engines solved.
+        compared: the engines that decide which are common: all but the controls.
+        engines: by name, in the order of tables.
+        notes: what a reader should know.
+    """
+
+    bundle: BundleName
+    pairs: int | None
+    common_pairs: int
+    compared: tuple[str, ...]
+    engines: Mapping[str, EngineSummary]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def controls(self) -> list[str]:
+        """The names of the controls."""
+        return [name for name, engine in self.engines.items() if engine.control]
+
+    def best(self, metric: str, basis: Basis) -> set[str]:
+        """The engines with the best mean of a metric, controls apart; none where there is nothing to compare."""
+        better, shown = BY_NAME[metric].better, BY_NAME[metric].shown
+        means = {}
+        for name, engine in self.engines.items():
+            found = engine.estimate(metric, basis)
+            if found is not None and not engine.control:
+                means[name] = shown(found.mean), found.mean
+        if better is None or len(means) < 2:
+            return set()
+        choose = max if better == "higher" else min
+        top = choose(means.values(), key=lambda each: each[1])[0]
+        winners = {name for name, (text, _) in means.items() if text == top}  # what is printed alike is alike
+        return set() if len(winners) == len(means) else winners
+
+    def as_json(self) -> dict[str, object]:
+        """The documented object."""
+        return {
+            "schema": SCHEMA,
+            "bundle": vars(self.bundle),
+            "pairs": self.pairs,
+            "common_pairs": self.common_pairs,
+            "compared": list(self.compared),
+            "engines": {name: engine.as_json() for name, engine in self.engines.items()},
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, table: Table) -> Summary:
+        """The inverse of `as_json`."""
+        return cls(
+            bundle=BundleName.from_json(table.need_table("bundle")),
+            pairs=table.get("pairs", int),
+            common_pairs=table.need("common_pairs", int),
+            compared=table.several("compared", str) or (),
+            engines={name: EngineSummary.from_json(each) for name, each in table.tables("engines").items()},
+            notes=table.several("notes", str) or (),
+        )
+
+    def write(self, directory: Path) -> None:
+        """Write summary.json into a run's directory.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
+        write_text(directory / NAME, text + "\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> Summary:
+        """A finished run's summary.
+
+        Raises:
+            UsageError: the run is not finished.
+            DataError: the file is damaged.
+        """
+        path = directory / NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"{directory}: the run is not finished (no {NAME}); the command in its manifest.json goes on with it"
+            ) from error
+        except (ValueError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{path}: damaged ({error}); remove it and run the command of manifest.json again"
+            ) from error
+        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+            raise DataError(f"{path}: not a summary of schema {SCHEMA}; remove it and run the command again")
+        return cls.from_json(Table(values, str(path), DataError, "; remove it and run the command again"))
+
+
+def in_order(figures: Mapping[str, Figures]) -> dict[str, Figures]:
+    """Figures in the catalogue's order."""
+    return {metric.name: figures[metric.name] for metric in METRICS if metric.name in figures}
