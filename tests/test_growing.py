@@ -3,12 +3,130 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+JUMP = '''"""jump: the negative of the image, whatever is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from .engine import Engine
+from .problem import Problem
+from .tightening import Curve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jump(Engine):
+    """Straight from x to 1 - x."""
+
+    name: ClassVar[str] = "jump"
+    summary: ClassVar[str] = "straight to the negative"
+    paper: ClassVar[str] = "none: a test"
+    rank: ClassVar[int] = 5
+    gradients: ClassVar[bool] = False
+
+    def find(self, problem: Problem) -> Curve:
+        start = problem.images
+        return Curve(lambda t, rows: torch.lerp(start[rows], 1 - start[rows], t[:, None, None, None]))
+'''
+
+METRIC = '''"""How bright counterfactuals are."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from .scene import Scene
+
+
+def brightness(scene: Scene) -> Tensor:
+    """The mean value of x', (N,), in [0, 1]."""
+    return scene.counterfactuals.mean(dim=(1, 2, 3))
+'''
+
+COMMAND = '''"""`cfx survey`: each image towards its runner-up class, in a run that can go on, with a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .running import run_job
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurveyOptions:
+    """What was asked for."""
+
+    out: Path
+    images: tuple[Path, ...]
+
+
+def survey(out: Path, images: list[Path]) -> None:
+    """What are these images nearly?"""
+    run_job("survey_job", SurveyOptions(out=out, images=tuple(images)))
+'''
+
+JOB = '''"""The work of `cfx survey`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..answers.explain import read_any
+from ..answers.pipeline import AnswerOptions, answer_batch
+from ..answers.question import QuestionBatch, ask
+from ..bundles.bundle import load_bundle
+from ..counterfactuals.registry import load_engine
+from ..images.writing import write_png
+from ..reports.gallery import GalleryItem
+from ..reports.page import write_page
+from ..reports.run import PAGE, RunDirectory
+from .exit_code import ExitCode
+from .survey import SurveyOptions
+from .terminal.terminal import Terminal
+
+
+def run(options: SurveyOptions, terminal: Terminal) -> ExitCode:
+    """Ask about every image that was not asked about before."""
+    bundle = load_bundle("mnist")
+    engine = load_engine("vcnet").from_models(bundle.models)
+    directory = RunDirectory(options.out, questions="none")
+    config = {"images": [str(path) for path in options.images], "bundle": bundle.digest}
+    with directory.held(config) as begun:
+        if not begun:
+            directory.begin(config, command=["cfx", "survey"], batch_size=1, device="cpu")
+        done = {answer.question.number for answer in directory.answers()}
+        for number, path in enumerate(options.images):
+            if number in done:
+                continue
+            source, image = read_any(path, bundle, str(path))
+            asked = ask(bundle, image[None], [source], None)
+            files = {"factual": f"images/factual/{number}.png", "counterfactual": f"images/vcnet/{number}.png"}
+            question = replace(asked.questions[0], number=number, file=files["factual"])
+            batch = QuestionBatch([question], asked.images, asked.targets)
+            (answer,) = answer_batch(bundle, "vcnet", engine, batch, AnswerOptions())
+            write_png(options.out / files["factual"], answer.given_images.factual)
+            write_png(options.out / files["counterfactual"], answer.given_images.counterfactual)
+            directory.append([answer.with_files(files)])
+            terminal.note(f"{path}: {answer.factual.name}, nearly {answer.target}")
+        items = [GalleryItem.of_run(answer, options.out) for answer in directory.answers()]
+    write_page(options.out / PAGE, title="cfx survey", facts={"images": str(len(items))}, items=items)
+    return ExitCode.DONE
+'''
 
 MODEL = '''"""The mean image of each class."""
 
@@ -74,7 +192,9 @@ from typing import ClassVar
 import torch
 
 from ..generative.class_means import ClassMeans
-from .engine import Curve, Engine, Problem
+from .engine import Engine
+from .problem import Problem
+from .tightening import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +211,7 @@ class MeanImage(Engine):
 
     def find(self, problem: Problem) -> Curve:
         start, end = problem.images, self.class_means.means[problem.targets]
-        return Curve(lambda shares, rows: torch.lerp(start[rows], end[rows], shares[:, None, None, None]))
+        return Curve(lambda t, rows: torch.lerp(start[rows], end[rows], t[:, None, None, None]))
 '''
 
 
@@ -109,23 +229,99 @@ def changed(one: Path, other: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory, copy_tree: Callable[[Path], Path]) -> Path:
+def tree(tmp_path_factory: pytest.TempPathFactory, copy_tree: Callable[[Path], Path]) -> Path:
+    """The tree as it is."""
+    return copy_tree(tmp_path_factory.mktemp("tree") / "cfx")
+
+
+@pytest.fixture
+def copy(tree: Path, tmp_path: Path) -> Path:
+    """A copy to add something to."""
+    return Path(shutil.copytree(tree, tmp_path / "grown" / "cfx"))
+
+
+@pytest.mark.slow
+def test_an_engine_is_two_files(
+    tree: Path,
+    copy: Path,
+    build_wheel: Callable[[Path], Path],
+    install: Callable[[Path], Path],
+    shell: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    (copy / "counterfactuals" / "jump.py").write_text(JUMP)
+    add_line(copy / "pyproject.toml", "pixel = ", 'jump = "cfx.counterfactuals.jump:Jump"')
+    assert changed(tree, copy) == {"counterfactuals/jump.py", "pyproject.toml"}
+    cfx = install(build_wheel(copy)).parent / "cfx"
+    image = EXAMPLES / "four.png"
+    asked = ("explain", image, "--target", "9", "--engine", "all", "--format", "json")
+    out = shell(cfx, *asked, cwd=tmp_path, codes=(1,))
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [record["engine"] for record in records] == ["jump", "latent", "diffeo", "vcnet", "projection", "pixel"]
+    assert not records[0]["valid"] and records[0]["cost"]["forward_calls"] > 0
+    options = ("--engines", "jump", "--images", EXAMPLES, "--out", "run", "--format", "json")
+    summary = json.loads(shell(cfx, "bench", *options, cwd=tmp_path))
+    assert summary["engines"]["jump"]["pairs"] == len(list(EXAMPLES.glob("*.png")))
+
+
+@pytest.mark.slow
+def test_a_metric_is_two_files_and_follows_everywhere(
+    tree: Path, copy: Path, shell: Callable[..., str], tmp_path: Path
+) -> None:
+    (copy / "metrics" / "brightness.py").write_text(METRIC)
+    line = 'Metric("brightness", "brightness", None, "share", Group.DISTANCE, function="brightness:brightness"),'
+    add_line(copy / "metrics" / "catalogue.py", ")\n\nBY_NAME", f"    {line}")
+    assert changed(tree, copy) == {"metrics/brightness.py", "metrics/catalogue.py"}
+    cfx = (sys.executable, "-m", "cfx.cli")  # of the working directory
+    asked = ("explain", EXAMPLES / "four.png", "--target", "9", "--format", "json")
+    record = json.loads(shell(*cfx, *asked, cwd=copy.parent))
+    assert 0 < record["metrics"]["brightness"] < 1
+    options = ("--engines", "vcnet", "--images", EXAMPLES, "--out", "run", "--format", "csv")
+    gate = ("--fail-under", "vcnet.brightness>0.01")
+    table = shell(*cfx, "bench", *options, *gate, cwd=copy.parent)
+    assert "vcnet,false,brightness,valid," in table
+    page = (copy.parent / "run" / "index.html").read_text()
+    assert '"name":"brightness"' in page and ">brightness&nbsp;" in page
+
+
+@pytest.mark.slow
+def test_a_command_with_a_run_and_a_page_is_three_files(tree: Path, copy: Path, shell: Callable[..., str]) -> None:
+    (copy / "cli" / "survey.py").write_text(COMMAND)
+    (copy / "cli" / "survey_job.py").write_text(JOB)
+    add_line(copy / "cli" / "app.py", "from .train", "from .survey import survey")
+    app = (copy / "cli" / "app.py").read_text()
+    (copy / "cli" / "app.py").write_text(app.replace("train, info)", "train, info, survey)"))
+    assert changed(tree, copy) == {"cli/survey.py", "cli/survey_job.py", "cli/app.py"}
+    cfx = (sys.executable, "-m", "cfx.cli")
+    assert "survey" in shell(*cfx, "--help", cwd=copy.parent)
+    images = [EXAMPLES / f"{name}.png" for name in ("four", "seven")]
+    shell(*cfx, "survey", "out", *images, cwd=copy.parent)
+    records = copy.parent / "out" / "records.jsonl"
+    first, whole = records.read_text().splitlines()[0], records.read_text()
+    assert "cfx survey" in (copy.parent / "out" / "index.html").read_text()
+    records.write_text(f"{first}\n" + whole[len(first) + 1 :][:40])  # as a kill may leave it
+    shell(*cfx, "survey", "out", *images, cwd=copy.parent)
+    assert [json.loads(line)["pair"] for line in records.read_text().splitlines()] == [0, 1]
+    assert records.read_text().startswith(first), "what was answered is not asked again"
+    shell(*cfx, "survey", "out", images[0], cwd=copy.parent, codes=(2,))
+
+
+@pytest.fixture
+def grown(tree: Path, copy: Path) -> Path:
     """The tree with an engine that needs a new trained part."""
-    root = tmp_path_factory.mktemp("grown")
-    before, tree = copy_tree(root / "before"), copy_tree(root / "after")
-    (tree / "generative" / "class_means.py").write_text(MODEL)
-    (tree / "training" / "parts" / "class_means.py").write_text(PART)
-    (tree / "counterfactuals" / "mean.py").write_text(ENGINE)
-    add_line(tree / "pyproject.toml", "pixel = ", 'mean = "cfx.counterfactuals.mean:MeanImage"')
+    (copy / "generative" / "class_means.py").write_text(MODEL)
+    (copy / "training" / "parts" / "class_means.py").write_text(PART)
+    (copy / "counterfactuals" / "mean.py").write_text(ENGINE)
+    add_line(copy / "pyproject.toml", "pixel = ", 'mean = "cfx.counterfactuals.mean:MeanImage"')
     what = '"mean image of each class", ("generative.class_means:ClassMeans",)'
-    add_line(tree / "bundles" / "known_parts.py", ')\n"""In the order', f'    KnownPart("class_means", {what}),')
-    parts = tree / "training" / "parts" / "__init__.py"
+    add_line(copy / "bundles" / "known_parts.py", ')\n"""In the order', f'    KnownPart("class_means", {what}),')
+    parts = copy / "training" / "parts" / "__init__.py"
     add_line(parts, "from .conditional_vae", "from .class_means import ClassMeansPart")
     add_line(parts, ')\n"""In the order', "    ClassMeansPart,")
     four = {"generative/class_means.py", "training/parts/class_means.py", "bundles/known_parts.py"}
     four.add("training/parts/__init__.py")
-    assert changed(before, tree) == four | {"counterfactuals/mean.py", "pyproject.toml"}
-    return tree
+    assert changed(tree, copy) == four | {"counterfactuals/mean.py", "pyproject.toml"}
+    return copy
 
 
 @pytest.mark.slow
