@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Protocol, cast
+from typing import Protocol
 
+import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from ..counterfactuals.goal import is_valid
@@ -60,7 +61,7 @@ def change_picture(factual: Image.Image, found: Image.Image) -> tuple[Image.Imag
     """
     before, after = factual.convert("L"), found.convert("L")
     added, removed = ImageChops.subtract(after, before), ImageChops.subtract(before, after)
-    limit = max(cast(tuple[int, int], amount.getextrema())[1] for amount in (added, removed))
+    limit = max(int(np.asarray(amount).max()) for amount in (added, removed))
     picture = Image.new("RGB", factual.size, WHITE)
     for amount, colour in ((added, ADDED), (removed, REMOVED)):
         share = amount.point([min(255, round(255 * level / max(limit, 1))) for level in range(256)])

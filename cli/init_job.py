@@ -24,7 +24,7 @@ def run(options: InitCommandOptions, terminal: Terminal) -> ExitCode:
                 weights=options.weights,
                 classes=options.classes,
                 root=options.data,
-                preprocessing=dict(options.preprocessing),
+                preprocessing=options.preprocessing,
                 size=options.size,
                 working=options.working,
                 resize=options.resize,

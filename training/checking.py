@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..bundles.file import PartEntry
 from ..classifiers.foreign.adapted import Adapted, has_gradients
-from ..classifiers.foreign.opening import Foreign, describe
-from ..classifiers.foreign.preprocessing import Preprocessing, candidates, guess_output
-from ..errors import UsageError, first_line, unknown_name
+from ..classifiers.foreign.opening import describe
+from ..classifiers.foreign.preprocessing import candidates, guess_output
+from ..errors import UsageError, unknown_name
 from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import Labelled
+from .probe import Probe, logits_of
 
 SAMPLE = (128, 512)  # labelled images that the classifier is checked with: at least, at most
 TRIED = (48, 256)  # of them, for each normalisation
-PATIENCE = 20.0  # seconds for each of the two; a slow classifier is asked about fewer images
-AT_ONCE = 64  # images in one call
 LEAST_DIFFERENCE = 0.02  # in accuracy, that is worth a change of preprocessing
 ADAPTED = "Adapted"  # the architecture of a classifier that the user brought
 ELSE = "(anything else)"  # the class that stands for all classes without images
@@ -69,93 +65,6 @@ class Adaptation:
     declared: tuple[str, ...]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-class Probe:
-    """A foreign classifier being asked about labelled images.
-
-    Args:
-        foreign: the classifier.
-        sample: labelled images.
-        given: fields of `Preprocessing` that the user has said.
-
-    Attributes:
-        fields: of its preprocessing, before normalisations are tried: what is said or declared; else that it takes the
-            images as they are, in their own channels or, failing that, in three or one.
-    """
-
-    def __init__(self, foreign: Foreign, sample: Labelled, given: Mapping[str, Any]) -> None:
-        self.foreign = foreign
-        self.sample = sample
-        self.given = dict(given)
-        self.fields = self._first_guess()
-
-    def adapted(self, columns: Sequence[int] | None = None, **more: Any) -> Adapted:
-        """The classifier with `fields`, `more` of which are different."""
-        preprocessing = Preprocessing(**{**self.fields, **more})
-        model, differentiable = self.foreign.model, self.foreign.differentiable
-        return Adapted(model, preprocessing, differentiable, columns, fixed_batch=self.foreign.fixed_batch)
-
-    def raw(self, count: int) -> Tensor:
-        """What the classifier itself answers to the first images, (count, ...).
-
-        Raises:
-            UsageError: it fails.
-        """
-        adapted, images = self.adapted(), self.sample.floats(slice(0, count))
-        try:
-            with torch.no_grad():
-                return adapted.raw(images)
-        except UsageError:
-            raise
-        except Exception as error:  # a foreign model may fail in any way at a shape that it does not take
-            channels, *size = adapted.preprocessing.to_input(images).shape[1:]
-            raise UsageError(
-                f"classifier {self.foreign.name}: it fails on images of {channels} channels and {size[0]}x{size[1]} "
-                f"pixels ({first_line(error)}); say what it takes with --channels and --input-size"
-            ) from error
-
-    @cached_property
-    def classes(self) -> int:
-        """How many classes the classifier tells apart."""
-        answer = self.raw(2)
-        return max(2, answer.reshape(len(answer), -1).shape[1])  # one number an image tells two apart
-
-    @cached_property
-    def seconds_per_image(self) -> float:
-        self.raw(8)  # the first call is slower
-        start = perf_counter()
-        count = len(self.raw(8))
-        return (perf_counter() - start) / count
-
-    def affordable(self, limits: tuple[int, int], runs: int = 1) -> Labelled:
-        """As many images as it can be asked about `runs` times within `PATIENCE`, within limits."""
-        least, most = limits
-        return self.sample[: max(least, min(most, int(PATIENCE / (runs * self.seconds_per_image))))]
-
-    def _first_guess(self) -> dict[str, Any]:
-        declared = self.foreign.preprocessing
-        if declared is not None:
-            return vars(declared) | self.given
-        own = int(self.sample.images.shape[1])
-        if "channels" in self.given:
-            return dict(self.given)
-        for channels in dict.fromkeys((own, 3, 1)):
-            preprocessing = Preprocessing(**{"channels": channels, **self.given})
-            try:
-                with torch.no_grad():
-                    adapted = Adapted(self.foreign.model, preprocessing, fixed_batch=self.foreign.fixed_batch)
-                    adapted.raw(self.sample.floats(slice(0, 1)))
-            except Exception:  # as in `raw`
-                continue
-            return {"channels": channels} | self.given
-        return {"channels": own} | self.given
-
-
-@torch.no_grad()
-def logits_of(adapted: Adapted, sample: Labelled) -> Tensor:
-    """The classifier's answers to labelled images, (N, K)."""
-    return torch.cat([adapted(part.floats()) for part in sample.batches(AT_ONCE)])
 
 
 def check(probe: Probe, matched: Matched) -> Checked:
@@ -242,16 +151,16 @@ def adapt(probe: Probe, columns: Sequence[int] | None) -> Adaptation:
     """The classifier with its preprocessing: declared where it is, else guessed; the guess is what errs least."""
     declared = (*dict.fromkeys((*probe.foreign.declared, *probe.given)),)
     notes: list[str] = []
+    preprocessing = probe.preprocessing
     if "output" not in declared:
-        probe.fields["output"] = guess_output(probe.raw(64))
-        if probe.fields["output"] != "logits":
-            notes.append(f"its answers look like {probe.fields['output']}, and are taken as such (--output)")
-    first = probe.adapted(columns)
-    tried = candidates(first.preprocessing.channels)
-    if first.preprocessing.channels == 3 and "order" not in probe.given:
-        tried["bgr"] = {"order": "bgr"}
-    others = {name: probe.adapted(columns, **values) for name, values in tried.items()}
-    others = {name: other for name, other in others.items() if other.preprocessing != first.preprocessing}
+        preprocessing = replace(preprocessing, output=guess_output(probe.raw(64)))
+        if preprocessing.output != "logits":
+            notes.append(f"its answers look like {preprocessing.output}, and are taken as such (--output)")
+    first = probe.adapted(columns, preprocessing)
+    tried = candidates(preprocessing)
+    if preprocessing.channels == 3 and "order" not in probe.given:
+        tried["bgr"] = replace(preprocessing, order="bgr")
+    others = {name: probe.adapted(columns, other) for name, other in tried.items() if other != preprocessing}
     sample = probe.affordable(TRIED, runs=len(others) + 1)
     as_declared, count = right(first, sample), len(sample)
     rates = {name: right(other, sample) for name, other in others.items()}

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -176,10 +175,13 @@ class Fit(ABC):
         return index > 0.4 * self.total_steps and self._best.since >= PATIENCE
 
     def _save(self, checkpoint: Path, step: int) -> None:
-        state: dict[str, Any] = {"step": step, "total_steps": self.total_steps}
-        state["modules"] = {name: module.state_dict() for name, module in self.modules.items()}
-        state["optimizers"] = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
-        state["best"] = asdict(self._best)
+        state = {
+            "step": step,
+            "total_steps": self.total_steps,
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "best": asdict(self._best),
+        }
         partial = checkpoint.with_suffix(".partial")
         try:
             torch.save(state, partial)

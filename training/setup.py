@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,8 +18,9 @@ from ..images.sets.image_set import ImageSet, Survey
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.labels import read_classes
 from ..images.sets.split import split_by_class
-from .checking import SAMPLE, Matched, Probe, check, match_classes
+from .checking import SAMPLE, Matched, check, match_classes
 from .parts import wanted_parts
+from .probe import Probe
 from .recipe import SURE
 
 LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
@@ -50,7 +50,7 @@ class InitOptions:
     weights: Path | None = None
     classes: Path | None = None
     root: Path | None = None
-    preprocessing: dict[str, Any] | None = None
+    preprocessing: Mapping[str, object] = field(default_factory=dict)
     size: tuple[int, int] | None = None
     working: int | None = None
     resize: str | None = None
@@ -105,7 +105,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize).data
     matched, checked = Matched(images.classes), None
     if foreign is not None:
-        probe = Probe(foreign, sample, options.preprocessing or {})
+        probe = Probe(foreign, sample, options.preprocessing)
         matched = match_classes(probe, images, entry.classes)
         checked = check(probe, matched)
     present = tuple(label for label in range(len(images.classes)) if label not in split.too_few)
@@ -181,9 +181,7 @@ def choose_sizes(options: InitOptions, foreign: Foreign | None, survey: Survey) 
     notes: list[str] = []
     said = foreign.preprocessing if foreign is not None else None
     declared = foreign.declared if foreign is not None else ()
-    takes = (options.preprocessing or {}).get("channels") or (
-        said.channels if said and "channels" in declared else None
-    )
+    takes = options.preprocessing.get("channels") or (said.channels if said and "channels" in declared else None)
     if takes == 1 and channels == 3:
         notes.append("the images are in colour and the classifier takes grey: they are read as grey")
         channels = 1

@@ -18,7 +18,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -102,8 +101,10 @@ def exported(classifier: nn.Module) -> dict[str, Array]:
     channels = 0
     with torch.no_grad():
         for number, place in enumerate(convolutions):
-            convolution, norm = cast(nn.Conv2d, layers[place]), cast(nn.BatchNorm2d, layers[place + 1])
-            mean, variance = cast(Tensor, norm.running_mean).double(), cast(Tensor, norm.running_var).double()
+            convolution, norm = layers[place], layers[place + 1]
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_mean is not None and norm.running_var is not None
+            mean, variance = norm.running_mean.double(), norm.running_var.double()
             scale = norm.weight.double() / (variance + norm.eps).sqrt()
             kernel = convolution.weight.double() * scale[:, None, None, None]
             put(f"convolution{number}", kernel.permute(2, 3, 1, 0), norm.bias.double() - mean * scale)
@@ -177,7 +178,7 @@ def ask(exchange: Path, peer: str, threads: int) -> Found:
     clean |= {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     line = ""
     with subprocess.Popen(command, env=clean, stderr=subprocess.PIPE, text=True, errors="replace") as process:
-        for part in cast(Any, process.stderr):
+        for part in process.stderr or ():
             line = part.strip() or line
             print(part, end="", file=sys.stderr, flush=True)
     if process.returncode:

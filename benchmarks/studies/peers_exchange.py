@@ -44,12 +44,12 @@ POOLED = (True, True, False, False)
 TOLERANCE = 1e-4  # of a logit; single precision leaves some 1e-5 between two ways to compute the same network
 FEWEST_CHECKED = 100  # images
 
-PROTO: dict[str, Any] = {
+PROTO: dict[str, float] = {
     "kappa": 0.0, "beta": 0.1, "gamma": 100.0, "theta": 100.0, "c_init": 1.0, "c_steps": 2, "max_iterations": 1000,
     "learning_rate_init": 1e-2,
 }  # fmt: skip
-AUTOENCODER: dict[str, Any] = {"batch_size": 128, "epochs": 4}
-WACHTER: dict[str, Any] = {
+AUTOENCODER: dict[str, int] = {"batch_size": 128, "epochs": 4}
+WACHTER: dict[str, float | str] = {
     "distance_fn": "l1", "target_proba": 1.0, "max_iter": 1000, "early_stop": 50, "lam_init": 0.1,
     "max_lam_steps": 10, "learning_rate_init": 0.1,
 }  # fmt: skip

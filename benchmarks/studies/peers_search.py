@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from peers_exchange import (
     PEERS,
     POOLED,
     WORK,
-    Answer,
     Answers,
     Array,
     Explain,
@@ -239,7 +238,7 @@ def search(directory: Path, name: str, threads: int) -> None:
             "setup_seconds": peer.setup_seconds,
         }
         path.write_text(json.dumps(about), encoding="utf-8")
-    rows = cast(list[Answer], [answers.get(row) for row in range(len(work.images))])
+    rows = [answer for row in range(len(work.images)) if (answer := answers.get(row)) is not None]  # all, by now
     write_arrays(
         directory / name / FOUND,
         {

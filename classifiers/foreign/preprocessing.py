@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from typing import Any
 
@@ -172,12 +172,12 @@ def guess_output(sample: Tensor) -> str:
     return "logits"
 
 
-def candidates(channels: int) -> dict[str, dict[str, Any]]:
-    """The `NORMALISATIONS` that a model of 1 or 3 `channels` may expect: name -> fields of `Preprocessing`."""
+def candidates(preprocessing: Preprocessing) -> dict[str, Preprocessing]:
+    """`preprocessing` with each of the `NORMALISATIONS` that its model may expect, by name."""
     return {
-        name: {"scale": scale, "mean": mean, "std": std}
+        name: replace(preprocessing, scale=scale, mean=mean, std=std)
         for name, (scale, mean, std) in NORMALISATIONS.items()
-        if len(mean) in (1, channels)
+        if len(mean) in (1, preprocessing.channels)
     }
 
 

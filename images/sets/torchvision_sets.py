@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Kept:
 
     kind: str
     folder: str
-    arguments: Callable[[bool], dict[str, Any]]
+    arguments: Callable[[bool], Mapping[str, bool | str]]
     read: Callable[[Any], tuple[Tensor, Tensor, Sequence[str]]]
 
 
@@ -74,7 +74,7 @@ def _kept(name: str) -> Kept | None:
     }.get(name)
 
 
-def _by_train(train: bool) -> dict[str, Any]:
+def _by_train(train: bool) -> dict[str, bool | str]:
     return {"train": train}
 
 

@@ -49,11 +49,11 @@ def test_normalisation_outside_the_model(bundle: Bundle, bare: nn.Module, digits
 def test_the_right_normalisation_is_the_most_accurate(bare: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
     images, labels = digits
     losses = {
-        name: float(nn.functional.cross_entropy(Adapted(bare, Preprocessing(1, **values))(images), labels))
-        for name, values in candidates(1).items()
+        name: float(nn.functional.cross_entropy(Adapted(bare, preprocessing)(images), labels))
+        for name, preprocessing in candidates(Preprocessing(1)).items()
     }
     assert min(losses, key=losses.__getitem__) == "mnist"
-    assert "imagenet" not in losses and set(losses) < set(candidates(3))
+    assert "imagenet" not in losses and set(losses) < set(candidates(Preprocessing(3)))
 
 
 def test_grey_and_colour() -> None:
