@@ -126,8 +126,8 @@ class Answer:
     notes: tuple[str, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    envelope: Envelope | None = None
-    images: Images | None = None
+    envelope: Envelope | None = field(default=None, repr=False)
+    images: Images | None = field(default=None, repr=False)
 
     @property
     def target(self) -> str:

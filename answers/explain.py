@@ -147,7 +147,7 @@ def read_any(image: Given, bundle: Bundle, name: str) -> tuple[Source, Tensor]:
     if isinstance(image, Image.Image):
         read = convert(decode_picture(image), bundle.shape, **options)
         return Source(name=getattr(image, "filename", "") or name, notes=read.notes), read.pixels
-    values = torch.as_tensor(image).detach().cpu()
+    values = (torch.tensor(image) if isinstance(image, np.ndarray) else image).detach().cpu()
     if values.is_floating_point() and values.shape == bundle.shape:  # a model's own input passes as it is
         if not (float(values.min()) >= 0 and float(values.max()) <= 1):
             raise ImageError(

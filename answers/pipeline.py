@@ -13,7 +13,7 @@ from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import score
 from ..metrics.scene import Scene
 from .answer import COUNTS, Answer, Cost, Envelope, Images
-from .question import QuestionBatch
+from .question import QuestionBatch, indices_of
 from .seen import Seen, probabilities_of, seen_in
 
 
@@ -91,8 +91,9 @@ def describe(
         envelope: of all of them.
         metrics: as in `AnswerOptions`.
     """
-    scores = score(Scene.of(bundle, batch.images, found.images, batch.targets), metrics)
-    seen = seen_in(probabilities_of(bundle.classifier, found.images), bundle.classes)
+    factual_classes = indices_of((question.factual.name for question in batch.questions), bundle)
+    scores = score(Scene.of(bundle, batch.images, found.images, batch.targets, factual_classes), metrics)
+    seen = seen_after(bundle, found)
     answers: list[Answer] = []
     for row, (question, values) in enumerate(zip(batch.questions, scores.rows(), strict=True)):
         without = {name: BY_NAME[name].without for name, value in values.items() if value is None}
@@ -113,6 +114,20 @@ def describe(
             )
         )
     return answers
+
+
+def seen_after(bundle: Bundle, found: Counterfactuals) -> list[Seen]:
+    """What the classifier sees in what was found: the target where that is valid; elsewhere it is asked."""
+    seen = [
+        Seen(bundle.classes[target], confidence)
+        for target, confidence in zip(found.targets.tolist(), found.confidence.tolist(), strict=True)
+    ]
+    rest = (~found.valid).nonzero().flatten()
+    if len(rest):
+        asked = seen_in(probabilities_of(bundle.classifier, found.images[rest]), bundle.classes)
+        for row, each in zip(rest.tolist(), asked, strict=True):
+            seen[row] = each
+    return seen
 
 
 def path_seen(bundle: Bundle, found: Counterfactuals, row: int) -> tuple[Seen, ...]:

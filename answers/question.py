@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,9 +104,13 @@ def ask(bundle: Bundle, images: Tensor, sources: Sequence[Source], target: int |
 
 def targets_of(questions: Sequence[Question], bundle: Bundle) -> Tensor:
     """The classes that questions ask for, (N,) int64 on the bundle's device."""
+    return indices_of((question.target for question in questions), bundle)
+
+
+def indices_of(names: Iterable[str], bundle: Bundle) -> Tensor:
+    """Classes by name as indices, (N,) int64 on the bundle's device."""
     places = {name: index for index, name in enumerate(bundle.classes)}
-    found = [places[question.target] for question in questions]
-    return torch.tensor(found, dtype=torch.int64, device=bundle.device)
+    return torch.tensor([places[name] for name in names], dtype=torch.int64, device=bundle.device)
 
 
 def class_index(wanted: str, classes: Sequence[str]) -> int | None:

@@ -13,16 +13,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
+from ..bundles.bundle import Bundle
+from ..bundles.parts import Models
 from ..errors import BundleError, UsageError
-
-if TYPE_CHECKING:
-    from ..bundles.bundle import Bundle
-    from ..bundles.parts import Models
 from .goal import TargetClass
 from .problem import Classifier, Problem
 from .tightening import PATH_FRAMES, Curve, frames, tighten

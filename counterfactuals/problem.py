@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,9 +11,6 @@ from torch import Tensor
 from ..errors import CfxError
 from ..images.resizing import resize_batch
 from .goal import TargetClass
-
-if TYPE_CHECKING:
-    pass
 
 Classifier = Callable[[Tensor], Tensor]
 """image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""

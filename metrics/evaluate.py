@@ -30,10 +30,12 @@ class Scores:
     """One column a metric, one row an image.
 
     Attributes:
+        count: N.
         columns: name -> (N,), or None where the metric could not be had.
         missing: why, for each None.
     """
 
+    count: int
     columns: dict[str, Tensor | None]
     missing: dict[str, str]
 
@@ -48,8 +50,7 @@ class Scores:
     def rows(self) -> list[dict[str, Value]]:
         """The same, as one dictionary per image; what is not a finite number is None."""
         values = {name: None if c is None else [finite(v) for v in c.tolist()] for name, c in self.columns.items()}
-        count = max(len(v) for v in values.values() if v is not None)
-        return [{name: None if v is None else v[row] for name, v in values.items()} for row in range(count)]
+        return [{name: None if v is None else v[row] for name, v in values.items()} for row in range(self.count)]
 
 
 def finite(value: float | bool) -> Value:
@@ -111,7 +112,7 @@ def score(scene: Scene, names: frozenset[str] | None = None) -> Scores:
         except (Missing, BundleError) as error:
             columns[metric.name] = None
             missing[metric.name] = str(error)
-    return Scores(columns, missing)
+    return Scores(len(scene.targets), columns, missing)
 
 
 @torch.inference_mode()

@@ -50,7 +50,9 @@ class Scene:
     seen: Tensor | None = None
 
     @classmethod
-    def of(cls, bundle: Bundle, factuals: Tensor, counterfactuals: Tensor, targets: Tensor) -> Scene:
+    def of(
+        cls, bundle: Bundle, factuals: Tensor, counterfactuals: Tensor, targets: Tensor, seen: Tensor | None = None
+    ) -> Scene:
         """A batch of answers of a bundle."""
         return cls(
             classifier=bundle.classifier,
@@ -60,6 +62,7 @@ class Scene:
             judges=bundle.judges,
             working=bundle.working,
             present=bundle.present,
+            seen=seen,
         )
 
     def judge(self, name: str) -> nn.Module:

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from cfx.answers.answer import Answer, Cost
+from cfx.answers.answer import Answer, Cost, Envelope, Images
 from cfx.answers.question import Question, Source
 from cfx.answers.seen import Seen
 from cfx.benchmarks.summary import Columns, gather
@@ -29,6 +30,11 @@ from cfx.training.parts import PARTS
 from cfx.training.recipe import Recipe
 
 REPOSITORY = Path(__file__).parents[1]
+EXAMPLES = REPOSITORY / "examples"
+SCORES = {
+    "judge_agrees": True, "judge_confidence": 0.98, "looks_real": True, "realism_percentile": 62.0,
+    "l0": 0.25, "l1": 23.4, "l2": 3.2, "linf": 0.9, "lpips": None, "im1": 0.83, "im2": 0.021,
+}  # fmt: skip
 NOT_IN_A_COPY = (".venv", ".git", "build", "dist", "runs", "cfx-out", "*.egg-info", "__pycache__")
 
 torch.set_num_threads(2)
@@ -174,6 +180,34 @@ def answers() -> Callable[..., dict[str, Columns]]:
         return gather(found, count, {engine: engine == "control" for engine in told})
 
     return call
+
+
+@pytest.fixture
+def pictures() -> tuple[Image.Image, Image.Image]:
+    """A real four and a real nine."""
+    with Image.open(EXAMPLES / "four.png") as four, Image.open(EXAMPLES / "nine.png") as nine:
+        return four.copy(), nine.copy()
+
+
+@pytest.fixture
+def answer() -> Answer:
+    """A made-up answer, with everything that can be said of one."""
+    image = torch.zeros(1, 28, 28)
+    return Answer(
+        question=Question(source=Source(name="four.png"), factual=Seen("4", 0.998), target="9"),
+        engine="vcnet",
+        counterfactual=Seen("9", 0.953),
+        valid=True,
+        target_confidence=0.953,
+        metrics=SCORES,
+        cost=Cost(steps=3, forward_calls=20, backward_calls=4, seconds=0.0123),
+        envelope=Envelope(
+            bundle="mnist", digest="00ff", settings={"confidence": 0.9}, confidence=0.9, device="cpu", seed=0
+        ),
+        images=Images(image, image),
+        files={"counterfactual": "cfx-out/four.vcnet.9.png"},
+        missing={"lpips": "not asked for (--lpips)"},
+    )
 
 
 class Told:

@@ -64,7 +64,7 @@ def test_2000_files_and_a_program(run: Run, read_set: Callable[[str, str], Label
         assert len(of_engine) >= 15 and all(record["target"] == "digit 7" for record in of_engine)
         assert sum(record["valid"] for record in of_engine) >= least * len(of_engine), engine
     assert {record["metrics"]["robust_retrained"] for record in records(found)} == {None}
-    assert any("cannot be trained again" in note for note in records(found)[0]["notes"])
+    assert "cannot be trained again" in records(found)[0]["missing"]["robust_retrained"]
 
 
 @pytest.fixture

@@ -3,59 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
-from PIL import Image, ImageChops
 from rich.console import Console
 
-from cfx.answers import panel
-from cfx.answers.answer import Answer, Cost, Envelope, Images
-from cfx.answers.pipeline import AnswerOptions, answer_batch
-from cfx.answers.question import Question, Source, ask
+from cfx.answers.answer import Answer
+from cfx.answers.question import Source
 from cfx.answers.seen import Seen
-from cfx.answers.wording import percent, rounded, with_article
 from cfx.cli.naming import file_names, stems
 from cfx.cli.terminal import answers
 from cfx.cli.terminal import pictures as half
-from cfx.counterfactuals.vcnet import VCNet
-from cfx.metrics import proximity, realism
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCORES = {
-    "judge_agrees": True, "judge_confidence": 0.98, "looks_real": True, "realism_percentile": 62.0,
-    "l0": 0.25, "l1": 23.4, "l2": 3.2, "linf": 0.9, "lpips": None, "im1": 0.83, "im2": 0.021,
-}  # fmt: skip
-
-
-@pytest.fixture
-def pictures() -> tuple[Image.Image, Image.Image]:
-    """A real four and a real nine."""
-    with Image.open(EXAMPLES / "four.png") as four, Image.open(EXAMPLES / "nine.png") as nine:
-        return four.copy(), nine.copy()
-
-
-@pytest.fixture
-def answer() -> Answer:
-    image = torch.zeros(1, 28, 28)
-    return Answer(
-        question=Question(source=Source(name="four.png"), factual=Seen("4", 0.998), target="9"),
-        engine="vcnet",
-        counterfactual=Seen("9", 0.953),
-        valid=True,
-        target_confidence=0.953,
-        metrics=SCORES,
-        cost=Cost(steps=3, forward_calls=20, backward_calls=4, seconds=0.0123),
-        envelope=Envelope(
-            bundle="mnist", digest="00ff", settings={"confidence": 0.9}, confidence=0.9, device="cpu", seed=0
-        ),
-        images=Images(image, image),
-        files={"counterfactual": "cfx-out/four.vcnet.9.png"},
-        missing={"lpips": "not asked for (--lpips)"},
-    )
 
 
 def asking(answer: Answer, **changes: object) -> Answer:
@@ -143,7 +104,7 @@ def test_the_card_says_everything(answer):
 
 def test_the_card_of_an_invalid_one(answer):
     screen = console(color_system=None)
-    scores = SCORES | {"judge_agrees": False, "looks_real": False, "realism_percentile": 0.4}
+    scores = {**answer.metrics} | {"judge_agrees": False, "looks_real": False, "realism_percentile": 0.4}
     failed = replace(
         answer, valid=False, target_confidence=0.41, counterfactual=Seen("4", 0.55), metrics=scores, missing={}
     )
@@ -172,7 +133,7 @@ def test_one_line_each(answer):
 def test_the_table_averages_over_the_valid(answer):
     tally = answers.RunningMeans()
     for confidence, l1 in ((0.95, 10.0), (0.92, 20.0), (0.1, 1000.0)):
-        scores = SCORES | {"l1": l1, "judge_agrees": l1 == 10}
+        scores = {**answer.metrics} | {"l1": l1, "judge_agrees": l1 == 10}
         told = replace(answer, valid=confidence > 0.9, target_confidence=confidence, metrics=scores)
         tally.add(told, alone=False)
     assert (tally.images, tally.valid) == (3, 2)
@@ -197,72 +158,7 @@ def test_the_table_of_five_engines_fits_eighty_columns(answer):
     assert sum(line.startswith("judges agree") for line in lines) == 1
 
 
-# Panels and strips
-
-
-def test_the_change_is_red_where_light_was_added_and_blue_where_it_was_removed():
-    before = Image.new("L", (4, 1))
-    before.putdata([0, 0, 100, 255])
-    after = Image.new("L", (4, 1))
-    after.putdata([0, 200, 0, 255])
-    change, limit = panel.change_picture(before, after)
-    still, added, removed, bright = (change.getpixel((column, 0)) for column in range(4))
-    assert still == bright == panel.WHITE and added == panel.ADDED and limit == pytest.approx(200 / 255)
-    assert isinstance(removed, tuple) and removed[2] > removed[0]  # half as blue as it could be
-    assert panel.change_picture(before, before)[1] == 0
-
-
-@pytest.mark.parametrize("size", [(28, 28), (64, 48), (28, 14), (300, 200)])
-def test_a_panel_shows_every_pixel_crisply(answer, size):
-    picture = Image.effect_noise(size, 80)
-    drawn = panel.draw_panel(answer, picture, picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
-    large = panel.enlarge(picture, panel.PANEL_SIDE)
-    assert max(large.size) >= 224 and large.width % size[0] == 0 and large.width // size[0] == large.height // size[1]
-    left = panel.MARGIN + (max(panel.PANEL_SIDE, large.width) - large.width) // 2
-    box = (left, panel.MARGIN + 92, left + large.width, panel.MARGIN + 92 + large.height)
-    assert ImageChops.difference(drawn.crop(box), large).getbbox() is None
-
-
-def test_a_panel_of_nothing_changed_and_of_long_names(answer, pictures):
-    same = panel.draw_panel(answer, pictures[0], pictures[0])
-    long = asking(answer, target="a class of a very long name " * 4)
-    long = replace(long, counterfactual=Seen("another " * 9, 0.5))
-    assert panel.draw_panel(long, *pictures).size == same.size
-
-
-def test_no_line_leaves_its_room():
-    sheet = panel.Sheet(300, 40)
-    sheet.write_seen((150, 10), Seen("an extraordinarily long class name", 0.5), 16, panel.INK, 200)
-    inked = ImageChops.difference(sheet.picture, Image.new("RGB", sheet.picture.size, panel.WHITE)).getbbox()
-    assert inked is not None and inked[0] >= 48 and inked[2] <= 252
-
-
-def test_strip_and_frames(answer, pictures):
-    four, nine = pictures
-    frames = [Image.blend(four, nine, place / 8) for place in range(9)]
-    seen = [Seen("4", 0.9)] * 5 + [Seen("9", 0.95)] * 4
-    strip = panel.draw_strip(answer, frames, seen)
-    assert strip.width >= 9 * 112 and strip.height < 300
-    animation = panel.draw_frames(answer, frames, seen)
-    assert len(animation) == 9 and len({frame.size for frame in animation}) == 1
-
-
-# The record's small parts
-
-
-def test_numbers_that_are_none_become_null_and_say_why(bundle, digits, monkeypatch):
-    monkeypatch.setattr(proximity, "l2", lambda scene: torch.full((len(scene.targets),), torch.inf))
-    monkeypatch.setattr(realism, "im2", lambda scene: torch.full((len(scene.targets),), torch.nan))
-    batch = ask(bundle, digits[0][:2], [Source(name="a"), Source(name="b")], 9)
-    for told in answer_batch(bundle, "vcnet", VCNet.from_bundle(bundle), batch, AnswerOptions()):
-        record = json.loads(json.dumps(told.as_json(), allow_nan=False))
-        assert record["metrics"]["im2"] is None and record["metrics"]["l2"] is None
-        assert record["missing"]["im2"] == record["missing"]["l2"] == "not a finite number"
-
-
-def test_words():
-    assert percent(0.99841) == "99.8 %" and rounded(1 / 3) == 0.333333
-    assert [with_article(name) for name in ("4", "8", "Ankle boot", "Bag")] == ["a 4", "an 8", "an Ankle boot", "a Bag"]
+# Names of files
 
 
 def test_file_names_of_classes_are_safe_and_different():
