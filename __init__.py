@@ -1,6 +1,6 @@
 """cfx: explain image classifiers by counterfactuals.
 
-The names below are imported when first used, so that `cfx --help` pays for none of them.
+Each public name is imported on first use, so that `cfx --help` stays fast.
 """
 
 from __future__ import annotations

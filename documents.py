@@ -1,7 +1,7 @@
-"""Documents as types: every field of a TOML or JSON table is checked when it is read.
+"""Typed documents: every field of a TOML or JSON table is checked when it is read.
 
-A document is a frozen dataclass with `from_json`, which takes a `Table`, and `as_json`, which gives back what TOML or
-JSON can hold.
+A document is a frozen dataclass with `from_json`, which takes a `Table`, and `as_json`, which returns values that TOML
+and JSON support.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeVar
 from .errors import CfxError, DataError
 
 Json = bool | int | float | str | None | list["Json"] | dict[str, "Json"]
-"""What a JSON document is made of."""
+"""The values of a JSON document."""
 
 T = TypeVar("T", bool, int, float, str)
 
@@ -20,16 +20,16 @@ NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "
 
 
 class Table:
-    """The fields of a parsed table, each taken with its type.
+    """The fields of a parsed table, each read with a type check.
 
     Args:
-        values: as a parser returned them.
-        where: what an error names: the file, and the table in it.
-        error: raised where a field is missing or of another type.
-        remedy: what a user can do, the end of every error.
+        values: as returned by a parser.
+        where: named in error messages: the file, and the table in it.
+        error: raised if a field is missing or has another type.
+        remedy: what the user can do; appended to every error message.
 
     Raises:
-        CfxError: of the type `error`, if the values are no table.
+        CfxError: of the type `error`, if the values are not a table.
     """
 
     def __init__(self, values: object, where: str, error: type[CfxError] = DataError, remedy: str = "") -> None:
@@ -41,24 +41,24 @@ class Table:
         self.values: Mapping[str, object] = values
 
     def wrong(self, name: str, wanted: str, found: object) -> CfxError:
-        """The error that a field is not what it should be."""
+        """The error for a field with an invalid value."""
         place = f"{self.where}: {name}" if name else self.where
         return self.error(f"{place} must be {wanted}, found {found!r:.80}{self.remedy}")
 
     def need(self, name: str, kind: type[T]) -> T:
-        """A field that must be there."""
+        """A required field."""
         value = self.get(name, kind)
         if value is None:
             raise self.error(f"{self.where}: {name} is missing{self.remedy}")
         return value
 
     def get(self, name: str, kind: type[T]) -> T | None:
-        """A field that may be missing; whole numbers count as numbers."""
+        """An optional field; whole numbers count as numbers."""
         value = self.values.get(name)
         return None if value is None else self._checked(name, value, kind)
 
     def several(self, name: str, kind: type[T], count: int | None = None) -> tuple[T, ...] | None:
-        """A list of values of one type, of `count` if that is given; it may be missing."""
+        """An optional list of values of one type, with `count` values if that is given."""
         values = self.values.get(name)
         if values is None:
             return None
@@ -68,24 +68,24 @@ class Table:
         return tuple(self._checked(f"{name}[{place}]", value, kind) for place, value in enumerate(values))
 
     def mapping(self, name: str, kind: type[T]) -> dict[str, T]:
-        """A table of values of one type; empty where it is missing."""
+        """A table of values of one type; empty if it is missing."""
         table = self.table(name)
         return {} if table is None else {key: table._checked(key, value, kind) for key, value in table.values.items()}
 
     def table(self, name: str) -> Table | None:
-        """A table within; it may be missing."""
+        """An optional table inside this one."""
         values = self.values.get(name)
         return None if values is None else Table(values, f"{self.where}: {name}", self.error, self.remedy)
 
     def need_table(self, name: str) -> Table:
-        """A table within that must be there."""
+        """A required table inside this one."""
         found = self.table(name)
         if found is None:
             raise self.error(f"{self.where}: {name} is missing{self.remedy}")
         return found
 
     def tables(self, name: str) -> dict[str, Table]:
-        """A table of tables; empty where it is missing."""
+        """A table of tables; empty if it is missing."""
         outer = self.table(name)
         if outer is None:
             return {}
@@ -97,7 +97,7 @@ class Table:
 
     def _checked(self, name: str, value: object, kind: type[T]) -> T:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return value  # pyright: ignore[reportReturnType]  # as it was written; an int will do for a float
+            return value  # pyright: ignore[reportReturnType]  # unchanged; an int is accepted as a float
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise self.wrong(name, NAMES[kind], value)
         return value

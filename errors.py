@@ -1,4 +1,4 @@
-"""The one family of errors a user of cfx meets: a sentence that names the input, the fault and the remedy."""
+"""The errors that cfx reports to users: each message names the input, what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from difflib import get_close_matches
 
 
 class CfxError(Exception):
-    """Base of every error that cfx raises on purpose; `str(error)` is the one line that a user reads."""
+    """Base class of all errors that cfx raises on purpose; `str(error)` is the line shown to the user."""
 
 
 class InputError(CfxError):
-    """Something that was given to be explained cannot be used."""
+    """An input to be explained cannot be used."""
 
 
 class ImageError(InputError):
@@ -31,29 +31,29 @@ class OutputError(CfxError):
 
 
 class UsageError(CfxError):
-    """The request itself does not make sense: an unknown class, engine, recipe or device."""
+    """The request is invalid: an unknown class, engine, recipe or device."""
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says went wrong, to be put into a sentence."""
+    """The operating system's message, in lower case to be part of a sentence."""
     return (error.strerror or str(error)).lower()
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says, as much of it as fits into a sentence."""
+    """The first line of a library's error message, shortened to 120 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= 120 else text[:117] + "..."
 
 
 def few(names: Sequence[str], most: int = 8) -> str:
-    """The first names, and how many more there are."""
+    """The first `most` names, separated by commas, and the number of the others."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """A `UsageError` that names the unknown `name`, its nearest known neighbour, and all that is known."""
+    """A `UsageError` with the unknown `name`, the most similar known name, and all known names."""
     known = sorted(known)
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Atomic writes, appending, and lock files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .errors import OutputError, UsageError, reason_of
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write to a temporary name beside `path`, then rename: a reader sees the old file or the new one.
+    """Write a file atomically: to a temporary name beside `path`, which is then renamed.
 
     Raises:
-        OutputError: the directory cannot be written to, or the disk is full; nothing is left behind.
+        OutputError: the directory cannot be written to, or the disk is full; no partial file is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -25,7 +25,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             with open(temporary, "wb") as file:
                 file.write(content)
             os.replace(temporary, path)
-        except BaseException:  # Ctrl-C, too, must not leave half a file
+        except BaseException:  # Ctrl-C must not leave a partial file either
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
@@ -33,12 +33,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """As `write_bytes`, in UTF-8."""
+    """Write text in UTF-8, as `write_bytes` does."""
     write_bytes(path, content.encode("utf-8"))
 
 
 def append_text(path: Path, content: str) -> None:
-    """Append in UTF-8, and wait until the disk has it: what was appended outlives a killed process.
+    """Append text in UTF-8 and wait until it is on disk, so that it survives a crash.
 
     Raises:
         OutputError: it could not be written; the file may end in the middle of `content`.
@@ -49,17 +49,19 @@ def append_text(path: Path, content: str) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({reason_of(error)}); make room and start again") from error
+        raise OutputError(
+            f"{path}: could not be written ({reason_of(error)}); free some space and start again"
+        ) from error
 
 
 def make_directory(directory: Path) -> int:
-    """Make a directory and see whether it can be written to, before any work is done.
+    """Create a directory and check that it is writable, before any work is done.
 
     Returns:
-        How many bytes are free there.
+        The free disk space in bytes.
 
     Raises:
-        OutputError: it cannot be made or written to.
+        OutputError: it cannot be created or written to.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -74,15 +76,15 @@ def make_directory(directory: Path) -> int:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` for as long as the context lasts; a killed process lets go of it.
+    """Hold a lock on the file `path` while the context is open; the system releases the lock of a killed process.
 
     Raises:
-        UsageError: another process holds it.
-        OutputError: it cannot be written.
+        UsageError: another process holds the lock.
+        OutputError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+b")  # noqa: SIM115  # closed below, and open for as long as the lock is held
+        file = open(path, "a+b")  # noqa: SIM115  # closed below, open while the lock is held
     except OSError as error:
         raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
     with file:
@@ -90,13 +92,13 @@ def locked(path: Path) -> Iterator[None]:
             _lock(file.fileno())
         except OSError as error:
             raise UsageError(
-                f"{path.parent}: another process is at work in this directory; wait for it, or choose another"
+                f"{path.parent}: another process is using this directory; wait for it, or choose another"
             ) from error
         yield
 
 
 def _lock(descriptor: int) -> None:
-    """Take the system's own lock on an open file, or raise OSError at once."""
+    """Take the operating system's lock on an open file, or raise OSError immediately."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -1,4 +1,4 @@
-"""Means with 95 % intervals: Wilson's for proportions, the bootstrap's for everything else."""
+"""Means with 95 % confidence intervals: Wilson's for proportions, the bootstrap's for everything else."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from functools import lru_cache
 import numpy as np
 
 RESAMPLES = 2000
-AT_ONCE = 200  # resamples, so that the counts of 10,000 pairs stay small
+AT_ONCE = 200  # resamples in memory at a time, which keeps the counts of 10,000 pairs small
 SEED = 0
 NORMAL = 1.959964  # the standard normal's 97.5 % quantile
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over pairs. The interval is None where one value says nothing of its own spread."""
+    """A mean over pairs. The interval is None for a single value, whose variance is unknown."""
 
     mean: float
     low: float | None
@@ -28,7 +28,7 @@ class Estimate:
 def wilson(successes: float, count: int) -> tuple[float, float]:
     """The 95 % score interval of a proportion (Wilson 1927).
 
-    Unlike the bootstrap's it does not say [1, 1] of a thousand successes in a thousand trials.
+    Unlike the bootstrap's interval, it is not [1, 1] for a thousand successes in a thousand trials.
     """
     share, square = successes / count, NORMAL**2
     centre = (share + square / (2 * count)) / (1 + square / count)
@@ -36,24 +36,24 @@ def wilson(successes: float, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-@lru_cache(maxsize=2)  # engines that solve the same number of pairs share the draw, which takes longer than the sums
+@lru_cache(maxsize=2)  # sampling takes longer than the sums; engines that solve the same number of pairs share it
 def resamples(count: int) -> np.ndarray:
-    """How often each of `count` rows is drawn in each resample, (RESAMPLES, count) uint8."""
+    """How often each of `count` rows is sampled in each resample, (RESAMPLES, count) uint8."""
     generator = np.random.default_rng(SEED)
-    rows = (generator.integers(count, size=count) for _ in range(RESAMPLES))
-    return np.stack([np.bincount(drawn, minlength=count).astype(np.uint8) for drawn in rows])
+    resampled = (generator.integers(count, size=count) for _ in range(RESAMPLES))
+    return np.stack([np.bincount(rows, minlength=count).astype(np.uint8) for rows in resampled])
 
 
 def bootstrap(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile intervals of the means of columns (N, M), whose NaNs count as absent: low (M,), high (M,).
+    """95 % percentile intervals of the means of columns (N, M), ignoring NaNs: low (M,), high (M,).
 
-    All columns see the same resamples of the rows (Efron and Tibshirani 1993, chapter 13).
+    All columns use the same resamples of the rows (Efron and Tibshirani 1993, chapter 13).
     """
     there = ~np.isnan(values)
     filled, there = np.where(there, values, 0.0), there.astype(float)
     means = []
-    for drawn in np.split(resamples(len(values)), RESAMPLES // AT_ONCE):
-        counts = drawn.astype(float)
+    for chunk in np.split(resamples(len(values)), RESAMPLES // AT_ONCE):
+        counts = chunk.astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
             means.append((counts @ filled) / (counts @ there))
     low, high = np.nanquantile(np.concatenate(means), (0.025, 0.975), axis=0)
@@ -63,12 +63,12 @@ def bootstrap(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def estimates(
     columns: dict[str, np.ndarray], yes_or_no: Set[str] = frozenset(), shares: Set[str] = frozenset()
 ) -> dict[str, Estimate | None]:
-    """The mean of each column (N,), NaN being absent; None where nothing is there.
+    """The mean of each column (N,), ignoring NaNs; None for a column of NaNs.
 
     Args:
         columns: values by name.
-        yes_or_no: those of zeros and ones, whose interval is Wilson's.
-        shares: those in [0, 1]: where all of their values are alike, Wilson's interval is the honest one, too.
+        yes_or_no: columns of zeros and ones, which get Wilson's interval.
+        shares: columns in [0, 1], which get Wilson's interval if all their values are equal.
     """
     result: dict[str, Estimate | None] = {}
     present = {name: values for name, values in columns.items() if not np.isnan(values).all()}
@@ -92,7 +92,7 @@ def estimates(
 
 
 def paired_difference(now: np.ndarray, before: np.ndarray) -> Estimate | None:
-    """The mean of now - before over the pairs that have both, with its bootstrap interval; None where none has."""
+    """The mean of now - before over the pairs that have both, with its bootstrap interval; None if no pair has both."""
     difference = now - before
     difference = difference[~np.isnan(difference)]
     if not len(difference):

@@ -1,4 +1,4 @@
-"""How the process treats memory that models have used and will use again."""
+"""Memory of the process: allocator settings, available memory, and peak usage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-# From malloc.h: what glibc hands back to the system, and from what size on it asks the system each time.
+# From malloc.h: when glibc returns memory to the system, and from which size on it maps memory for each allocation.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 GIBIBYTE = 2**30
 
@@ -19,9 +19,9 @@ GIBIBYTE = 2**30
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next batch instead of returning it to the system after each layer.
 
-    A batch's activations are tens of megabytes a layer, and fetching them page by page anew takes about as long as
-    the convolutions. Call it once, from a command and not from the library: it is the process's business. Does
-    nothing where there is no glibc.
+    A batch's activations are tens of megabytes per layer, and allocating them again page by page takes about as long as
+    the convolutions. Call it once, from a command and not from the library, because it affects the whole process. Does
+    nothing without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -32,7 +32,7 @@ def keep_freed_memory() -> None:
 
 
 def available(device: torch.device) -> int | None:
-    """Bytes that can be had on a device without swapping; None where the system does not tell."""
+    """Bytes available on a device without swapping; None if the system does not report it."""
     if device.type == "cuda":
         import torch
 
@@ -49,7 +49,7 @@ def available(device: torch.device) -> int | None:
 
 
 def restart_peak(device: torch.device) -> None:
-    """Begin to measure the peak anew, where the system can."""
+    """Reset the peak memory counter, if the system supports it."""
     if device.type == "cuda":
         import torch
 
@@ -60,9 +60,9 @@ def restart_peak(device: torch.device) -> None:
 
 
 def peak(device: torch.device) -> int | None:
-    """Most bytes in use at once since `restart_peak`: the device's, or else the whole process's resident set.
+    """Peak memory in bytes since `restart_peak`: of the CUDA device, or of the whole process (resident set).
 
-    None where the system cannot restart its count (anything but Linux).
+    None if the system has no counter that can be reset (anything but Linux).
     """
     if device.type == "cuda":
         import torch

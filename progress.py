@@ -1,4 +1,4 @@
-"""How long work says how far it has come: one protocol, a silent way, and one for logs."""
+"""Progress reports of long-running work: a protocol, a silent implementation, and one for logs."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Protocol, TextIO
 
 
 class Task(Protocol):
-    """One piece of work that is under way."""
+    """A task in progress."""
 
     def advance(self, count: int = 1, **figures: float) -> None:
-        """So much more is done; figures are the latest of whatever is worth watching, by name."""
+        """Report that `count` more units are done; figures are the latest values to show, such as losses, by name."""
         ...
 
 
 class Progress(Protocol):
-    """Who is told of pieces of work."""
+    """A receiver of progress reports."""
 
     def task(self, label: str, total: int | None = None, done: int = 0) -> AbstractContextManager[Task]:
-        """Begin a piece of work, which lasts as long as the context.
+        """Start a task, which ends with the context.
 
         Args:
             label: what is being done.
-            total: how much there is of it; None where nobody knows.
-            done: how much of it was done before.
+            total: units of work in total; None if unknown.
+            done: units that were done before.
         """
         ...
 
     def note(self, text: str) -> None:
-        """Something that a user should know."""
+        """Show a message to the user."""
         ...
 
 
@@ -41,7 +41,7 @@ class _Ignored:
 
 
 class Silent:
-    """Says nothing."""
+    """Ignores all reports."""
 
     @contextmanager
     def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
@@ -55,12 +55,12 @@ SILENT = Silent()
 
 
 class Lines:
-    """A line a minute, for where nobody watches a bar move: logs of CI, files.
+    """Prints a line per minute, for output that is not a terminal, such as CI logs and files.
 
     Args:
-        stream: where to; stderr as it is at that time, if None.
-        every_s: seconds between two lines of one task, and before its first.
-        clock: in seconds.
+        stream: where to print; None is `sys.stderr` at the time of printing.
+        every_s: seconds before the first line of a task, and between two lines.
+        clock: returns the time in seconds.
     """
 
     def __init__(
@@ -74,18 +74,18 @@ class Lines:
     def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
         task = _Line(self, label, total, done)
         yield task
-        if task.said:
+        if task.has_printed:
             self.note(f"{label}: done")
 
     def note(self, text: str) -> None:
         print(text, file=self._stream or sys.stderr, flush=True)
 
     def due(self, last: float) -> bool:
-        """Whether it is time for a line, `last` being when there was one."""
+        """Whether it is time for another line; `last` is the time of the previous one."""
         return self._clock() - last >= self._every
 
     def now(self) -> float:
-        """On its clock."""
+        """The current time of its clock."""
         return self._clock()
 
 
@@ -96,16 +96,16 @@ class _Line:
         self._total = total
         self._done = done
         self._last = lines.now()
-        self.said = False
+        self.has_printed = False
 
     def advance(self, count: int = 1, **figures: float) -> None:
         self._done += count
         if self._lines.due(self._last):
-            self._last, self.said = self._lines.now(), True
+            self._last, self.has_printed = self._lines.now(), True
             of = "" if self._total is None else f" of {self._total}"
             self._lines.note(", ".join([f"{self._label}: {self._done}{of}", *in_words(figures)]))
 
 
 def in_words(figures: dict[str, float]) -> list[str]:
-    """Figures as a line shows them."""
+    """Figures formatted for a progress line."""
     return [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]

@@ -1,1 +1,1 @@
-"""The one pipeline: questions in, answers out; and an answer's own pictures."""
+"""The pipeline that turns questions into answers, and the pictures of an answer."""

@@ -1,4 +1,4 @@
-"""What became of one question by one engine. docs/record.md describes its JSON."""
+"""The answer of one engine to one question. docs/record.md describes its JSON."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ COUNTS = ("steps", "forward_calls", "backward_calls")
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What the search of one image took.
+    """The cost of the search for one image.
 
     Attributes:
-        seconds: the batch's time divided by its images.
-        steps, forward_calls, backward_calls: of this image; None where nobody counted.
-        peak_memory_mb: of the process during the batch's search; None where it was not measured.
+        seconds: time of the batch's search, divided by the number of its images.
+        steps, forward_calls, backward_calls: counts for this image; None if they were not counted.
+        peak_memory_mb: peak memory of the process during the batch's search, in MB; None if it was not measured.
     """
 
     seconds: float
@@ -42,20 +42,20 @@ class Cost:
     peak_memory_mb: float | None = None
 
     def value(self, name: str) -> float | None:
-        """One of them by name."""
+        """The attribute of this name."""
         return getattr(self, name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Envelope:
-    """What is the same for all answers of an engine in a run.
+    """What all answers of an engine in a run have in common.
 
     Attributes:
         bundle, digest: name and sha256 of the bundle.
-        settings: of the engine.
-        confidence: least probability of the target in a valid counterfactual.
-        device: where the models ran.
-        seed: of whatever the engine draws at random.
+        settings: settings of the engine.
+        confidence: minimum probability of the target in a valid counterfactual.
+        device: device that the models ran on.
+        seed: seed of the engine's random numbers.
     """
 
     bundle: str
@@ -66,7 +66,7 @@ class Envelope:
     seed: int
 
     def as_json(self) -> dict[str, object]:
-        """The documented fields."""
+        """The fields of the envelope in a record."""
         return {
             "version": VERSION,
             "settings": dict(self.settings),
@@ -81,8 +81,9 @@ class Images:
     """The images of an answer.
 
     Attributes:
-        factual, counterfactual: (C, H, W) in [0, 1], as written.
-        path: (P, C, H, W), the way from one to the other, and what the classifier sees on it; where it was asked for.
+        factual, counterfactual: (C, H, W) in [0, 1], rounded to 8 bits as in the files.
+        path: (P, C, H, W), the images from the factual to the counterfactual; None if no path was asked for.
+        path_seen: what the classifier sees in each image of the path.
     """
 
     factual: Tensor
@@ -92,27 +93,27 @@ class Images:
 
     @property
     def pictures(self) -> tuple[Image, Image]:
-        """Factual and counterfactual as Pillow pictures."""
+        """Factual and counterfactual as Pillow images."""
         return to_picture(self.factual), to_picture(self.counterfactual)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of one question.
+    """The answer of one engine to one question.
 
     Attributes:
-        question: what was asked.
-        engine: by name.
-        place: 1, 2, ... of several answers to one question.
-        counterfactual: what the classifier sees in the image found.
-        target_confidence: the target's probability there.
-        valid: whether it meets the goal.
-        metrics: every metric of a single image by name; None where one could not be had.
-        cost: what the search took.
-        notes: what a user should know.
-        missing: metric -> why it could not be had.
-        files: what was written, by kind.
-        envelope, images: None in an answer that was read from a record.
+        question: the question.
+        engine: name of the engine.
+        place: 1, 2, ... if there are several answers to the question.
+        counterfactual: what the classifier sees in the counterfactual.
+        target_confidence: probability of the target in the counterfactual.
+        valid: whether the counterfactual meets the goal.
+        metrics: the metrics of this image by name; None if a metric has no value.
+        cost: cost of the search.
+        notes: sentences for the user.
+        missing: why a metric has no value, by metric.
+        files: paths of the files that were written, by kind.
+        envelope, images: None if the answer was read from a record.
     """
 
     question: Question
@@ -131,7 +132,7 @@ class Answer:
 
     @property
     def target(self) -> str:
-        """The class asked for."""
+        """Name of the target class."""
         return self.question.target
 
     @property
@@ -141,28 +142,28 @@ class Answer:
 
     @property
     def label(self) -> str:
-        """The engine's name, and what it is there for where it is the control."""
+        """The engine's name; the control is marked."""
         return f"{self.engine} (control)" if self.engine == CONTROL else self.engine
 
     @property
     def threshold(self) -> float:
-        """Least probability of the target in a valid counterfactual."""
+        """Minimum probability of the target in a valid counterfactual."""
         return self.given_envelope.confidence
 
     @property
     def given_envelope(self) -> Envelope:
-        """The envelope of an answer that was just given."""
+        """The envelope; only for an answer that was not read from a record."""
         assert self.envelope is not None, "an answer that was read from a record has none"
         return self.envelope
 
     @property
     def given_images(self) -> Images:
-        """The images of an answer that was just given."""
+        """The images; only for an answer that was not read from a record."""
         assert self.images is not None, "an answer that was read from a record has none"
         return self.images
 
     def value(self, metric: str) -> float | None:
-        """A metric, validity, confidence or cost as a number; yes is 1, no is 0; None where it could not be had."""
+        """A metric, validity, confidence or cost as a number, with 1 for yes and 0 for no; None if it has no value."""
         own = {"validity": self.valid, "confidence": self.target_confidence}
         if metric in own:
             return float(own[metric])
@@ -170,27 +171,27 @@ class Answer:
         return None if found is None else float(found)
 
     def with_files(self, files: Mapping[str, str]) -> Answer:
-        """The same with files written."""
+        """The same answer with more files."""
         return replace(self, files={**self.files, **files})
 
     def panel(self) -> Image:
-        """Factual, counterfactual and signed change side by side, with what the model and the judges say."""
+        """A picture of the factual, the counterfactual and the signed change, with what the model and judges see."""
         return draw_panel(self, *self.given_images.pictures)
 
     def _repr_png_(self) -> bytes:
-        """How a notebook shows it."""
+        """The panel as a PNG, for notebooks."""
         return as_png(self.panel())
 
     def as_json(self) -> dict[str, object]:
-        """The documented JSON object, schema 2, without what is the same for the whole run."""
+        """The JSON object of schema 2, without the envelope."""
         question, cost = self.question, {"seconds": rounded(self.cost.seconds)}
         cost |= {name: self.cost.value(name) for name in COUNTS}
-        said: dict[str, object] = {} if question.number is None else {"pair": question.number}
+        pair: dict[str, object] = {} if question.number is None else {"pair": question.number}
         if question.number is not None:
             memory = self.cost.peak_memory_mb
             cost["peak_memory_mb"] = None if memory is None else rounded(memory)
         return {
-            **said,
+            **pair,
             "input": question.source.name,
             "engine": self.engine,
             "goal": "target",
@@ -210,10 +211,10 @@ class Answer:
 
     @classmethod
     def from_json(cls, table: Table) -> Answer:
-        """From a record of a run.
+        """Read an answer from a record of a run.
 
         Raises:
-            DataError: a field is missing or not what it should be.
+            DataError: a field is missing or has the wrong type.
         """
         factual, counterfactual, metrics, cost = map(table.need_table, ("factual", "counterfactual", "metrics", "cost"))
         files = table.mapping("files", str)

@@ -1,4 +1,4 @@
-"""The counterfactual at the size of the photo: the original plus the enlarged change, and what the model says of it."""
+"""Counterfactuals at the size of the original photo: the photo plus the enlarged change, checked by the classifier."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from .seen import probabilities_of
 
 
 def can_be_carried(answer: Answer, bundle: Bundle) -> bool:
-    """Whether there is a photo that holds more pixels than the models see."""
+    """Whether the question is about a photo with more pixels than the models take."""
     placement = answer.question.source.placement
     return bundle.is_carried and placement is not None and placement.shrinks
 
 
 def write_full(path: Path, answer: Answer, bundle: Bundle) -> str:
-    """Write the photo with the change made to it; returns a note that says whether it is still valid, read again.
+    """Write the photo with the change applied, read the file again, and check whether it is still valid.
 
     Args:
-        path: where to.
-        answer: to a question about a photo that `can_be_carried`.
-        bundle: brings the classifier.
+        path: file to write.
+        answer: an answer for which `can_be_carried` is true.
+        bundle: holds the classifier.
+
+    Returns:
+        A note that says whether the photo is valid.
     """
     source, images = answer.question.source, answer.given_images
     assert source.photo is not None and source.placement is not None

@@ -1,4 +1,4 @@
-"""`cfx.explain`: what `cfx explain` does, from Python and without the files."""
+"""`cfx.explain`: what the command `cfx explain` does, as a Python function that writes no files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from .pipeline import AnswerOptions, answer_batch
 from .question import QuestionBatch, Source, ask, target_class
 
 Given = str | PathLike[str] | Image.Image | np.ndarray | Tensor
-"""One image: a file, a picture, or an array of (H, W), (H, W, C) or (C, H, W); whole numbers to 255, or up to 1."""
+"""One image: a file, a Pillow image, or an array: (H, W), (H, W, C) or (C, H, W), integers to 255 or floats to 1."""
 
-BATCH = 64  # images in memory at once
+BATCH = 64  # number of images in a batch
 
 
 def explain(
@@ -42,30 +42,30 @@ def explain(
     seed: int = 0,
     on_unreadable: Literal["raise", "skip"] = "raise",
 ) -> Iterator[Answer]:
-    """What would make the classifier see something else in these images?
+    """Find what would make the classifier see something else in images.
 
-    Images are read, and answers searched, when they are asked for, `BATCH` at a time. In a notebook an answer shows
-    itself; `answer.panel()` is the picture, `answer.as_json()` the record.
+    The iterator is lazy: images are read and searched in batches of `BATCH`, when their answers are asked for. A
+    notebook displays an answer as its panel. `answer.panel()` returns the panel, and `answer.as_json()` the record.
 
     Args:
-        images: one image or several; of an array (N, C, H, W), or a tensor, each is one.
-        target: the class asked for, by name or index; "auto" takes each image's runner-up class.
-        bundle: models to explain and to search with: a name, a directory, or one that is loaded.
-        engine: by name; the bundle's own, or cfx's default, if None.
-        confidence: least probability of the target in a valid counterfactual.
-        metrics: what is measured, by name (docs/metrics.md); all but LPIPS, if None.
-        device: "auto", "cpu", "cuda" or "mps"; a loaded bundle stays where it is.
-        seed: of whatever the engine draws at random.
-        on_unreadable: what an image that cannot be read does: raise, or be skipped with a warning.
+        images: one image or several. An array or tensor (N, C, H, W) is N images.
+        target: target class, by name or index; "auto" uses each image's runner-up class.
+        bundle: bundle to use: a name, a directory, or a loaded bundle.
+        engine: name of the engine; None for the bundle's own, or else cfx's default.
+        confidence: minimum probability of the target in a valid counterfactual.
+        metrics: names of the metrics to compute (docs/metrics.md); None for all but LPIPS.
+        device: "auto", "cpu", "cuda" or "mps"; a loaded bundle stays on its device.
+        seed: seed of the engine's random numbers.
+        on_unreadable: "raise" an error for an image that cannot be read, or "skip" it with a warning.
 
     Yields:
-        An answer for each image, valid or not, in their order. An image in which the classifier sees the target anyway
-        is skipped with a warning.
+        One answer per image, valid or not, in the order of the images. An image in which the classifier already sees
+        the target is skipped with a warning.
 
     Raises:
         InputError: an image cannot be read.
-        UsageError: an unknown class, engine, metric, bundle or device.
-        BundleError: the bundle is damaged, or lacks what the engine needs.
+        UsageError: the class, engine, metric, bundle or device is unknown.
+        BundleError: the bundle is damaged, or lacks a part that the engine needs.
     """
     loaded = bundle if isinstance(bundle, Bundle) else load_bundle(str(bundle), pick_device(device))
     name = engine or loaded.engine or DEFAULT_ENGINE
@@ -77,8 +77,8 @@ def explain(
     reading = read_all(images, loaded, skip=on_unreadable == "skip")
 
     def answers() -> Iterator[Answer]:
-        while some := list(islice(reading, BATCH)):
-            sources, pixels = zip(*some, strict=True)
+        while images_read := list(islice(reading, BATCH)):
+            sources, pixels = zip(*images_read, strict=True)
             batch = unanswered(ask(loaded, torch.stack(pixels).to(loaded.device), sources, wanted))
             if len(batch):
                 yield from answer_batch(loaded, name, searching, batch, options)
@@ -87,7 +87,7 @@ def explain(
 
 
 def unanswered(batch: QuestionBatch) -> QuestionBatch:
-    """The questions whose answer the classifier does not give anyway; a warning for each of the others."""
+    """Only the questions whose target the classifier does not see in the factual; warn about the others."""
     for question in batch.questions:
         if question.is_answered:
             warnings.warn(f"{question.source.name}: the model already sees {question.factual}; skipped", stacklevel=3)
@@ -98,7 +98,7 @@ def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:
     """The names as a set.
 
     Raises:
-        UsageError: one is no metric of single images.
+        UsageError: a name is not a metric of single images.
     """
     if names is None:
         return None
@@ -110,7 +110,7 @@ def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:
 
 
 def read_all(images: Given | Iterable[Given], bundle: Bundle, *, skip: bool) -> Iterator[tuple[Source, Tensor]]:
-    """Each image with where it comes from; those that cannot be read are skipped with a warning, or raise."""
+    """Read images one by one, with their sources. An image that cannot be read raises, or is skipped with a warning."""
     for place, image in enumerate(_each(images)):
         try:
             yield read_any(image, bundle, f"image {place}")
@@ -129,15 +129,15 @@ def _each(images: Given | Iterable[Given]) -> Iterable[Given]:
 
 
 def read_any(image: Given, bundle: Bundle, name: str) -> tuple[Source, Tensor]:
-    """One image, whatever it is given as, in the model's shape.
+    """Read one image of any type, and convert it to the bundle's shape.
 
     Args:
         image: see `Given`.
-        bundle: whose shape it is.
-        name: what an image without a file is called.
+        bundle: gives the shape.
+        name: name of the image if it has no file.
 
     Raises:
-        ImageError: it cannot be read.
+        ImageError: the image cannot be read.
     """
     options = {"light_on_dark": bundle.light_on_dark, "resize": bundle.resize}
     if isinstance(image, str | PathLike):
@@ -148,11 +148,11 @@ def read_any(image: Given, bundle: Bundle, name: str) -> tuple[Source, Tensor]:
         read = convert(decode_picture(image), bundle.shape, **options)
         return Source(name=getattr(image, "filename", "") or name, notes=read.notes), read.pixels
     values = (torch.tensor(image) if isinstance(image, np.ndarray) else image).detach().cpu()
-    if values.is_floating_point() and values.shape == bundle.shape:  # a model's own input passes as it is
+    if values.is_floating_point() and values.shape == bundle.shape:  # already in the classifier's format
         if not (float(values.min()) >= 0 and float(values.max()) <= 1):
             raise ImageError(
-                f"{name}: its values reach from {float(values.min()):g} to {float(values.max()):g}; "
-                "an array of floats must lie in [0, 1]"
+                f"{name}: its values range from {float(values.min()):g} to {float(values.max()):g}; "
+                "expected floats in [0, 1]"
             )
         return Source(name=name), values.float()
     read = convert(decode_picture(_picture(values, name)), bundle.shape, **options)
@@ -160,16 +160,16 @@ def read_any(image: Given, bundle: Bundle, name: str) -> tuple[Source, Tensor]:
 
 
 def _picture(values: Tensor, name: str) -> Image.Image:
-    """An array as a picture of 8 bits a channel."""
+    """Convert an array to a Pillow image with 8 bits per channel."""
     if values.ndim == 3 and values.shape[0] in (1, 3) and values.shape[2] not in (1, 3):
         values = values.permute(1, 2, 0)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3):
-        raise ImageError(f"{name}: an array of {tuple(values.shape)}; expected (H, W), (H, W, C) or (C, H, W)")
+        raise ImageError(f"{name}: has shape {tuple(values.shape)}; expected (H, W), (H, W, C) or (C, H, W)")
     limit = 1.0 if values.is_floating_point() else 255.0
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= limit):
-        raise ImageError(f"{name}: its values reach from {low:g} to {high:g}; expected 0 to {limit:g}")
+        raise ImageError(f"{name}: its values range from {low:g} to {high:g}; expected 0 to {limit:g}")
     scaled = (values.float() * (255.0 / limit)).round().to(torch.uint8)
     return Image.fromarray(scaled.contiguous().numpy())

@@ -1,4 +1,4 @@
-"""One picture that compares engines on one image: a row an engine."""
+"""The overview: one picture that compares engines on one image, with one row per engine."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from .answer import Answer
 from .panel import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet, change_picture, enlarge
 from .wording import percent, with_article
 
-SIDE = 140  # pixels that the longer side of a picture gets at least
-LABELS = 300  # pixels for what is said of an engine
+SIDE = 140  # minimum of an image's longer side, in pixels
+LABELS = 300  # width of the text beside an engine's images, in pixels
 
 
 def draw_overview(answers: Sequence[Answer]) -> Image.Image:
-    """Factual, counterfactual and signed change by each engine, with what it found and what judges say of it.
+    """Draw the factual, the counterfactual and the signed change of each engine, with the main findings.
 
     Args:
-        answers: to the same question.
+        answers: answers to the same question.
     """
     asked = answers[0]
     width, height = enlarge(asked.given_images.pictures[0], SIDE).size
@@ -45,7 +45,7 @@ def draw_overview(answers: Sequence[Answer]) -> Image.Image:
 
 
 def findings(answer: Answer) -> list[tuple[str, Colour]]:
-    """What is said beside an engine's pictures, line by line."""
+    """The lines of text beside an engine's images."""
     sure, target = percent(answer.target_confidence), answer.target
     lines = [(f"valid: the model is {sure} sure", GOOD) if answer.valid else (f"not valid: {sure}", BAD)]
     agrees, judge = answer.metrics.get("judge_agrees"), answer.value("judge_confidence")

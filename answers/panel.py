@@ -1,4 +1,4 @@
-"""Pictures for people: the panel (factual, counterfactual, signed change), the strip and frames of a path."""
+"""Draws the panel of an answer (factual, counterfactual, signed change), and the strip and frames of its path."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ REMOVED: Colour = (20, 85, 190)
 
 MARGIN = 28
 GAP = 28
-PANEL_SIDE = 224  # pixels that the longer side of a picture gets at least
+PANEL_SIDE = 224  # minimum of an image's longer side, in pixels
 STRIP_SIDE = 112
 
 
 class Answered(Protocol):
-    """What pictures say of an answer."""
+    """What the pictures show of an answer."""
 
     @property
     def label(self) -> str: ...
@@ -54,10 +54,10 @@ class Answered(Protocol):
 
 
 def change_picture(factual: Image.Image, found: Image.Image) -> tuple[Image.Image, float]:
-    """The signed change of brightness at model size: red where light was added, blue where it was removed.
+    """Draw the signed change of brightness at model size: red for brighter pixels, blue for darker ones.
 
     Returns:
-        The picture, and the change in (0, 1] that full colour stands for; 0 where nothing changed.
+        The picture, and the change in (0, 1] that full colour means; 0 if nothing changed.
     """
     before, after = factual.convert("L"), found.convert("L")
     added, removed = ImageChops.subtract(after, before), ImageChops.subtract(before, after)
@@ -77,7 +77,7 @@ def enlarge(picture: Image.Image, side: int) -> Image.Image:
 
 
 def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Image.Image:
-    """Factual, counterfactual and signed change side by side, with what the model sees under each."""
+    """Draw the factual, the counterfactual and the signed change side by side, with what the model sees below."""
     change, limit = change_picture(factual, found)
     pictures = [enlarge(picture, PANEL_SIDE) for picture in (factual, found, change)]
     width, height = max(PANEL_SIDE, pictures[0].width), pictures[0].height
@@ -85,7 +85,7 @@ def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Im
     sheet = Sheet(2 * MARGIN + 3 * width + 2 * GAP, top + height + 58 + MARGIN // 2)
     right = sheet.width - 2 * MARGIN
     sheet.write((MARGIN, MARGIN - 4), f"What would make this {with_article(answer.target)}?", 24, INK, right)
-    sheet.write_parts((MARGIN, MARGIN + 32), verdicts(answer), 15, right)
+    sheet.write_pieces((MARGIN, MARGIN + 32), verdicts(answer), 15, right)
 
     headings = ("factual: the input", "counterfactual", "what changed")
     seen = (answer.factual, answer.counterfactual, None)
@@ -103,7 +103,7 @@ def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Im
 
 
 def draw_strip(answer: Answered, frames: Sequence[Image.Image], seen: Sequence[Seen]) -> Image.Image:
-    """The way from the factual to the counterfactual, frame by frame, with what the model sees in each."""
+    """Draw the path from the factual to the counterfactual as a row of frames, with what the model sees in each."""
     pictures = [enlarge(frame, STRIP_SIDE) for frame in frames]
     width, height, gap = max(STRIP_SIDE, pictures[0].width), pictures[0].height, 26
     top = MARGIN + 72
@@ -130,7 +130,7 @@ def draw_strip(answer: Answered, frames: Sequence[Image.Image], seen: Sequence[S
 
 
 def draw_frames(answer: Answered, frames: Sequence[Image.Image], seen: Sequence[Seen]) -> list[Image.Image]:
-    """The frames of an animation: each enlarged, what the model sees, how far the way has come."""
+    """Draw the frames of the animation: each image enlarged, with what the model sees and a progress bar."""
     result = []
     for place, (frame, what) in enumerate(zip(frames, seen, strict=True)):
         picture = enlarge(frame, PANEL_SIDE)
@@ -147,28 +147,28 @@ def draw_frames(answer: Answered, frames: Sequence[Image.Image], seen: Sequence[
 
 
 def seen_colour(answer: Answered, what: Seen) -> Colour:
-    """Green where the model sees the target surely enough, ink otherwise."""
+    """The colour of a caption: green if the model sees the target with the confidence needed, else black."""
     return GOOD if is_valid(what.name == answer.target, what.confidence, answer.threshold) else INK
 
 
 def verdicts(answer: Answered) -> list[tuple[str, Colour]]:
-    """The second line of a panel, in parts: engine, valid or not, what the judges say."""
+    """The second line of a panel, in coloured pieces: the engine, whether the answer is valid, and what judges see."""
     needed = f"{100 * answer.threshold:g} % needed"
-    parts = [(f"engine {answer.label}", FAINT)]
+    pieces = [(f"engine {answer.label}", FAINT)]
     if answer.valid:
-        parts.append((f"valid: {percent(answer.target_confidence)} sure, {needed}", GOOD))
+        pieces.append((f"valid: {percent(answer.target_confidence)} sure, {needed}", GOOD))
     else:
-        parts.append((f"not valid: {percent(answer.target_confidence)} for {answer.target}, {needed}", BAD))
+        pieces.append((f"not valid: {percent(answer.target_confidence)} for {answer.target}, {needed}", BAD))
     agrees, real = answer.metrics.get("judge_agrees"), answer.metrics.get("looks_real")
     if agrees is not None:
-        parts.append(("judges agree", GOOD) if agrees else ("judges disagree", BAD))
+        pieces.append(("judges agree", GOOD) if agrees else ("judges disagree", BAD))
     if real is not None:
-        parts.append(("looks real", GOOD) if real else ("does not look real", BAD))
-    return parts
+        pieces.append(("looks real", GOOD) if real else ("does not look real", BAD))
+    return pieces
 
 
 class Sheet:
-    """A white sheet to write and to place pictures on."""
+    """A white sheet that text is written and pictures are placed on."""
 
     def __init__(self, width: int, height: int) -> None:
         self.picture = Image.new("RGB", (width, height), WHITE)
@@ -190,14 +190,14 @@ class Sheet:
         tail: str = "",
         centred: bool = False,
     ) -> None:
-        """One line, `text` and `tail`; wider than `room` it is set smaller, then `text` is cut."""
+        """Write one line, `text` and `tail`. To fit into `room` pixels the font is made smaller, then `text` is cut."""
         wanted = size
         while self.measure(text + tail, size) > room and size > 12:
             size -= 1
         while self.measure(text + tail, size) > room and len(text) > 2:
             text = text[:-2] + "…"
         left, top = position
-        # A smaller line keeps its middle where the larger one would have had it.
+        # A line in a smaller font is centred where the larger one would have been.
         self.draw.text(
             (left, top + (wanted - size) // 2),
             text + tail,
@@ -207,23 +207,23 @@ class Sheet:
         )
 
     def write_seen(self, middle: tuple[int, int], what: Seen, size: int, colour: Colour, room: int) -> None:
-        """What the model sees, centred; a long class name is cut short, the confidence never."""
+        """Write what the model sees, centred. A long class name is cut, but never the confidence."""
         text = f"the model sees {with_article(what.name)}"
         self.write(middle, text, size, colour, room, tail=f" ({percent(what.confidence)})", centred=True)
 
-    def write_parts(
+    def write_pieces(
         self,
         position: tuple[int, int],
-        parts: Sequence[tuple[str, Colour]],
+        pieces: Sequence[tuple[str, Colour]],
         size: int,
         room: int,
     ) -> None:
-        """Several texts of different colour on one line, with dots between; set smaller to fit `room`."""
+        """Write texts of different colours on one line, separated by dots, in a font that fits into `room`."""
         dot = "   ·   "
-        while self.measure(dot.join(text for text, _ in parts), size) > room and size > 10:
+        while self.measure(dot.join(text for text, _ in pieces), size) > room and size > 10:
             size -= 1
         left, top = position
-        for number, (text, colour) in enumerate(parts):
+        for number, (text, colour) in enumerate(pieces):
             if number:
                 self.draw.text((left, top), dot, fill=FAINT, font=font(size))
                 left += self.measure(dot, size)
@@ -231,19 +231,19 @@ class Sheet:
             left += self.measure(text, size)
 
     def place(self, picture: Image.Image, corner: tuple[int, int]) -> None:
-        """A picture in a thin frame, its upper left pixel at `corner`."""
+        """Place a picture in a thin frame, with its upper left pixel at `corner`."""
         left, top = corner
         self.picture.paste(picture, corner)
         self.draw.rectangle((left - 1, top - 1, left + picture.width, top + picture.height), outline=LINE)
 
     def arrow(self, middle: tuple[int, int]) -> None:
-        """A small arrow to the right."""
+        """Draw a small arrow to the right."""
         x, y = middle
         self.draw.line((x - 8, y, x + 6, y), fill=FAINT, width=2)
         self.draw.polygon(((x + 8, y), (x + 2, y - 4), (x + 2, y + 4)), fill=FAINT)
 
     def legend(self, corner: tuple[int, int], width: int, limit: float) -> None:
-        """A colour bar from removed (blue) to added (red), with the change that full colour stands for."""
+        """Draw a colour bar from removed (blue) to added (red), with the change that full colour means."""
         left, top = corner
         if not limit:
             self.write((left + width // 2, top - 4), "nothing", 16, INK, width, centred=True)
@@ -264,5 +264,5 @@ class Sheet:
 
 @cache
 def font(size: float) -> Font:
-    """Pillow's own font, which is there on every machine."""
+    """Pillow's built-in font, which every machine has."""
     return ImageFont.load_default(size)

@@ -1,4 +1,4 @@
-"""Search, score and describe a batch of questions: what `cfx explain`, `cfx bench` and `cfx.explain` have in common."""
+"""Searches, scores and describes a batch of questions, for `cfx explain`, `cfx bench` and `cfx.explain`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class AnswerOptions:
     """How questions are answered.
 
     Attributes:
-        seed: of whatever an engine draws at random.
-        path: also return the way to the counterfactual.
-        metrics: what is measured of each answer, by name; None: everything but LPIPS, which takes seconds to load.
-        memory: also measure the peak of memory in the search, which restarts the process's own count.
+        seed: seed of the engine's random numbers.
+        path: also return the path to the counterfactual.
+        metrics: names of the metrics to compute; None for all but LPIPS, which takes seconds to load.
+        memory: also measure the peak memory of the search; this resets the process's own counter of the peak.
     """
 
     seed: int = 0
@@ -37,12 +37,12 @@ class AnswerOptions:
 def answer_batch(
     bundle: Bundle, name: str, engine: Engine, batch: QuestionBatch, options: AnswerOptions
 ) -> list[Answer]:
-    """One engine's answers to a batch of questions.
+    """Answer a batch of questions with one engine.
 
     Args:
-        bundle: brings the classifier and the judges.
-        name: of the engine.
-        engine: built with the bundle's models.
+        bundle: holds the classifier and the judges.
+        name: name of the engine.
+        engine: the engine, built with the bundle's models.
         batch: the questions.
         options: how they are answered.
     """
@@ -50,7 +50,7 @@ def answer_batch(
         restart_peak(bundle.device)
     began = perf_counter()
     found = engine.search(bundle.classifier, batch.images, batch.targets, path=options.path, seed=options.seed)
-    found.valid.tolist()  # waits for the device, which may still be at work
+    found.valid.tolist()  # waits for the device to finish
     seconds = (perf_counter() - began) / len(batch)
     highest = peak(bundle.device) if options.memory else None
     counted = zip(*(getattr(found, count).tolist() for count in COUNTS), strict=True)
@@ -80,15 +80,15 @@ def describe(
     *,
     metrics: frozenset[str] | None = None,
 ) -> list[Answer]:
-    """Score what was found, by whatever means, and say what the classifier sees in it.
+    """Make answers from counterfactuals, which an engine or another tool has found.
 
     Args:
-        bundle: brings the classifier and the judges.
-        name: of the engine.
+        bundle: holds the classifier and the judges.
+        name: name of the engine.
         batch: the questions.
-        found: a row for each.
-        costs: one for each.
-        envelope: of all of them.
+        found: the counterfactuals, one row per question.
+        costs: the costs, one per question.
+        envelope: the envelope of all answers.
         metrics: as in `AnswerOptions`.
     """
     factual_classes = indices_of((question.factual.name for question in batch.questions), bundle)
@@ -117,7 +117,7 @@ def describe(
 
 
 def seen_after(bundle: Bundle, found: Counterfactuals) -> list[Seen]:
-    """What the classifier sees in what was found: the target where that is valid; elsewhere it is asked."""
+    """What the classifier sees in counterfactuals. In valid ones that is the target; it is asked about the others."""
     seen = [
         Seen(bundle.classes[target], confidence)
         for target, confidence in zip(found.targets.tolist(), found.confidence.tolist(), strict=True)
@@ -131,7 +131,7 @@ def seen_after(bundle: Bundle, found: Counterfactuals) -> list[Seen]:
 
 
 def path_seen(bundle: Bundle, found: Counterfactuals, row: int) -> tuple[Seen, ...]:
-    """What the classifier sees on the way to one counterfactual."""
+    """What the classifier sees along the path to one counterfactual."""
     if found.path is None:
         return ()
     return tuple(seen_in(probabilities_of(bundle.classifier, found.path[row]), bundle.classes))

@@ -1,4 +1,4 @@
-"""Questions: an image, what the classifier sees in it, and the class asked for."""
+"""Questions: an image, what the classifier sees in it, and the target class."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Source:
     """Where an image comes from.
 
     Attributes:
-        name: as a user knows it.
-        photo: its file, where it is one.
-        placement: where the image lies in its file.
-        notes: what was done to it on reading.
+        name: the name that messages use.
+        photo: the image's file; None if it has none.
+        placement: which area of the photo the image shows; None if it was not resized from one.
+        notes: what was changed on reading.
     """
 
     name: str
@@ -34,14 +34,14 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One image and one class.
+    """One image and one target class.
 
     Attributes:
         source: where the image comes from.
-        factual: what the classifier sees in it.
-        target: the class asked for, by name.
-        number: of the question in a run, from 0; None outside of one.
-        file: the image at the model's size, a PNG relative to a run's directory; None outside of one.
+        factual: what the classifier sees in the image.
+        target: name of the target class.
+        number: index of the question in a run, from 0; None outside of a run.
+        file: PNG of the image at the model's size, relative to the run's directory; None outside of a run.
     """
 
     source: Source
@@ -52,18 +52,18 @@ class Question:
 
     @property
     def is_answered(self) -> bool:
-        """Whether the classifier sees the target anyway."""
+        """Whether the classifier already sees the target in the factual."""
         return self.target == self.factual.name
 
 
 @dataclass(frozen=True)
 class QuestionBatch:
-    """Questions that are asked together.
+    """Questions that are searched together.
 
     Attributes:
-        questions: N of them.
+        questions: the N questions.
         images: (N, C, H, W) in [0, 1].
-        targets: (N,) int64, their classes.
+        targets: (N,) int64, indices of the target classes.
     """
 
     questions: Sequence[Question]
@@ -74,21 +74,21 @@ class QuestionBatch:
         return len(self.questions)
 
     def only(self, rows: Sequence[int]) -> QuestionBatch:
-        """Some of the questions."""
+        """The questions of these rows, in this order."""
         return QuestionBatch([self.questions[row] for row in rows], self.images[list(rows)], self.targets[list(rows)])
 
 
 def ask(bundle: Bundle, images: Tensor, sources: Sequence[Source], target: int | None) -> QuestionBatch:
-    """Questions about images.
+    """Make questions about images.
 
     Args:
-        bundle: brings the classifier.
+        bundle: holds the classifier.
         images: (N, C, H, W) in [0, 1] on the bundle's device.
-        sources: N of them.
-        target: the class asked for; None takes each image's runner-up.
+        sources: where the N images come from.
+        target: index of the target class; None for each image's runner-up.
 
     Raises:
-        ModelError: the classifier answers NaN or infinity.
+        ModelError: the classifier returns NaN or infinity.
     """
     probabilities = probabilities_of(bundle.classifier, images)
     targets = runners_up(probabilities, bundle)
@@ -103,28 +103,28 @@ def ask(bundle: Bundle, images: Tensor, sources: Sequence[Source], target: int |
 
 
 def targets_of(questions: Sequence[Question], bundle: Bundle) -> Tensor:
-    """The classes that questions ask for, (N,) int64 on the bundle's device."""
+    """The target classes of questions as indices, (N,) int64 on the bundle's device."""
     return indices_of((question.target for question in questions), bundle)
 
 
 def indices_of(names: Iterable[str], bundle: Bundle) -> Tensor:
-    """Classes by name as indices, (N,) int64 on the bundle's device."""
+    """The indices of classes, (N,) int64 on the bundle's device."""
     places = {name: index for index, name in enumerate(bundle.classes)}
     return torch.tensor([places[name] for name in names], dtype=torch.int64, device=bundle.device)
 
 
 def class_index(wanted: str, classes: Sequence[str]) -> int | None:
-    """The class of this name, else of this index; None if there is no such class."""
+    """The index of a class that is given by name or index; None if there is no such class."""
     if wanted in classes:
         return list(classes).index(wanted)
     return int(wanted) if wanted.isdecimal() and int(wanted) < len(classes) else None
 
 
 def target_class(wanted: str, bundle: Bundle) -> int | None:
-    """The class of this name, else of this index; None for "auto", each image's runner-up.
+    """The index of a class that is given by name or index; None for "auto", each image's runner-up.
 
     Raises:
-        UsageError: there is no such class, or none that the bundle's models have seen images of.
+        UsageError: there is no such class, or the bundle was trained without images of it.
     """
     classes = bundle.classes
     index = class_index(wanted, classes)
@@ -135,7 +135,6 @@ def target_class(wanted: str, bundle: Bundle) -> int | None:
     if index not in bundle.present:
         known = ", ".join(classes[label] for label in bundle.present)
         raise UsageError(
-            f"class {classes[index]!r}: bundle {bundle.name} was trained without images of it and cannot draw it; "
-            f"targets are {known}"
+            f"class {classes[index]!r}: bundle {bundle.name} was trained without images of it; choose one of {known}"
         )
     return index

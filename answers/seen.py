@@ -24,7 +24,7 @@ class Seen:
         return f"{with_article(self.name)} ({percent(self.confidence)})"
 
     def as_json(self) -> dict[str, object]:
-        """The documented JSON object."""
+        """The JSON object in a record."""
         return {"class": self.name, "confidence": rounded(self.confidence)}
 
     @classmethod
@@ -35,10 +35,10 @@ class Seen:
 
 @torch.inference_mode()
 def probabilities_of(classifier: Classifier, images: Tensor) -> Tensor:
-    """The classifier's probabilities of images (N, C, H, W): (N, K).
+    """The classifier's probabilities (N, K) for images (N, C, H, W).
 
     Raises:
-        ModelError: it answers NaN or infinity.
+        ModelError: the classifier returns NaN or infinity.
     """
     probabilities = classifier(images).softmax(dim=1)
     if not torch.isfinite(probabilities).all():
@@ -47,13 +47,13 @@ def probabilities_of(classifier: Classifier, images: Tensor) -> Tensor:
 
 
 def seen_in(probabilities: Tensor, classes: list[str]) -> list[Seen]:
-    """The most probable class of each image, from (N, K) probabilities."""
+    """The most probable class of each image, from probabilities (N, K)."""
     best = probabilities.max(dim=1)
     return [Seen(classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
 
 
 def runners_up(probabilities: Tensor, bundle: Bundle) -> Tensor:
-    """For each image (N, K) the likeliest of the other classes that the bundle's models can draw, (N,) int64."""
+    """The runner-up class of each image among those that the bundle was trained on: (N, K) -> (N,) int64."""
     others = torch.full_like(probabilities, -1.0)
     others[:, bundle.present] = probabilities[:, bundle.present]
     others.scatter_(1, probabilities.argmax(dim=1, keepdim=True), -1.0)

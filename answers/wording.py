@@ -1,4 +1,4 @@
-"""How numbers and class names stand in a sentence."""
+"""Formats numbers and class names for sentences."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def with_article(name: str) -> str:
 
 
 def rounded(value: float) -> float | None:
-    """To six significant digits, which is what single precision holds; None where it is not finite."""
+    """Round to six significant digits, the precision of float32; None if the value is not finite."""
     return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -1,1 +1,1 @@
-"""Measuring engines: what they find, how real it looks, what it costs."""
+"""Benchmarks of engines: what they find, how real it looks, and what it costs."""

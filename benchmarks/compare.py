@@ -1,4 +1,4 @@
-"""Runs side by side, from what their directories hold: nothing is searched again."""
+"""Compares finished runs, using the files in their directories. Nothing is searched again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETS = tuple(metric.name for metric in METRICS if metric.of_set)
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished run, read: its questions, its summary, and every value by engine."""
+    """A finished run: its questions and answers, its summary, and every value by engine."""
 
     run: Run
     summary: Summary
@@ -27,7 +27,7 @@ class Finished:
 
     @property
     def asked(self) -> list[tuple[str, str]]:
-        """What was asked: input and target of each question."""
+        """Input and target of each question."""
         return asked(self.run.questions)
 
 
@@ -40,14 +40,14 @@ def read_finished(directory: Path) -> Finished:
     """Read a finished run.
 
     Raises:
-        UsageError: there is none, or it is not finished.
-        DataError: it is damaged.
+        UsageError: there is no run, or it is not finished.
+        DataError: the run is damaged.
     """
     return finished(Run.load(directory), Summary.read(directory))
 
 
 def finished(run: Run, summary: Summary) -> Finished:
-    """A run that has just been finished, or read."""
+    """Collect the values of a run that has a summary."""
     controls = {name: engine.control for name, engine in summary.engines.items()}
     columns = gather(run.answers, len(run.questions), controls)
     for name, engine in summary.engines.items():
@@ -58,19 +58,19 @@ def finished(run: Run, summary: Summary) -> Finished:
 
 
 def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
-    """One summary of the engines of several runs.
+    """Summarise the engines of several runs together.
 
-    An engine that two runs have is told apart by its run's name. Where all runs ask the same questions, the common
-    pairs are those that all engines of all runs solved; else there are none.
+    If two runs have the same engine, its names get the name of their run as a prefix. If all runs ask the same
+    questions, the common pairs are those that all engines of all runs solved; otherwise there are none.
 
     Returns:
-        The summary, and whether the questions are the same.
+        The summary, and whether all runs ask the same questions.
     """
     first = runs[0]
     same = all(run.asked == first.asked for run in runs)
     notes: list[str] = []
     if len({run.summary.bundle.digest for run in runs}) > 1:
-        notes.append("the runs explain different models (other bundle digests): differences may be the models'")
+        notes.append("the runs explain different models (their bundle digests differ), which may cause the differences")
     labels = run_names([run.run.directory for run in runs])
     taken = [name for run in runs for name in run.columns]
     merged: dict[str, Columns] = {}
@@ -81,7 +81,7 @@ def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
         notes += [note for note in run.summary.notes if note not in notes]
     if same:
         return summarise(merged, bundle=first.summary.bundle, notes=notes), True
-    notes.append("the runs ask different questions: only each engine's own figures can be shown, not common pairs")
+    notes.append("the runs ask different questions: there are no common pairs, only each engine's own figures")
     engines: dict[str, EngineSummary] = {}
     for label, columns in merged.items():
         engines[label] = without_common(summarise({label: columns}, bundle=first.summary.bundle).engines[label])
@@ -96,16 +96,16 @@ def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
 
 
 def without_common(engine: EngineSummary) -> EngineSummary:
-    """An engine without its figures of common pairs."""
+    """An engine without its figures over common pairs."""
     metrics = {
-        name: {basis: figure for basis, figure in told.items() if basis != "common"}
-        for name, told in engine.metrics.items()
+        name: {basis: figure for basis, figure in figures.items() if basis != "common"}
+        for name, figures in engine.metrics.items()
     }
     return replace(engine, metrics=metrics)
 
 
 def run_names(directories: Sequence[Path]) -> list[str]:
-    """The directories' last names, or as they were given where those are the same; numbered where those are, too."""
+    """Unique names for runs: the directories' last names; else the paths as they were typed; else numbered paths."""
     for names in ([d.resolve().name for d in directories], [str(d) for d in directories]):
         if len(set(names)) == len(names):
             return names
@@ -113,7 +113,7 @@ def run_names(directories: Sequence[Path]) -> list[str]:
 
 
 def changes(now: Mapping[str, Columns], before: Mapping[str, Columns]) -> dict[tuple[str, str], Estimate | None]:
-    """By engine and metric, how the same pairs changed: over pairs valid in both, validity and cost over all."""
+    """Paired differences by engine and metric, over the pairs that are valid in both; validity and cost over all."""
     result: dict[tuple[str, str], Estimate | None] = {}
     for name, columns in now.items():
         if name not in before:
@@ -127,7 +127,7 @@ def changes(now: Mapping[str, Columns], before: Mapping[str, Columns]) -> dict[t
 
 
 def read_baseline(directory: Path) -> Finished:
-    """A run to compare with.
+    """Read the run that --baseline names.
 
     Raises:
         UsageError: as `read_finished`, with the option's name.
@@ -139,9 +139,9 @@ def read_baseline(directory: Path) -> Finished:
 
 
 def check_questions(baseline: Finished, questions: Sequence[Question]) -> None:
-    """Raises UsageError unless the baseline asks these very questions."""
+    """Raise a UsageError unless the baseline asks the same questions."""
     if baseline.asked != asked(questions):
         raise UsageError(
-            f"--baseline {baseline.run.directory}: asks other questions, so nothing can be paired; "
-            "repeat its --images, -n, --targets and --seed (they are in its manifest.json)"
+            f"--baseline {baseline.run.directory}: asks other questions, so the runs cannot be compared pair by pair; "
+            "use its --images, -n, --targets and --seed, which are in its manifest.json"
         )

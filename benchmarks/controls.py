@@ -1,7 +1,7 @@
-"""Controls: answers whose worth is known beforehand, which show that the metrics mean something.
+"""Controls: answers whose quality is known in advance, to check that the metrics are meaningful.
 
-The factual itself is as near and as real as can be, and answers nothing; a real image of the target class answers
-and is real, but far; the nearest real one is nearer. A metric that does not see these differences measures nothing.
+The unchanged factual is near and real, but never valid. A real image of the target class is valid and real, but far
+away. The nearest real image is nearer. A metric that does not show these differences measures nothing.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ..errors import ImageError, UsageError
 from .questions import Inputs
 
 CONTROLS = ("factual", "random-real", "nearest-real")
-"""Names of the controls here; the engine `pixel`, adversarial noise, is the fourth."""
+"""Names of the controls in this module. The fourth control is the engine `pixel`, which makes adversarial noise."""
 
-POOL = 5000  # images; enough of every class, and few enough to compare each factual with
+POOL = 5000  # images; enough of every class, and few enough to compare each with a factual
 
 
 def is_control(name: str) -> bool:
-    """Whether this name in a run is a control, not an engine to be compared."""
+    """Whether a name in a run is that of a control, which is not compared."""
     return name == CONTROL or name in CONTROLS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factual(Engine):
-    """The factual itself."""
+    """Answers with the unchanged factual."""
 
     name: ClassVar[str] = "factual"
     summary: ClassVar[str] = "the factual itself: no change at all"
@@ -46,13 +46,13 @@ class Factual(Engine):
 
 @dataclass(frozen=True)
 class RealPool:
-    """Real images by the class that the classifier sees. `images`: (N, C, H, W) in [0, 1]; `classes`: (N,)."""
+    """Real images `images` (N, C, H, W) in [0, 1], and `classes` (N,), the classes that the classifier sees."""
 
     images: Tensor
     classes: Tensor
 
     def others(self, image: Tensor, target: Tensor) -> Tensor:
-        """Indices of the images of a class, (M,), without `image` itself."""
+        """Indices (M,) of the images of the target class, without `image` itself."""
         of_class = (self.classes == target).nonzero().squeeze(1)
         differs = (self.images[of_class] - image).abs().flatten(1).amax(dim=1) > 0
         return of_class[differs]
@@ -60,7 +60,7 @@ class RealPool:
 
 @dataclass(frozen=True, kw_only=True)
 class RealImage(Engine):
-    """Answers with a real image of the target class, out of a pool, as it is."""
+    """Answers with an unchanged real image of the target class from a pool."""
 
     paper: ClassVar[str] = "control"
 
@@ -76,29 +76,29 @@ class RealImage(Engine):
 
     @abstractmethod
     def choose(self, problem: Problem, image: Tensor, others: Tensor) -> Tensor:
-        """Which of the pool's images `others` (M,) it is, for a factual (C, H, W)."""
+        """Choose one of `others` (M,), which are indices into the pool, for a factual (C, H, W)."""
 
     def settings(self) -> dict[str, object]:
-        """What an answer depends on, as JSON can hold it."""
+        """The settings that an answer depends on, as JSON values."""
         return {"confidence": self.confidence, "pool": len(self.pool.images)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomReal(RealImage):
-    """A random real image of the target class."""
+    """Answers with a random real image of the target class."""
 
     name: ClassVar[str] = "random-real"
     summary: ClassVar[str] = "a random real image of the target class"
 
     def choose(self, problem: Problem, image: Tensor, others: Tensor) -> Tensor:
-        # Drawn by the image, so that an answer does not depend on the batch that it was asked in.
+        # The seed depends on the image, so that an answer does not depend on the rest of the batch.
         seed = problem.seed * 1_000_003 + int((image * 255).sum())
         return others[int(torch.randint(len(others), (1,), generator=torch.Generator().manual_seed(seed)))]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NearestReal(RealImage):
-    """The real image of the target class that is nearest in L1."""
+    """Answers with the real image of the target class that is nearest in L1."""
 
     name: ClassVar[str] = "nearest-real"
     summary: ClassVar[str] = "the nearest real image of the target class (L1)"
@@ -108,7 +108,7 @@ class NearestReal(RealImage):
 
 
 def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> dict[str, Engine]:
-    """The controls, with real images out of the run's own inputs.
+    """Make the controls, with real images from the run's inputs.
 
     Raises:
         UsageError: a class has fewer than two images among the inputs.
@@ -119,7 +119,7 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
     if few:
         raise UsageError(
             f"--controls: fewer than two of the images are of class {', '.join(few)}; "
-            "the controls need real images of every class: give more with --images, or leave --controls out"
+            "the controls need real images of every class; give more images with --images, or omit --controls"
         )
     return {
         "factual": Factual(confidence=confidence),
@@ -130,15 +130,15 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
 
 @torch.inference_mode()
 def gather(bundle: Bundle, inputs: Inputs, seed: int) -> RealPool:
-    """Up to `POOL` of the inputs, with the class that the classifier sees."""
+    """Sample up to `POOL` of the inputs, with the class that the classifier sees in each."""
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed + 1))[:POOL]
     images, classes = [], []
-    for part in order.split(256):
+    for indices in order.split(256):
         read = []
-        for index in part.tolist():
+        for index in indices.tolist():
             try:
                 read.append(inputs.read(index))
-            except ImageError:  # has been reported when the questions were drawn
+            except ImageError:  # was reported when the questions were sampled
                 continue
         if read:
             batch = torch.stack(read).to(bundle.device)

@@ -1,4 +1,4 @@
-"""What is computed once a run is complete: the metrics of whole sets, the summary, the page."""
+"""Finishes a run: computes the metrics of whole sets, and writes the summary and the page."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from .questions import load_pictures
 from .run import Run, image_file
 from .summary import gather, summarise
 
-AT_ONCE = 500  # pictures
+AT_ONCE = 500  # images in a batch
 
 
 def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
-    """Write summary.json and index.html of a run whose every question is answered; returns the summary.
+    """Write summary.json and index.html of a run whose questions are all answered, and return the summary.
 
     Args:
         run: the run.
-        bundle: brings the judge whose features the Fréchet distance is taken in.
-        is_control: by engine, in the order of the tables.
+        bundle: holds the judge whose features the Fréchet distance is computed with.
+        is_control: whether each engine is a control, in the order of the tables.
     """
     columns = gather(run.answers, len(run.questions), is_control)
     notes = missing_notes(run)
@@ -44,7 +44,7 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
             without.setdefault((metric, why), []).append(name)
     notes += [f"{metric}: {why} ({', '.join(names)})" for (metric, why), names in without.items()]
     summary = summarise(columns, bundle=BundleName(name=bundle.name, digest=bundle.digest), notes=notes)
-    # The page first: a run is finished once it has a summary.
+    # The page is written first, because a run with a summary counts as finished.
     items = [GalleryItem.of_run(answer, run.directory) for answer in run.answers]
     write_page(run.directory / PAGE, title=title(run), facts=facts(run), summary=summary, items=items)
     summary.write(run.directory)
@@ -52,18 +52,18 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
 
 
 def missing_notes(run: Run) -> list[str]:
-    """What answers lack and why, each said once; and what else they note."""
+    """The reasons why metrics have no value, and the answers' notes, each once."""
     names: dict[str, list[str]] = {}
     for answer in run.answers:
         for metric, why in answer.missing.items():
             if metric not in names.setdefault(why, []):
                 names[why].append(metric)
-    said = [f"{', '.join(metrics)}: {why}" for why, metrics in names.items()]
-    return [*dict.fromkeys([*said, *(note for answer in run.answers for note in answer.notes)])]
+    reasons = [f"{', '.join(metrics)}: {why}" for why, metrics in names.items()]
+    return [*dict.fromkeys([*reasons, *(note for answer in run.answers for note in answer.notes)])]
 
 
 class Sets:
-    """The counterfactuals of whole engines, and the run's own factuals to compare them with."""
+    """The counterfactuals of whole engines as sets, with the run's factuals to compare them with."""
 
     def __init__(self, run: Run, bundle: Bundle) -> None:
         self.run = run
@@ -77,7 +77,7 @@ class Sets:
         self.factuals = self._features(files)[self.image_ids] if bundle.judges.has("judge") else None
 
     def of(self, engine: str, rows: Tensor) -> SetScene:
-        """One engine's answers `rows` (N,) bool."""
+        """The set of one engine's answers; `rows` (N,) bool selects them."""
         chosen = rows.nonzero().squeeze(1)
         files = [image_file(engine, number) for number in chosen.tolist()]
 
@@ -99,19 +99,19 @@ class Sets:
     @torch.inference_mode()
     def _features(self, files: Sequence[str]) -> Tensor:
         judge = self.bundle.judges.part("judge", ResidualNet)
-        parts = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
-        pictures = ([self.run.directory / Path(name) for name in part] for part in parts)
-        return torch.cat([judge.embed(self.bundle.shrink(load_pictures(part, self.bundle))).cpu() for part in pictures])
+        batches = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
+        paths = ([self.run.directory / Path(name) for name in batch] for batch in batches)
+        return torch.cat([judge.embed(self.bundle.shrink(load_pictures(batch, self.bundle))).cpu() for batch in paths])
 
 
 def title(run: Run) -> str:
-    """What stands above the page."""
+    """The title of the page."""
     bundle = BundleName.from_json(run.manifest.settings.need_table("bundle"))
     return f"cfx bench: {bundle.name}, {len(run.questions)} questions"
 
 
 def facts(run: Run) -> dict[str, str]:
-    """What the figures depend on, for people."""
+    """What the figures depend on, as text by name."""
     manifest, config = run.manifest, run.manifest.settings
     bundle = BundleName.from_json(config.need_table("bundle"))
     return {

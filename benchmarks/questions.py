@@ -1,7 +1,8 @@
-"""The questions of a run: images, what the classifier sees in them, and the classes asked for.
+"""The questions of a run: images, what the classifier sees in them, and the target classes.
 
-They are settled once, before any search: `QuestionSampler` reads every image, asks the classifier, picks targets, and
-keeps the images at the model's size in the run's directory. From then on a run needs nothing but itself.
+The questions are sampled once, before any search. `QuestionSampler` reads the images, runs the classifier, chooses
+targets, and writes the images at the model's size to the run's directory. After that, the run does not need the
+original images any more.
 """
 
 from __future__ import annotations
@@ -33,21 +34,21 @@ READ_AT_ONCE = 256  # images
 
 
 class Inputs(Protocol):
-    """Images to ask about, by number."""
+    """Images to ask about, by index."""
 
     labels: Tensor | None
-    """(N,) the true classes, where they are known: then only images that the classifier gets right are asked about."""
+    """The true classes (N,), if known. Then only images that the classifier gets right are asked about."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of images."""
         ...
 
     def name(self, index: int) -> str:
-        """What a user calls it."""
+        """The name of an image for messages."""
         ...
 
     def read(self, index: int) -> Tensor:
-        """(C, H, W) in [0, 1]; raises ImageError where it cannot be read."""
+        """Read an image, (C, H, W) in [0, 1]; raises ImageError if it cannot be read."""
         ...
 
 
@@ -70,7 +71,7 @@ class DataSetInputs:
 
 
 class FileInputs:
-    """Image files, read as `cfx explain` reads them."""
+    """Image files, which are read as `cfx explain` reads them."""
 
     def __init__(self, paths: Sequence[Path], bundle: Bundle) -> None:
         self.paths = paths
@@ -95,8 +96,8 @@ class Listed:
     """The rows of a targets file.
 
     Attributes:
-        paths: the images, each once.
-        asked: for each image its (line number, class index) pairs.
+        paths: the image files, each once.
+        asked: (line number, class index) pairs of each image.
     """
 
     paths: list[Path]
@@ -104,15 +105,15 @@ class Listed:
 
 
 def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
-    """A CSV file of `image,target` rows, with or without that heading; targets by class name or index.
+    """Read a CSV file of `image,target` rows, with or without a header. Targets are class names or indices.
 
     Args:
         path: the CSV file.
         classes: names of the bundle's classes.
-        directory: what relative image paths are relative to; the CSV file's directory if None.
+        directory: directory that image paths are relative to; None for the CSV file's.
 
     Raises:
-        DataError: no such file, no rows, a row of another form, an unknown class, a missing image: with the line.
+        DataError: the file is missing or has no rows; or a row has another form, an unknown class or a missing image.
     """
     base = path.parent if directory is None else directory
     asked: dict[Path, list[tuple[int, int]]] = {}
@@ -145,25 +146,25 @@ def read_targets(path: Path, classes: Sequence[str], directory: Path | None = No
 
 
 def open_inputs(bundle: Bundle, images: str) -> FileInputs:
-    """The images of a directory, a glob or a file.
+    """Find the images of a directory, a glob or a file.
 
     Raises:
-        ImageError: there are none.
+        ImageError: there are no images.
     """
     return FileInputs(find_images([images]), bundle)
 
 
 class QuestionSampler:
-    """Settles the questions of a run.
+    """Samples the questions of a run.
 
     Args:
-        bundle: brings the classifier and the classes.
+        bundle: holds the classifier and the classes.
         inputs: the images.
-        directory: of the run.
-        seed: of the order of the images and of random targets.
+        directory: directory of the run.
+        seed: seed of the choice of images and of random targets.
 
     Attributes:
-        questions: those that are settled.
+        questions: the questions sampled so far.
         unreadable: what is wrong with each image that could not be read.
         notes: why other images are left out.
     """
@@ -185,15 +186,15 @@ class QuestionSampler:
         self.notes: list[str] = []
 
     def sample(self, targets: str | Listed, count: int | None, task: Task | None = None) -> list[Question]:
-        """Write pairs.jsonl, and the factuals as images/factual/*.png.
+        """Sample the questions, and write pairs.jsonl and images/factual/*.png.
 
         Args:
-            targets: one of `POLICIES`, or what `read_targets` returned.
-            count: most images; None for all. A smaller number is sampled at random, without replacement.
-            task: told of each image that is asked about.
+            targets: one of `POLICIES`, or the result of `read_targets`.
+            count: maximum number of images, sampled at random without replacement; None for all.
+            task: advanced for each image that is asked about.
 
         Raises:
-            DataError: no question is left.
+            DataError: there are no questions.
         """
         generator = torch.Generator().manual_seed(self.seed)
         total, wanted = len(self.inputs), len(self.inputs) if count is None else count
@@ -201,7 +202,7 @@ class QuestionSampler:
         order = torch.arange(total) if everything else torch.randperm(total, generator=generator)
         taken = 0
         for chosen in order.split(READ_AT_ONCE):
-            for index, image, probabilities in self._looked_at(chosen.tolist()):
+            for index, image, probabilities in self._classified(chosen.tolist()):
                 if taken == wanted:
                     break
                 if self._ask(index, image, probabilities, targets, taken):
@@ -215,8 +216,8 @@ class QuestionSampler:
         write_questions(self.directory, self.questions)
         return self.questions
 
-    def _looked_at(self, chosen: Iterable[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Number, image and class probabilities (K,) of those that can be read."""
+    def _classified(self, chosen: Iterable[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Yield index, image and class probabilities (K,) of the images that can be read."""
         indices, images = [], []
         for index in chosen:
             try:
@@ -229,7 +230,7 @@ class QuestionSampler:
             yield from zip(indices, images, probabilities.cpu(), strict=True)
 
     def _ask(self, index: int, image: Tensor, probabilities: Tensor, targets: str | Listed, number: int) -> bool:
-        """Add the questions about one image; whether there are any."""
+        """Add the questions about one image; return whether there are any."""
         seen = int(probabilities.argmax())
         if self.inputs.labels is not None and seen != int(self.inputs.labels[index]):
             return False
@@ -260,13 +261,13 @@ class QuestionSampler:
             return sorted(others)
         if targets == "runner-up":
             return [max(others, key=lambda target: float(probabilities[target]))]
-        # One generator an image, so that a target does not depend on which other images could be read.
+        # Each image has its own generator, so that its target does not depend on which other images could be read.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
         return [others[int(torch.randint(len(others), (1,), generator=generator))]]
 
 
 def write_questions(directory: Path, questions: Sequence[Question]) -> None:
-    """Write pairs.jsonl into a run's directory: a question a line."""
+    """Write pairs.jsonl into a run's directory, one question per line."""
     lines = [
         {
             "pair": question.number,
@@ -281,10 +282,10 @@ def write_questions(directory: Path, questions: Sequence[Question]) -> None:
 
 
 def read_questions(directory: Path) -> list[Question]:
-    """The questions of the run in a directory.
+    """Read the questions of a run.
 
     Raises:
-        UsageError: there is no run.
+        UsageError: there is no run in the directory.
         DataError: pairs.jsonl is damaged.
     """
     path = directory / QUESTIONS
@@ -312,15 +313,15 @@ def read_questions(directory: Path) -> list[Question]:
 
 
 def load_batch(directory: Path, questions: Sequence[Question], bundle: Bundle) -> QuestionBatch:
-    """Some questions of a run with their images, on the bundle's device."""
+    """Load the images of some questions of a run, on the bundle's device."""
     images = load_pictures([directory / str(question.file) for question in questions], bundle)
     return QuestionBatch(questions, images, targets_of(questions, bundle))
 
 
 def load_pictures(paths: Sequence[Path], bundle: Bundle) -> Tensor:
-    """PNG files at the model's size, (N, C, H, W) in [0, 1] on the bundle's device.
+    """Read PNG files at the model's size: (N, C, H, W) in [0, 1] on the bundle's device.
 
     Raises:
-        ImageError: one is missing or damaged.
+        ImageError: a file is missing or damaged.
     """
     return torch.stack([read_image(path, bundle.shape).pixels for path in paths]).to(bundle.device)

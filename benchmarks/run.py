@@ -1,4 +1,4 @@
-"""A run of `cfx bench`, read once: its questions, and every answer that there is."""
+"""A run of `cfx bench` in memory: its manifest, its questions, and the answers so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .questions import QUESTIONS, read_questions
 
 
 def run_directory(directory: Path) -> RunDirectory:
-    """The directory of a run of `cfx bench`."""
+    """The run directory of `cfx bench` at a path."""
     return RunDirectory(directory, QUESTIONS)
 
 
@@ -23,11 +23,11 @@ class Run:
     """An open run.
 
     Attributes:
-        directory: where it lies.
-        manifest: what was asked.
-        questions: in their order.
-        answers: in the order in which they were given.
-        answered: for each engine, the numbers of the questions that have an answer.
+        directory: directory of the run.
+        manifest: manifest of the run.
+        questions: all questions, in order.
+        answers: the answers so far, in the order of the records.
+        answered: numbers of the answered questions, by engine.
     """
 
     directory: Path
@@ -41,8 +41,8 @@ class Run:
         """Open the run in a directory.
 
         Raises:
-            UsageError: there is none.
-            DataError: it is damaged.
+            UsageError: there is no run in the directory.
+            DataError: the run is damaged.
         """
         run = cls(directory, Manifest.read(directory), read_questions(directory))
         for answer in run_directory(directory).answers():
@@ -56,7 +56,7 @@ class Run:
         return run
 
     def append(self, answers: Sequence[Answer]) -> None:
-        """Add answers, all in one write.
+        """Append answers, all in one write.
 
         Raises:
             OutputError: the disk is full or not writable.
@@ -76,5 +76,5 @@ class Run:
 
 
 def image_file(engine: str, number: int) -> str:
-    """Where the picture of an answer is, relative to the run's directory."""
+    """Path of an answer's counterfactual, relative to the run's directory."""
     return f"images/{engine}/{number:06d}.png"

@@ -1,4 +1,4 @@
-"""The loop of a run: batch by batch, engine by engine, search, score, write pictures, append records."""
+"""The loop of a run: for each batch and engine, search, score, write the images, and append the records."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from .questions import load_batch
 from .run import Run, image_file
 
 LARGEST = 256  # images; larger batches are not faster on a CPU
-FLOATS_A_VALUE = 400  # measured: what a search holds for each value of an image, as a multiple of that value
+FLOATS_A_VALUE = 400  # floats that a search keeps in memory for each value of an image; measured
 
 
 def batch_size_for(bundle: Bundle) -> int:
-    """A power of two that fits into half of the free memory, by what a search was measured to hold."""
+    """The largest power of two whose batch fits into half of the free memory, at most `LARGEST`."""
     free = available(bundle.device)
     if free is None:
         return LARGEST // 4
-    fitting = free // 2 // (4 * FLOATS_A_VALUE * prod(bundle.shape))
-    return max(1, min(LARGEST, 2 ** max(0, int(fitting).bit_length() - 1)))
+    most = free // 2 // (4 * FLOATS_A_VALUE * prod(bundle.shape))
+    return max(1, min(LARGEST, 2 ** max(0, int(most).bit_length() - 1)))
 
 
 @dataclass
@@ -40,12 +40,12 @@ class Runner:
     """Answers every question of a run that has no answer yet.
 
     Attributes:
-        run: the run's directory and what it holds.
-        bundle: the models.
-        engines: what answers, by name; controls among them.
-        batch_size: questions at once.
-        options: how they are answered.
-        progress: told of every batch, a task an engine.
+        run: the run.
+        bundle: holds the models.
+        engines: the engines by name, including controls.
+        batch_size: number of questions in a batch.
+        options: how questions are answered.
+        progress: shows a task for each engine.
     """
 
     run: Run
@@ -58,11 +58,11 @@ class Runner:
     _valid: dict[str, int] = field(default_factory=dict)
 
     def go(self) -> None:
-        """Answer what is missing. Batches begin where they would in a run that was never killed.
+        """Answer the open questions, in the same batches as in a run that was never interrupted.
 
         Raises:
-            OutputError: the disk is full; what was appended before stays.
-            MemoryError, torch.OutOfMemoryError: not even one image fits.
+            OutputError: the disk is full; earlier records are kept.
+            MemoryError, torch.OutOfMemoryError: not even one image fits into memory.
         """
         total, valid = len(self.run.questions), self._valid
         with ExitStack() as tasks:
@@ -82,7 +82,7 @@ class Runner:
                 if missing:
                     batch = load_batch(self.run.directory, questions, self.bundle)
                     for name in missing:
-                        if name not in warm:  # the first search pays for what later ones find ready
+                        if name not in warm:  # the first search is slower than later ones
                             few, classifier = batch.only(range(min(2, len(batch)))), self.bundle.classifier
                             self.engines[name].search(classifier, few.images, few.targets, seed=self.options.seed)
                             warm.add(name)
@@ -91,17 +91,17 @@ class Runner:
                 if not is_out_of_memory(error) or self.batch_size == 1:
                     raise
                 self.batch_size = max(1, self.batch_size // 2)
-                self.progress.note(f"out of memory; going on with --batch-size {self.batch_size}")
+                self.progress.note(f"out of memory; continuing with --batch-size {self.batch_size}")
             else:
                 start += len(questions)
                 continue
-            # Outside of the handler, whose traceback holds on to the tensors that did not fit.
+            # This is outside the handler, because its traceback keeps the tensors alive.
             gc.collect()
             if self.bundle.device.type == "cuda":
                 torch.cuda.empty_cache()
 
     def _answer(self, name: str, batch: QuestionBatch) -> None:
-        """Search, score and record a batch; of one that was half recorded, only the rest."""
+        """Search, score and record a batch; if some of its answers are recorded already, record only the others."""
         new = record(self.run, answer_batch(self.bundle, name, self.engines[name], batch, self.options))
         self._valid[name] += sum(answer.valid for answer in new)
         done = len(self.run.answered.get(name, ()))
@@ -109,7 +109,7 @@ class Runner:
 
 
 def record(run: Run, answers: Sequence[Answer]) -> list[Answer]:
-    """Write the pictures of answers, then their records; returns those that were not there yet, without images."""
+    """Write the counterfactuals and then the records of answers; return the new answers, without their images."""
     new: list[Answer] = []
     for answer in answers:
         question = answer.question
@@ -124,8 +124,8 @@ def record(run: Run, answers: Sequence[Answer]) -> list[Answer]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a search failed for want of memory; torch says so in a different way on each device."""
-    said = str(error).lower()
+    """Whether a search ran out of memory; torch raises different errors on different devices."""
+    message = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in said or "out of memory" in said)
+        isinstance(error, RuntimeError) and ("can't allocate memory" in message or "out of memory" in message)
     )

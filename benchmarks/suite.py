@@ -1,4 +1,4 @@
-"""One benchmark from settings to summary: what `cfx bench` does, without the terminal."""
+"""A benchmark from its settings to its summary: the work of `cfx bench`, without the terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DEFAULT_COUNT = 1000
 
 @dataclass(frozen=True)
 class Settings:
-    """What a benchmark depends on; the options of `cfx bench`, where each is described."""
+    """Settings of a benchmark, from the options of `cfx bench`, which describes each."""
 
     images: str | None = None
     data: Path | None = None
@@ -56,16 +56,16 @@ class Settings:
 
 
 class Benchmark:
-    """Some engines on some images of a bundle's kind.
+    """A benchmark of some engines on some images.
 
     Args:
-        bundle: brings the models.
-        engines: what is compared, by name.
-        settings: everything else.
-        command: recorded in the manifest.
+        bundle: holds the models.
+        engines: engines to compare, by name.
+        settings: all other settings.
+        command: the command as it was typed, for the manifest.
 
     Raises:
-        UsageError, DataError, ImageError: the images, the data set or the targets cannot be had.
+        UsageError, DataError, ImageError: the images, the data set or the targets are missing or unusable.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Benchmark:
         self.directory = settings.out or Path("runs") / f"{bundle.name}-{digest(self.config)}"
 
     def open(self) -> AbstractContextManager[bool]:
-        """Hold the run's directory; yields whether it was begun before, else `sample` begins it.
+        """Lock the run's directory; yields whether the run was begun before. If not, call `sample`.
 
         Raises:
             UsageError, DataError, OutputError: as `RunDirectory.held`.
@@ -91,7 +91,7 @@ class Benchmark:
         return run_directory(self.directory).held(self.config)
 
     def sample(self, progress: Progress = SILENT) -> None:
-        """Settle the questions, and write the manifest, which lists what could not be read.
+        """Sample the questions, and write the manifest, which lists unreadable images.
 
         Raises:
             DataError, OutputError: as `QuestionSampler.sample`.
@@ -109,19 +109,19 @@ class Benchmark:
         )
 
     def load(self) -> Run:
-        """The run as far as it has come.
+        """Read the run, with the answers so far.
 
         Raises:
-            DataError: it is damaged.
+            DataError: the run is damaged.
         """
         return Run.load(self.directory)
 
     def run(self, run: Run, progress: Progress = SILENT) -> Summary:
-        """Answer what has no answer yet, then sum up."""
+        """Answer the open questions, and return the summary."""
         if all(run.has(name, run.questions) for name in self.engines):
             try:
                 return Summary.read(run.directory)
-            except UsageError:  # killed between the last record and the summary
+            except UsageError:  # the run was killed after the last record and before the summary
                 pass
         metrics = with_lpips() if self.settings.lpips else None
         options = AnswerOptions(seed=self.settings.seed, metrics=metrics, memory=True)
@@ -130,7 +130,7 @@ class Benchmark:
 
     @property
     def count(self) -> int | None:
-        """Most images to ask about; None for all."""
+        """Maximum number of images to ask about; None for all."""
         if self.settings.count is None and self.settings.images is None and not isinstance(self.targets, Listed):
             return DEFAULT_COUNT
         return self.settings.count
@@ -160,7 +160,7 @@ class Benchmark:
         return DataSetInputs(shipped_test_images(self.bundle, self.settings.data), f"{name} test")
 
     def _config(self) -> dict[str, object]:
-        """Everything that a record depends on; neither the machine nor the directory."""
+        """Everything that the records depend on, except for the machine."""
         settings, bundle = self.settings, self.bundle
         where = None if settings.images is None else str(Path(settings.images).resolve())
         if isinstance(self.inputs, DataSetInputs):
@@ -185,20 +185,20 @@ class Benchmark:
 
 
 def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
-    """The test split of the data set that a shipped bundle was made from.
+    """The test split of the data set that a shipped bundle was trained on.
 
     Args:
-        bundle: with the name of a recipe.
-        data: where torchvision's data sets lie.
+        bundle: a bundle with the name of a recipe.
+        data: directory of torchvision's data sets.
 
     Raises:
-        UsageError: there is no such recipe, or `data` is not given.
-        DataError: the data set is not there.
+        UsageError: there is no recipe of this name, or `data` is None.
+        DataError: the data set is missing.
     """
     recipe = RECIPES.get(bundle.name)
     if recipe is None or recipe.images is None:
         raise UsageError(
-            f"bundle {bundle.name}: cfx knows no data set of that name; give a directory of images: --images"
+            f"bundle {bundle.name}: cfx knows no data set of that name; give a directory of images with --images"
         )
     if data is None:
         raise UsageError(

@@ -1,7 +1,7 @@
-"""What a run amounts to: means with intervals, over the questions for which they mean something.
+"""Summarises a run: means with intervals, each over the questions for which it is meaningful.
 
-An engine that solves only the easy questions looks good on its own valid ones (survivor bias); only the common ones
-compare. Controls answer what they answer: their figures are over all.
+An engine that solves only easy questions looks good on its own valid ones (survivor bias), so engines are compared on
+the questions that all of them solved. Figures of controls are over all questions.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ SHARES = {metric.name for metric in METRICS if metric.kind == "share"}
 YES_OR_NO = {metric.name for metric in METRICS if metric.yes_or_no}
 OF_BATCH = {metric.name for metric in METRICS if metric.of_batch}
 OF_ALL = {"validity"} | {metric.name for metric in METRICS if metric.group is Group.COST}
-"""Metrics of every question, solved or not."""
+"""Metrics that are computed over all questions, solved or not."""
 
 
 @dataclass
 class Columns:
-    """All of one engine's values.
+    """All values of one engine.
 
     Attributes:
-        control: whether it is a control.
-        values: metric -> (N,) by question, NaN where it could not be had.
-        sets: values of all counterfactuals together, by metric.
+        control: whether the engine is a control.
+        values: for each metric of single images, (N,) one value per question; NaN if it has no value.
+        sets: for each metric of sets, its value over all counterfactuals; None if it has no value.
     """
 
     control: bool
@@ -40,12 +40,12 @@ class Columns:
 
     @property
     def valid(self) -> np.ndarray:
-        """(N,) bool."""
+        """Whether each question has a valid answer, (N,) bool."""
         return self.values["validity"] == 1
 
 
 def gather(answers: Iterable[Answer], questions: int, is_control: Mapping[str, bool]) -> dict[str, Columns]:
-    """Answers as columns by engine, in the order of `is_control`."""
+    """Collect answers into columns by engine, in the order of `is_control`."""
     result = {
         name: Columns(control, {metric: np.full(questions, np.nan) for metric in PER_PAIR}, {})
         for name, control in is_control.items()
@@ -70,28 +70,28 @@ def gather(answers: Iterable[Answer], questions: int, is_control: Mapping[str, b
 
 
 def common(columns: Mapping[str, Columns]) -> np.ndarray:
-    """(N,) bool: which questions all compared engines solved; controls have no say unless there is nothing else."""
+    """Which questions all compared engines solved, (N,) bool. Controls count only if there are no other engines."""
     compared = [each.valid for each in columns.values() if not each.control]
     return np.logical_and.reduce(compared or [each.valid for each in columns.values()])
 
 
 def summarise(columns: Mapping[str, Columns], *, bundle: BundleName, notes: Sequence[str] = ()) -> Summary:
-    """Sum up the engines of a run."""
+    """Summarise the engines of a run."""
     shared = common(columns)
     empty = [name for name, each in columns.items() if not each.control and not each.valid.any()]
-    said = [f"{name} solved no pair, so there are no common ones" for name in empty]
+    unsolved = [f"{name} solved no pair, so there are no common pairs" for name in empty]
     return Summary(
         bundle=bundle,
         pairs=len(shared),
         common_pairs=int(shared.sum()),
         compared=tuple(name for name, each in columns.items() if not each.control),
         engines={name: describe(each, shared) for name, each in columns.items()},
-        notes=tuple(dict.fromkeys([*notes, *said])),
+        notes=tuple(dict.fromkeys([*notes, *unsolved])),
     )
 
 
 def describe(columns: Columns, shared: np.ndarray) -> EngineSummary:
-    """One engine of a summary."""
+    """Summarise one engine; `shared` (N,) bool are the questions that all compared engines solved."""
     rows: dict[Basis, np.ndarray] = {
         "all": np.ones_like(shared),
         "valid": columns.valid,
@@ -99,9 +99,9 @@ def describe(columns: Columns, shared: np.ndarray) -> EngineSummary:
     }
     found: dict[str, dict[Basis, Estimate | None]] = {}
     for basis, chosen in rows.items():
-        wanted = {name: columns.values[name][chosen] for name in PER_PAIR if name in told_on(basis, columns.control)}
-        told = estimates(wanted, YES_OR_NO, SHARES) if chosen.any() else dict.fromkeys(wanted)
-        for name, estimate in told.items():
+        wanted = {name: columns.values[name][chosen] for name in PER_PAIR if name in metrics_on(basis, columns.control)}
+        figures = estimates(wanted, YES_OR_NO, SHARES) if chosen.any() else dict.fromkeys(wanted)
+        for name, estimate in figures.items():
             if estimate is not None and name in OF_BATCH:
                 estimate = replace(estimate, low=None, high=None)
             found.setdefault(name, {})[basis] = estimate
@@ -113,8 +113,8 @@ def describe(columns: Columns, shared: np.ndarray) -> EngineSummary:
     return EngineSummary(control=columns.control, pairs=len(shared), valid=count, metrics=in_order(found))
 
 
-def told_on(basis: Basis, control: bool) -> set[str]:
-    """The metrics of single images that are told on a basis."""
+def metrics_on(basis: Basis, control: bool) -> set[str]:
+    """The metrics of single images that are computed over a basis."""
     if control:
         return set(PER_PAIR) if basis == "all" else set()
     return set(OF_ALL) if basis == "all" else set(PER_PAIR) - OF_ALL

@@ -1,1 +1,1 @@
-"""Bundles: a classifier with the generative models and the judges of the same data, checked on loading."""
+"""Bundles: a classifier with generative models and judges trained on the same data, checked on loading."""

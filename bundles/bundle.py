@@ -1,6 +1,6 @@
-"""A bundle is a directory: `bundle.toml` and one safetensors file a part. Open, verify, add parts.
+"""Opens and verifies a bundle, and adds parts. A bundle is a directory: `bundle.toml` and a safetensors file per part.
 
-Parts are loaded when they are first asked for, so a command pays only for the models that it uses.
+Parts are loaded at first use, so a command loads only the models that it needs.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class Bundle:
-    """A classifier with the generative models and the judges of the same data.
+    """A classifier with generative models and judges trained on the same data.
 
     Attributes:
-        directory: where it lies.
-        device: where models are put.
+        directory: of the bundle.
+        device: of the models.
         file: bundle.toml.
-        models: what engines may see.
-        judges: what only scores.
+        models: the parts that engines may use.
+        judges: the parts that only score.
 
     Raises:
-        BundleError: `bundle.toml` is missing, damaged or not of this schema.
+        BundleError: `bundle.toml` is missing, damaged or of another schema.
     """
 
     file: BundleFile
@@ -72,61 +72,61 @@ class Bundle:
 
     @property
     def working(self) -> tuple[int, int]:
-        """(H, W) that the generative models and the judges work in: the images' own, or smaller."""
+        """(H, W) of the working resolution, at which generative models and judges work: the images' own, or lower."""
         return self.models.working
 
     @property
     def is_carried(self) -> bool:
-        """Whether models work in a smaller size, and changes are carried back to the images' own."""
+        """Whether models work at a lower resolution, and changes are carried back to the images' own."""
         return self.models.is_carried
 
     def shrink(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) in the size that models work in; the same images where that is their own."""
+        """Resize images (N, C, H, W) to the working resolution; unchanged if they have it already."""
         return resize_batch(images, self.working)
 
     def enlarge(self, images: Tensor) -> Tensor:
-        """Images in the size that models work in as the classifier takes them, (N, C, H, W)."""
+        """Resize images (N, C, H, W) from the working resolution to the classifier's."""
         return resize_batch(images, self.shape[1:])
 
     @property
     def resize(self) -> str:
-        """How an image of other proportions comes into `shape`: "pad", "crop" or "stretch"."""
+        """How an image of other proportions is resized to `shape`: "pad", "crop" or "stretch"."""
         return self.file.resize or "pad"
 
     @property
     def present(self) -> list[int]:
-        """The classes that its models have seen images of, and that can be asked for."""
+        """The classes that its models were trained on, and that can be targets."""
         return self.models.present
 
     @property
     def engine(self) -> str | None:
-        """The engine that does best with its models, where the bundle says one."""
+        """The engine that works best with its models, if the bundle names one."""
         return self.file.engine
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the classifier is one that the user brought."""
+        """Whether the classifier was supplied by the user."""
         entry = self.parts.get("classifier")
         return entry is not None and entry.foreign is not None
 
     @property
     def differentiable(self) -> bool:
-        """Whether gradients come through the classifier."""
+        """Whether the classifier has gradients."""
         return self.models.differentiable
 
     @property
     def light_on_dark(self) -> bool:
-        """Whether its images are light strokes on a dark ground, so that ink on paper must be inverted."""
+        """Whether its images show light strokes on a dark ground, so that ink on paper must be inverted."""
         return self.file.light_on_dark
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of bundle.toml, which holds the sha256 of every part: names exactly this bundle."""
+        """sha256 of bundle.toml, which contains the sha256 of every part; it identifies the bundle and its weights."""
         return hashlib.sha256((self.directory / NAME).read_bytes()).hexdigest()
 
     @property
     def parts(self) -> Mapping[str, PartEntry]:
-        """What bundle.toml says of each part it has."""
+        """The entries of bundle.toml by the names of the parts."""
         return self.file.parts
 
     def has(self, name: str) -> bool:
@@ -137,10 +137,10 @@ class Bundle:
         return self.judges if name in JUDGES else self.models
 
     def must_have(self, name: str) -> PartEntry:
-        """What bundle.toml says of a part.
+        """A part's entry in bundle.toml.
 
         Raises:
-            BundleError: it is not in the bundle; says why, or what makes it.
+            BundleError: it is not in the bundle; the message says why, or how to make it.
         """
         return self._side(name).must_have(name)
 
@@ -151,7 +151,7 @@ class Bundle:
     def part(self, name: str, kind: type[Kind]) -> Kind: ...
 
     def part(self, name: str, kind: type[nn.Module] = nn.Module) -> nn.Module:
-        """A part's model, be it an engine's or a judge, as `Parts.part` loads it.
+        """The model of any part, including judges, as `Parts.part` loads it.
 
         Raises:
             BundleError: as `Parts.part`.
@@ -173,10 +173,10 @@ class Bundle:
             self.part(name)
 
     def check_files(self) -> tuple[int, list[str]]:
-        """Hash the files of every part without loading them.
+        """Compute the checksums of all parts' files without loading the models.
 
         Returns:
-            How many bytes they are, and what is wrong with them, a sentence each.
+            Their total size in bytes, and a sentence for each problem.
         """
         size, problems = 0, []
         for entry in self.parts.values():
@@ -194,7 +194,7 @@ class Bundle:
         return size, problems
 
     def update(self, **changes: object) -> None:
-        """Write bundle.toml with some of its fields changed; what is loaded of other parts stays loaded.
+        """Write bundle.toml with some fields changed; loaded models of unchanged parts are kept.
 
         Raises:
             OutputError: it cannot be written.
@@ -202,13 +202,13 @@ class Bundle:
         self._replace(replace(self.file, **changes))  # pyright: ignore[reportArgumentType]
 
     def save_part(self, name: str, model: nn.Module, entry: PartEntry, instead_of: tuple[str, ...] = ()) -> None:
-        """Write one part, in half precision, and its entry in bundle.toml, each to a temporary name first.
+        """Write a part in half precision and its entry in bundle.toml, each file atomically.
 
         Args:
             name: of the part.
-            model: what is stored; itself rounded to that, too.
-            entry: what bundle.toml says of it, but for file and sha256.
-            instead_of: parts that become invalid, and are taken out of bundle.toml in the same moment.
+            model: the model to store; it is rounded to half precision in place.
+            entry: its entry in bundle.toml, without file and sha256.
+            instead_of: parts that become invalid and are removed from bundle.toml at the same time.
         """
         round_to_stored(model)
         content = dump_safetensors(narrow(model.state_dict()))
@@ -230,7 +230,7 @@ def pick_device(wanted: str) -> str:
     """The device to use; `auto` takes cuda, else mps, else cpu.
 
     Raises:
-        UsageError: the device is not to be had here.
+        UsageError: the device is unknown, or not available on this machine.
     """
     available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
     if wanted == "auto":
@@ -243,16 +243,16 @@ def pick_device(wanted: str) -> str:
 
 
 def shipped() -> dict[str, Path]:
-    """Name and directory of the bundles that come with cfx."""
+    """Names and directories of the bundles that are shipped with cfx."""
     root = Path(str(files(__package__ or "")))
     return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{NAME}"))}
 
 
 def find_bundle(name: str) -> Path:
-    """The directory of a bundle, by the name of a shipped one or by path.
+    """The directory of a bundle, given the name of a shipped one or a path.
 
     Raises:
-        UsageError: neither; names the nearest known bundle.
+        UsageError: there is no such bundle; the message names the nearest known one.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -263,10 +263,10 @@ def find_bundle(name: str) -> Path:
 
 
 def load_bundle(name: str = "mnist", device: str = "cpu") -> Bundle:
-    """Open a bundle by name ("mnist") or directory; its models are loaded when first used.
+    """Open a bundle by name ("mnist") or directory; its models are loaded at first use.
 
     Raises:
-        UsageError: no such bundle.
+        UsageError: there is no such bundle.
         BundleError: it is damaged.
     """
     return Bundle(find_bundle(name), device)

@@ -1,4 +1,4 @@
-"""bundle.toml as a type: what a bundle is of, what it was trained on, and what it says of each part."""
+"""bundle.toml as a type: the classes and images of a bundle, and an entry for each of its parts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ RESTORE = "; restore the bundle"
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesEntry:
-    """The labelled images that a bundle of one's own is trained on.
+    """The labelled images that a user's bundle is trained on.
 
     Attributes:
-        source: as `open_images` takes it.
-        count: how many there were when the bundle was begun.
+        source: as in `open_images`.
+        count: the number of images when the bundle was created.
         flip: whether left and right do not matter to the class.
-        root: where torchvision's data sets lie.
-        classes: names of the classifier's classes, where the user gave them.
+        root: the directory of torchvision's data sets.
+        classes: names of the classifier's classes, if the user gave them.
     """
 
     source: str
@@ -41,7 +41,7 @@ class ImagesEntry:
 
     @classmethod
     def from_json(cls, table: Table) -> ImagesEntry:
-        """From bundle.toml's table `images`."""
+        """Read from bundle.toml's table `images`."""
         return cls(
             source=table.need("source", str),
             count=table.need("count", int),
@@ -57,17 +57,17 @@ class ImagesEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class PartEntry:
-    """What bundle.toml says of one part.
+    """A part's entry in bundle.toml.
 
     Attributes:
         architecture: the class of its model.
         arguments: of that class.
         file: in the bundle's directory; None for a classifier that is code without weights of its own.
         sha256: of the file.
-        measured: figures of images that it was not trained on, by name.
-        verdict: whether those are good enough to trust it; None where nothing is judged.
-        because: why, in a sentence.
-        foreign: of a classifier that the user brought, how it is opened again.
+        measured: figures measured on images that it was not trained on, by name.
+        verdict: whether these are good enough to trust the part; None if the part has no criterion.
+        because: the reason, in a sentence.
+        foreign: how a user's classifier is opened again; None for cfx's own models.
     """
 
     architecture: str
@@ -81,7 +81,7 @@ class PartEntry:
 
     @classmethod
     def from_json(cls, table: Table) -> PartEntry:
-        """From the part's table in bundle.toml."""
+        """Read from the part's table in bundle.toml."""
         verdict = table.get("verdict", str)
         if verdict not in ("good", "weak", None):
             raise table.wrong("verdict", "good or weak", verdict)
@@ -99,15 +99,15 @@ class PartEntry:
         )
 
     def as_json(self) -> dict[str, object]:
-        """The inverse of `from_json`, in the order in which bundle.toml says it."""
-        said = without_none({"file": self.file, "sha256": self.sha256, "architecture": self.architecture})
+        """The inverse of `from_json`, in the order of bundle.toml."""
+        fields = without_none({"file": self.file, "sha256": self.sha256, "architecture": self.architecture})
         if self.foreign is not None:
-            said |= self.foreign.as_json()
+            fields |= self.foreign.as_json()
         else:
-            said["arguments"] = dict(self.arguments)
+            fields["arguments"] = dict(self.arguments)
         if self.measured:
-            said["measured"] = dict(self.measured)
-        return said | without_none({"verdict": self.verdict, "because": self.because})
+            fields["measured"] = dict(self.measured)
+        return fields | without_none({"verdict": self.verdict, "because": self.because})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,17 +118,17 @@ class BundleFile:
         name: of the bundle, such as "mnist".
         classes: K names, in the order of the classifier's logits.
         shape: (C, H, W) of the images that the classifier takes.
-        light_on_dark: whether they are light strokes on a dark ground.
-        recipe: the command that remakes it.
-        engine: the engine that does best with its models, where one is named.
-        working: (H, W) in which generative models and judges work; None: that of `shape`.
-        resize: how an image of other proportions comes into `shape`, one of `resizing.RESIZES`; bundle.toml's `fit`.
-        present: the classes that its models have seen images of; None: all.
-        images: what a bundle of one's own is trained on.
-        wanted: the parts that are to be made; None in bundles that were begun before this was written down.
+        light_on_dark: whether they show light strokes on a dark ground.
+        recipe: the command that remakes the bundle.
+        engine: the engine that works best with its models, if one is named.
+        working: (H, W) of the working resolution, at which generative models and judges work; None: that of `shape`.
+        resize: how an image of other proportions is resized, one of `resizing.RESIZES`; `fit` in bundle.toml.
+        present: the classes that its models were trained on; None: all.
+        images: the images that a user's bundle is trained on.
+        wanted: the parts that make the bundle complete; None in bundles that are older than this field.
         left_out: part -> why it cannot be made.
-        parts: what is said of each part that it has.
-        others: fields of a later version, kept as they are.
+        parts: the entries of the parts that it has.
+        others: fields of a later version, kept unchanged.
     """
 
     name: str
@@ -151,12 +151,12 @@ class BundleFile:
         """Read bundle.toml in a directory.
 
         Raises:
-            BundleError: it is missing, damaged, of another schema, or a field is not what it should be.
+            BundleError: it is missing, damaged, of another schema, or has an invalid field.
         """
         try:
             values = tomllib.loads((directory / NAME).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise BundleError(f"bundle {directory}: no {NAME} there; `cfx info` lists the bundles") from error
+            raise BundleError(f"bundle {directory}: no {NAME} there; `cfx info` lists the known bundles") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise BundleError(f"bundle {directory}: {NAME} is damaged ({error}); restore the bundle") from error
         if values.get("schema") != SCHEMA:
@@ -166,10 +166,10 @@ class BundleFile:
 
     @classmethod
     def from_json(cls, table: Table) -> BundleFile:
-        """From the parsed file.
+        """Read from the parsed file.
 
         Raises:
-            BundleError: a field is missing or not what it should be.
+            BundleError: a field is missing or invalid.
         """
         classes, shape = table.several("classes", str), table.several("shape", int, 3)
         working, images = table.several("working", int, 2), table.table("images")
@@ -194,7 +194,7 @@ class BundleFile:
 
     def as_json(self) -> dict[str, object]:
         """The inverse of `from_json`."""
-        said = without_none(
+        fields = without_none(
             {
                 "schema": SCHEMA,
                 "name": self.name,
@@ -213,10 +213,10 @@ class BundleFile:
             }
         )
         names = sorted(self.parts, key=place_of)
-        return {**said, "parts": {name: self.parts[name].as_json() for name in names}}
+        return {**fields, "parts": {name: self.parts[name].as_json() for name in names}}
 
     def write(self, directory: Path) -> None:
-        """Write bundle.toml, whole or not at all: top-level values, then one table a part.
+        """Write bundle.toml atomically: top-level values, then one table per part.
 
         Raises:
             OutputError: it cannot be written.
@@ -224,7 +224,7 @@ class BundleFile:
         write_text(directory / NAME, as_document(self.as_json()))
 
     def with_part(self, name: str, entry: PartEntry, instead_of: tuple[str, ...] = ()) -> BundleFile:
-        """The same with a part added or replaced, and the parts `instead_of` taken out."""
+        """A copy with a part added or replaced, and without the parts `instead_of`."""
         kept = {other: about for other, about in self.parts.items() if other not in instead_of}
         return replace(self, parts={**kept, name: entry})
 
@@ -235,18 +235,18 @@ FIELDS = frozenset(
         *("images", "wanted", "left_out", "parts"),
     ]
 )
-"""What this version knows of bundle.toml."""
+"""The fields of bundle.toml that this version knows."""
 
 
 def without_none(values: Mapping[str, object]) -> dict[str, object]:
-    """The values that there are, tuples as lists."""
+    """The values that are not None, with tuples converted to lists."""
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
     }
 
 
 def as_document(values: Mapping[str, object]) -> str:
-    """A TOML document: top-level values, then one table for each of `parts`."""
+    """Format a TOML document: top-level values, then one table for each of `parts`."""
     lines = [f"{key} = {as_toml(value)}" for key, value in values.items() if key != "parts"]
     parts = values.get("parts", {})
     assert isinstance(parts, Mapping)
@@ -256,7 +256,7 @@ def as_document(values: Mapping[str, object]) -> str:
 
 
 def as_toml(value: object) -> str:
-    """A TOML value on one line: what JSON and TOML write alike, and inline tables with plain names as keys."""
+    """Format a TOML value on one line: values that JSON writes in the same way, and inline tables with bare keys."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {as_toml(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Every part that a bundle may have, and what its model may be: the list by which parts are loaded."""
+"""The list of parts that a bundle may have, with the classes of their models."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ class KnownPart:
 
     Attributes:
         name: in bundle.toml.
-        what: it is, in a few words.
-        homes: "room.module:Class" of each network that it may be made of. Nothing else is ever imported on a bundle's
-            word.
-        judge: whether it only scores, so that no engine may see it.
+        what: a short description.
+        homes: "room.module:Class" of each possible class of its model. No other class is ever imported for a bundle.
+        judge: whether it only scores; engines may not use it.
     """
 
     name: str
@@ -34,13 +33,13 @@ KNOWN_PARTS = (
     KnownPart("judge", "an independent classifier that only scores", ("judges.residual:ResidualNet",), judge=True),
     KnownPart(
         "second_judge",
-        "another one, of another kind",
+        "a second independent classifier, of another architecture",
         ("judges.transformer:PatchTransformer", "classifiers.convolutional:ConvNet"),
         judge=True,
     ),
     KnownPart(
         "retrained",
-        "the classifier trained again with other seeds, for robustness",
+        "the classifier retrained with other seeds, for robustness",
         ("judges.retrained:Retrained",),
         judge=True,
     ),
@@ -54,13 +53,13 @@ KNOWN_PARTS = (
     KnownPart("flow", "normalizing flow", ("generative.flow:ImageFlow",)),
     KnownPart(
         "autoencoders",
-        "one autoencoder a class and one for all, for IM1 and IM2",
+        "one autoencoder per class and one for all classes, for IM1 and IM2",
         ("judges.autoencoders:ClassAutoencoders",),
         judge=True,
     ),
     KnownPart(
         "reference",
-        "features of real images in the judge, for the realism percentile",
+        "the judge's features of real images, for the realism percentile",
         ("judges.real_images:RealImages",),
         judge=True,
     ),
@@ -69,25 +68,25 @@ KNOWN_PARTS = (
 
 BY_NAME = {part.name: part for part in KNOWN_PARTS}
 JUDGES = frozenset(part.name for part in KNOWN_PARTS if part.judge)
-"""The names that no engine may ask for."""
+"""The names of the parts that engines may not use."""
 
 _HOMES = {home.partition(":")[2]: home for part in KNOWN_PARTS for home in part.homes}
 
 
 def place_of(name: str) -> int:
-    """Where a part stands in bundle.toml; one that this version does not know, at the end."""
+    """The position of a part in bundle.toml; parts that this version does not know come last."""
     return list(BY_NAME).index(name) if name in BY_NAME else len(BY_NAME)
 
 
 def build(architecture: str, arguments: Mapping[str, object]) -> nn.Module:
-    """An untrained model of a known architecture.
+    """Build an untrained model of a known architecture.
 
     Args:
         architecture: the name of a class in `KNOWN_PARTS`.
         arguments: of its constructor.
 
     Raises:
-        BundleError: the architecture is unknown, or does not take these arguments.
+        BundleError: the architecture is unknown or does not accept these arguments.
     """
     if architecture not in _HOMES:
         raise BundleError(str(unknown_name("architecture", architecture, _HOMES)))

@@ -1,4 +1,4 @@
-"""The labelled images that a bundle names, and how they are cut."""
+"""The labelled images that a bundle names, and their split."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..images.sets.split import Split, sample_by_class, split_by_class
 from .bundle import Bundle
 from .file import ImagesEntry
 
-MOST_IMAGES = 50_000  # in each part; a training of some thousand steps sees each some eight times
-MOST_CLASSES = 60  # beyond which classes without images are put together
+MOST_IMAGES = 50_000  # in each subset; a fit of a few thousand steps uses each image about eight times
+MOST_CLASSES = 60  # with more, classes without images are combined
 
 
 def own_images(entry: ImagesEntry) -> ImageSet:
-    """The images that `bundle.toml` names; of very many classes only those that have some.
+    """Open the images that `bundle.toml` names. If there are very many classes, only those with images are kept.
 
     Raises:
         DataError, UsageError: as `open_images`.
@@ -37,12 +37,12 @@ def own_images(entry: ImagesEntry) -> ImageSet:
 
 
 def images_of(bundle: Bundle) -> tuple[ImageSet, Split[Tensor]] | None:
-    """The images that a bundle names and how they are split; None where it names none.
+    """The images that a bundle names and their split; None if it names none.
 
-    Of parts with more than `MOST_IMAGES` there are as many, a fixed sample.
+    Subsets with more than `MOST_IMAGES` images are reduced to about that many, always the same ones.
 
     Raises:
-        DataError: they are not those that `cfx init` saw: labels and parts would not be the same.
+        DataError: they have changed since `cfx init`, so that labels and split would differ.
         DataError, UsageError: as `open_images`.
     """
     entry = bundle.file.images
@@ -53,14 +53,14 @@ def images_of(bundle: Bundle) -> tuple[ImageSet, Split[Tensor]] | None:
     if len(images) != count or names != bundle.classes[: len(names)]:
         raise DataError(
             f"{images.name}: has changed since cfx init ({count} images then, {len(images)} of {len(names)} classes "
-            "now); what was trained and what is tested would no longer be apart: begin a new bundle with cfx init"
+            "now); training and test images would no longer be separate: create a new bundle with cfx init"
         )
     split = split_by_class(images.labels, images.splits, classes=len(images.classes))
     return images, split.map(lambda _, indices: sample_by_class(images.labels, indices, MOST_IMAGES))
 
 
 def images_for_testing(bundle: Bundle) -> Labelled | None:
-    """The images of the user's own set that no part of a bundle was trained on; None where it names no images.
+    """The test images of the set that a bundle names; None if it names no images.
 
     Raises:
         DataError, UsageError: as `images_of` and `ImageSet.load`.

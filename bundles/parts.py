@@ -1,4 +1,4 @@
-"""A bundle's models, loaded when they are first asked for: those that engines may see, and those that judge."""
+"""A bundle's models, loaded at first use: those that engines may use, and the judges."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class Parts:
-    """Some of a bundle's parts. A part is loaded, and its file checked, when it is first asked for.
+    """Some of a bundle's parts. A part is loaded, and its file checked, at first use.
 
     Args:
         file: bundle.toml.
-        directory: where the bundle lies.
-        device: where models are put.
+        directory: of the bundle.
+        device: of the models.
     """
 
     def __init__(self, file: BundleFile, directory: Path, device: torch.device) -> None:
@@ -44,11 +44,11 @@ class Parts:
         self._loaded: dict[str, nn.Module] = {}
 
     def _holds(self, name: str) -> bool:
-        """Whether a part of this name belongs here."""
+        """Whether a part of this name belongs to these parts."""
         raise NotImplementedError
 
     def has(self, name: str) -> bool:
-        """Whether the bundle lists this part, and it belongs here."""
+        """Whether the bundle lists this part, and it belongs to these parts."""
         return name in self._entries
 
     def names(self) -> Iterable[str]:
@@ -56,10 +56,10 @@ class Parts:
         return self._entries.keys()
 
     def must_have(self, name: str) -> PartEntry:
-        """What bundle.toml says of a part.
+        """A part's entry in bundle.toml.
 
         Raises:
-            BundleError: it is not in the bundle; says why, or what makes it.
+            BundleError: it is not in the bundle; the message says why, or how to make it.
         """
         if name in self._entries:
             return self._entries[name]
@@ -78,24 +78,24 @@ class Parts:
 
         Args:
             name: of the part.
-            kind: the class that its model must be of.
+            kind: the expected class of its model.
 
         Raises:
-            BundleError: the part is not in the bundle, its file is missing, changed, a pickle, or of other shapes.
+            BundleError: the part is not in the bundle, or its file is missing, changed, a pickle, or does not match.
         """
         if name not in self._loaded:
-            # Whoever asks first may be in inference mode, whose tensors no later gradient could pass through.
+            # The first caller may be in inference mode, whose tensors do not support gradients later.
             with torch.inference_mode(False):
                 self._loaded[name] = self._load(name).to(self.device).eval().requires_grad_(False)
         model = self._loaded[name]
         if not isinstance(model, kind):
             raise BundleError(
-                f"bundle {self.name}: part {name!r} is a {type(model).__name__}, and a {kind.__name__} is needed"
+                f"bundle {self.name}: part {name!r} is a {type(model).__name__}, but a {kind.__name__} is needed"
             )
         return model
 
     def take_over(self, before: Parts) -> None:
-        """Keep what `before`, the same bundle's a moment ago, has loaded of parts that are still the same."""
+        """Take the loaded models of `before`, an earlier state of the same bundle, for parts that have not changed."""
         same = {name for name, entry in self._entries.items() if before._entries.get(name) == entry}
         self._loaded |= {name: model for name, model in before._loaded.items() if name in same}
 
@@ -105,12 +105,12 @@ class Parts:
             return self._foreign(entry.foreign)
         model = read_part(f"bundle {self.name}: part {name!r}", self._directory, entry)
         if name == "classifier" and self._working not in (None, self._shape[1:]):
-            # of cfx's own making: it works in the size of the other models
+            # trained by cfx: it works at the working resolution
             return Adapted(model, Preprocessing(self._shape[0], self._working))
         return model
 
     def _foreign(self, entry: ForeignEntry) -> nn.Module:
-        """The classifier that the user brought, as its entry says that it takes images."""
+        """The user's classifier, with the preprocessing in its entry."""
         for path, sha256 in files_with_digests(entry, self._directory):
             if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
                 raise BundleError(
@@ -120,8 +120,8 @@ class Parts:
         foreign = reopen(entry, self._directory)
         if entry.differentiable and not foreign.differentiable:
             raise BundleError(
-                f"bundle {self.name}: its classifier {foreign.name} had gradients when the bundle was begun, and has "
-                "none here; install what it was begun with (for ONNX: pip install onnx2torch)"
+                f"bundle {self.name}: its classifier {foreign.name} had gradients when the bundle was created, but has "
+                "none here; install the packages that it was created with (for ONNX: pip install onnx2torch)"
             )
         preprocessing = foreign.preprocessing or Preprocessing(self._shape[0])
         return Adapted(
@@ -130,15 +130,15 @@ class Parts:
 
 
 class Models(Parts):
-    """What an engine may see of a bundle: the explained classifier and the generative models, and no judge.
+    """The parts of a bundle that engines may use: the explained classifier and the generative models, but no judge.
 
     Attributes:
-        name: the bundle's.
+        name: of the bundle.
         classes: K names, in the order of the classifier's logits.
         shape: (C, H, W) of the images that the classifier takes.
-        working: (H, W) that the generative models work in: the images' own, or smaller.
-        present: the classes that its models have seen images of, and that can be asked for.
-        differentiable: whether gradients come through the classifier.
+        working: (H, W) of the working resolution, at which the generative models work: the images' own, or lower.
+        present: the classes that its models were trained on, and that can be targets.
+        differentiable: whether the classifier has gradients.
     """
 
     def __init__(self, file: BundleFile, directory: Path, device: torch.device) -> None:
@@ -161,7 +161,7 @@ class Models(Parts):
 
     @property
     def is_carried(self) -> bool:
-        """Whether models work in a smaller size, and changes are carried back to the images' own."""
+        """Whether models work at a lower resolution, and changes are carried back to the images' own."""
         return self.working != self.shape[1:]
 
     @property
@@ -171,22 +171,22 @@ class Models(Parts):
 
 
 class Judges(Parts):
-    """What scores counterfactuals, and no engine ever sees."""
+    """The parts of a bundle that score counterfactuals; no engine may use them."""
 
     def _holds(self, name: str) -> bool:
         return name in JUDGES
 
 
 def read_part(where: str, directory: Path, entry: PartEntry) -> nn.Module:
-    """A part's model from its safetensors file.
+    """Load a part's model from its safetensors file.
 
     Args:
-        where: what an error begins with.
+        where: the first words of an error message.
         directory: of the bundle.
-        entry: what bundle.toml says of the part.
+        entry: the part's entry in bundle.toml.
 
     Raises:
-        BundleError: the file is missing, changed, a pickle, or does not fit the architecture.
+        BundleError: the file is missing, changed, a pickle, or does not match the architecture.
     """
     path = directory / str(entry.file)
     where = f"{where} ({path.name})"
@@ -210,24 +210,24 @@ def read_part(where: str, directory: Path, entry: PartEntry) -> nn.Module:
         model.load_state_dict(widen(tensors))
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()
-        raise BundleError(f"{where} does not fit {entry.architecture}: {problem}") from error
+        raise BundleError(f"{where} does not match {entry.architecture}: {problem}") from error
     return model
 
 
 def files_with_digests(entry: ForeignEntry, directory: Path) -> list[tuple[Path, str | None]]:
-    """Every file of a brought classifier and the sha256 that it should have."""
+    """Every file of a user's classifier and its expected sha256."""
     digests = [] if entry.file is None else [entry.sha256, *entry.other_sha256]
     named = zip_longest(files_of(entry), digests)
     return [(directory / Path(str(file)).name, digest) for file, digest in named if file is not None]
 
 
 def widen(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Stored half precision to the single precision in which everything is computed."""
+    """Convert stored half precision to single precision, in which everything is computed."""
     return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
 
 
 def narrow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Single precision to the half precision in which it is stored."""
+    """Convert single precision to half precision, in which models are stored."""
     return {
         name: (tensor.half() if tensor.dtype == torch.float32 else tensor).contiguous()
         for name, tensor in tensors.items()

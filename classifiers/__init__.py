@@ -1,1 +1,1 @@
-"""Our own classifiers; other people's are in `foreign/`."""
+"""The classifiers that cfx defines. Adapters for classifiers from elsewhere are in `foreign/`."""

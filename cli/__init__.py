@@ -1,1 +1,1 @@
-"""The command line: parse, load, call, draw. One file a command; `render.py` holds all Rich code."""
+"""The command line. Each command has one file for its options and one for its work; terminal/ holds all Rich code."""

@@ -1,4 +1,4 @@
-"""`python -m cfx.cli`: the same as the command `cfx`."""
+"""`python -m cfx.cli` is the same as the command `cfx`."""
 
 from .app import main
 

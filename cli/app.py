@@ -1,4 +1,4 @@
-"""The command `cfx`: its commands, its global options, and the one door through which errors leave."""
+"""The command `cfx`: its subcommands, its global options, and the one place that turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help, and no import of Rich for it
+    rich_markup_mode=None,  # plain help; it does not import Rich
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in COMMANDS:
@@ -37,7 +37,7 @@ for command in COMMANDS:
 
 @dataclass
 class Globals:
-    """Global options, handed from the parser to the door."""
+    """Global options. The parser sets them; `main` reads them when it reports an error."""
 
     debug: bool = False
 
@@ -57,7 +57,7 @@ def cfx(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Explain image classifiers by counterfactuals: what would have to change for another answer?"""
+    """Explain image classifiers with counterfactuals: what would have to change for the model to see something else?"""
     context.ensure_object(Globals).debug = debug
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; every error becomes one line on stderr.
 
     Args:
-        arguments: instead of `sys.argv[1:]`.
+        arguments: the words after `cfx`; `sys.argv[1:]` if None.
     """
     settings = Globals()
     try:
@@ -104,6 +104,6 @@ def _report(message: str, debug: bool) -> int:
 
 
 def _pipe_closed() -> int:
-    # Whoever read stdout is gone; what is still buffered must not fail once more when Python exits.
+    # Nobody reads stdout any more. Buffered output must not raise a second error when Python exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return ExitCode.PIPE_CLOSED

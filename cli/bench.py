@@ -1,4 +1,4 @@
-"""`cfx bench`: engines on many images, side by side, with gates for CI."""
+"""`cfx bench`: compare engines on many images, with gates for CI."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .running import run_job
 
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
-    """What was asked for; the options of `cfx bench`, where each is described.
+    """The options of `cfx bench`, parsed. `bench` describes each.
 
     Attributes:
-        engines: by name.
-        every_engine: whether engines that cannot be used are left out.
-        gates: parsed.
-        command: as it was typed.
+        engines: names of the engines.
+        every_engine: "all" was asked for, so engines that cannot be used are left out.
+        gates: the gates, parsed.
+        command: the command as it was typed.
     """
 
     bundle: str
@@ -53,52 +53,63 @@ class BenchOptions:
 def bench(
     bundle: BundleOption = "mnist",
     engines: Annotated[
-        str, typer.Option("--engines", "--engine", metavar="NAMES|all", help="Engines, with commas between.")
+        str, typer.Option("--engines", "--engine", metavar="NAMES|all", help="Engines to compare, separated by commas.")
     ] = "all",
     count: Annotated[
         int | None,
-        typer.Option("-n", "--count", metavar="N", min=1, help="Most images  [default: 1000 of a data set, else all]"),
+        typer.Option(
+            "-n",
+            "--count",
+            metavar="N",
+            min=1,
+            help="Maximum number of images  [default: 1000 of a data set, else all]",
+        ),
     ] = None,
     images: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Images to ask about, instead of the data set's test split.")
+        str | None, typer.Option(metavar="DIR", help="Directory of images to use instead of the data set's test split.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", envvar="CFX_DATA", help="The data set, in torchvision's layout.")
+        Path | None, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.")
     ] = None,
     targets: Annotated[
-        str, typer.Option(metavar="random|runner-up|all|CSV", help="Classes to ask for; CSV: rows of image,target.")
+        str, typer.Option(metavar="random|runner-up|all|CSV", help="Target classes; CSV: a file of image,target rows.")
     ] = "random",
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the choice of images, targets, and engines' draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     confidence: ConfidenceOption = 0.9,
     controls: Annotated[
-        bool, typer.Option("--controls", help="Also the factual itself, real images of the target class, and pixel.")
+        bool, typer.Option("--controls", help="Also run the controls: factual, real images and pixel.")
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The run's directory  [default: runs/, named for the settings]"),
+        typer.Option(metavar="DIR", help="Directory of the run  [default: runs/, named after the settings]"),
     ] = None,
-    batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Images in memory at once.")] = "auto",
+    batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Number of images in a batch.")] = "auto",
     device: DeviceOption = "auto",
-    lpips: Annotated[bool, typer.Option("--lpips/--no-lpips", help="LPIPS, where its backbone is to be had.")] = True,
+    lpips: Annotated[
+        bool, typer.Option("--lpips/--no-lpips", help="Compute LPIPS if its backbone is installed.")
+    ] = True,
     fail_under: Annotated[
         list[str] | None,
-        typer.Option(metavar="EXPR", help="A gate, such as 'latent.validity>=0.99'; may be given more than once."),
+        typer.Option(metavar="EXPR", help="Gate that the run must pass, such as 'latent.validity>=0.99'; repeatable."),
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="An earlier run on the same questions to compare with.")
+        Path | None, typer.Option(metavar="RUN", help="Earlier run on the same questions to compare with.")
     ] = None,
-    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="The gates as a JUnit report.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the gates to FILE as a JUnit report.")
+    ] = None,
     format: TableFormatOption = "table",
 ) -> None:
-    """Compare engines on many images, and gate a build on it.
+    """Compare engines on many images, and check gates in CI.
 
-    A run is a directory with a page to look at (index.html), a record for each image and engine, and a summary.
-    Killed at any point, the same command goes on where it was.
+    A run is a directory that holds a page (index.html), a record for each image and engine, and a summary. If a run is
+    interrupted, the same command resumes it.
 
-    A gate is ENGINE.METRIC>=NUMBER (or <=, >, <; ENGINE.METRIC.median), or ENGINE.METRIC>=baseline, which fails where
-    the difference to the baseline is beyond its paired 95 % interval. Metrics: docs/metrics.md.
+    A gate is ENGINE.METRIC>=NUMBER (or <=, >, <; ENGINE.METRIC.median), or ENGINE.METRIC>=baseline. The latter fails if
+    the metric is worse than the baseline's and the paired 95 % interval of the difference excludes zero. The metrics
+    are described in docs/metrics.md.
 
-    Exit code 0: done, and every gate passed; 1: a gate failed; 2: wrong usage or unreadable image.
+    Exit code 0: done, and every gate passed; 1: a gate failed; 2: wrong usage or an unreadable image.
     """
     check_choice("format", format, TABLE_FORMATS)
     check_choice("device", device, DEVICES)

@@ -1,4 +1,4 @@
-"""The work of `cfx bench`: search what is not yet answered, sum up, print, check the gates."""
+"""The work of `cfx bench`: answer the open questions, summarise, print, and check the gates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .terminal.terminal import Terminal
 
 
 def run(options: BenchOptions, terminal: Terminal) -> ExitCode:
-    """Bench, and gate; returns the exit code."""
+    """Run the benchmark, check the gates, and return the exit code."""
     with terminal.task("loading the models"):
         keep_freed_memory()
         before = None if options.baseline is None else read_baseline(options.baseline)
@@ -37,7 +37,7 @@ def run(options: BenchOptions, terminal: Terminal) -> ExitCode:
                 check_questions(before, run.questions)
             summary = benchmark.run(run, terminal)
     except KeyboardInterrupt:
-        terminal.note(f"interrupted; the same command goes on with {benchmark.directory}")
+        terminal.note(f"interrupted; run the same command again to resume {benchmark.directory}")
         raise
     print_summary(terminal, summary, options.format)
     changed = {} if before is None else changes(finished(run, summary).columns, before.columns)
@@ -48,14 +48,14 @@ def run(options: BenchOptions, terminal: Terminal) -> ExitCode:
         terminal.gate(outcome.says, outcome.passed)
     if options.junit is not None:
         write_junit(options.junit, outcomes, f"cfx bench {benchmark.directory}")
-    terminal.note(f"{benchmark.directory / 'index.html'}: pictures, plots, worst cases first")
+    terminal.note(f"{benchmark.directory / 'index.html'} shows plots and all answers, the worst first")
     if run.manifest.unreadable:
         return ExitCode.WRONG_USAGE
     return ExitCode.DONE if all(outcome.passed for outcome in outcomes) else ExitCode.ANSWERED_NO
 
 
 def settings_of(options: BenchOptions) -> Settings:
-    """What the run depends on."""
+    """The settings of the benchmark, from the options of the command."""
     return Settings(
         images=options.images,
         data=options.data,

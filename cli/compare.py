@@ -1,4 +1,4 @@
-"""`cfx compare`: runs of `cfx bench` side by side."""
+"""`cfx compare`: show runs of `cfx bench` side by side."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .running import run_job
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """What was asked for."""
+    """The options of `cfx compare`."""
 
     runs: tuple[Path, ...]
     format: str
 
 
 def compare(runs: RunsArgument, format: TableFormatOption = "table") -> None:
-    """Show finished runs side by side; nothing is searched again.
+    """Compare finished runs of cfx bench. Nothing is searched again.
 
-    Where the runs ask the same questions, distances and the like are over the pairs that all engines of all runs
-    solved, and with two runs the change from the first to the second is shown with its paired interval.
+    If the runs ask the same questions, most metrics are averaged over the pairs that every engine of every run solved.
+    With two runs, the change from the first to the second is shown too, with its paired 95 % interval.
     """
     check_choice("format", format, TABLE_FORMATS)
     run_job("compare_job", CompareOptions(runs=tuple(runs), format=format))

@@ -10,7 +10,7 @@ from .terminal.terminal import Terminal
 
 
 def run(options: CompareOptions, terminal: Terminal) -> ExitCode:
-    """Read the runs and print them; returns the exit code."""
+    """Read the runs, print them, and return the exit code."""
     with terminal.task("reading the runs"):
         finished = [read_finished(directory) for directory in options.runs]
         summary, same = side_by_side(finished)

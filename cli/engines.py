@@ -1,4 +1,4 @@
-"""The engines that a command asks for, with a bundle's models."""
+"""Loads the engines that a command asks for, with a bundle's models."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from ..errors import UsageError
 def load_engines(
     names: Sequence[str], bundle: Bundle, confidence: float, *, leave_out: bool, note: Callable[[str], None]
 ) -> dict[str, Engine]:
-    """The engines with the bundle's models, by name.
+    """Load engines with the bundle's models.
 
     Args:
-        names: which.
-        bundle: brings the models.
-        confidence: least probability of the target.
-        leave_out: note and leave out what cannot be loaded, as for "all", instead of raising.
-        note: told of what is left out.
+        names: names of the engines.
+        bundle: holds the models.
+        confidence: minimum probability of the target in a valid counterfactual.
+        leave_out: leave out engines that cannot be loaded, with a note, instead of raising. Used for "all".
+        note: called with a sentence for each engine that is left out.
+
+    Returns:
+        The engines by name.
 
     Raises:
-        UsageError, BundleError: one cannot be loaded, or the bundle has the models of none.
+        UsageError, BundleError: an engine cannot be loaded, or the bundle has the models of none of them.
     """
     kinds: dict[str, type[Engine]] = {}
     for name in names:
@@ -45,5 +48,5 @@ def load_engines(
             continue
         engines[name] = kind.from_models(models, confidence=confidence)
     if not engines:
-        raise UsageError(f"bundle {bundle.name}: it has the models of no engine; `cfx train` makes them")
+        raise UsageError(f"bundle {bundle.name}: has the models of none of the engines; train them with `cfx train`")
     return engines

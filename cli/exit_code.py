@@ -1,4 +1,4 @@
-"""What the exit code of a command says; docs/exit-codes are in README."""
+"""The exit codes of the commands; README.md has the same table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class ExitCode(IntEnum):
 
     DONE = 0
     ANSWERED_NO = 1
-    """No valid counterfactual, a gate failed, something looks wrong."""
+    """There is no valid counterfactual, a gate failed, or a check found something wrong."""
     WRONG_USAGE = 2
-    """Or an input that cannot be read."""
+    """The command was used wrongly, or an input cannot be read."""
     INTERRUPTED = 130
     PIPE_CLOSED = 141
     """What a shell reports for a program stopped by SIGPIPE, as in `yes | head`."""

@@ -1,4 +1,4 @@
-"""`cfx explain`: what would have to change in these images for the model to see something else."""
+"""`cfx explain`: find what would have to change in images for the model to see something else."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .running import run_job
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
-    """What was asked for; the options of `cfx explain`, where each is described.
+    """The options of `cfx explain`, parsed. `explain` describes each.
 
     Attributes:
-        engines: by name; none for the bundle's own.
-        every_engine: whether engines that cannot be used are left out.
+        engines: names of the engines; empty for the bundle's own.
+        every_engine: "all" was asked for, so engines that cannot be used are left out.
     """
 
     images: tuple[str, ...]
@@ -42,37 +42,37 @@ class ExplainOptions:
 
 def explain(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES", help="Files, directories, globs.", show_default=False)
+        list[str], typer.Argument(metavar="IMAGES", help="Image files, directories or globs.", show_default=False)
     ],
     target: Annotated[
-        str, typer.Option(metavar="CLASS|auto", help="Class name or index; auto: the runner-up class.")
+        str, typer.Option(metavar="CLASS|auto", help="Target class, by name or index; auto: the runner-up class.")
     ] = "auto",
     engine: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|all",
-            help=f"Engine, or several with commas between.  [default: the bundle's own, else {DEFAULT_ENGINE}]",
+            help=f"Engine, or several separated by commas.  [default: the bundle's own, else {DEFAULT_ENGINE}]",
             show_default=False,
         ),
     ] = None,
     bundle: BundleOption = "mnist",
     confidence: ConfidenceOption = 0.9,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where files are written.")] = Path("cfx-out"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to.")] = Path("cfx-out"),
     format: LinesFormatOption = "text",
-    seed: Annotated[int, typer.Option(metavar="N", help="Of whatever an engine draws at random.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     device: DeviceOption = "auto",
-    path: Annotated[bool, typer.Option("--path", help="Also write the way there: a strip and an animation.")] = False,
-    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Images in memory at once.")] = 256,
-    invert: Annotated[bool, typer.Option("--invert", help="The images are dark on light; invert them.")] = False,
-    lpips: Annotated[bool, typer.Option("--lpips", help="Also compute LPIPS, which takes seconds to load.")] = False,
-    html: Annotated[bool, typer.Option("--html", help="Also write a page of all answers, DIR/index.html.")] = False,
+    path: Annotated[bool, typer.Option("--path", help="Also write the path as a strip and a GIF.")] = False,
+    batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Number of images in a batch.")] = 256,
+    invert: Annotated[bool, typer.Option("--invert", help="Invert the images, if they are dark on light.")] = False,
+    lpips: Annotated[bool, typer.Option("--lpips", help="Also compute LPIPS; it takes seconds to load.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Also write a page with all answers, DIR/index.html.")] = False,
 ) -> None:
-    """Show what would make the model see something else.
+    """Find what would make the model see something else in images.
 
-    For each image and engine this writes, to DIR: the counterfactual (STEM.ENGINE.TARGET.png), a panel that
-    shows what changed (.panel.png) and a record of everything measured (.json).
+    For each image and engine, cfx writes to DIR: the counterfactual (STEM.ENGINE.TARGET.png), a panel that shows what
+    changed (.panel.png), and a record of everything that was measured (.json).
 
-    Exit code 0: each image got a valid counterfactual; 1: some did not; 2: wrong usage or unreadable image.
+    Exit code 0: each image got a valid counterfactual; 1: some did not; 2: wrong usage or an unreadable image.
     """
     check_choice("format", format, FORMATS)
     check_choice("device", device, DEVICES)

@@ -1,4 +1,4 @@
-"""What `cfx explain` writes for an answer: pictures, an animation, and last the record."""
+"""Writes the files of `cfx explain`: for each answer the pictures, the animation, and last the record."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from ..bundles.bundle import Bundle
 from ..files import write_text
 from ..images.writing import to_picture, write_gif, write_picture, write_png
 
-FRAME = 150  # milliseconds that a frame of the animation stands
-HOLD = 8  # frames for which the animation rests at its end
+FRAME = 150  # milliseconds that each frame of the animation is shown
+HOLD = 8  # extra copies of the last frame, so that the animation pauses at its end
 KINDS = ("counterfactual", "panel", "record", "path", "gif", "full")
 
 
 def record_of(answer: Answer) -> dict[str, object]:
-    """The documented JSON object of an answer with all its files; docs/record.md."""
+    """The JSON record of an answer with all its files; docs/record.md describes it."""
     notes = list(answer.notes)
     if "path" not in answer.files:
         notes.append("files.path, files.gif: not asked for (--path)")
     if "full" not in answer.files:
-        notes.append("files.full: only where models work in a smaller size than the images, and without --invert")
+        notes.append("files.full: written only if the models work at a smaller size than the image, without --invert")
     said = answer.as_json()
     files = {kind: answer.files.get(kind) for kind in KINDS}
     return {"schema": SCHEMA, **said, "files": files, "notes": notes, **answer.given_envelope.as_json()}
 
 
 def as_line(answer: Answer) -> str:
-    """The record on one line."""
+    """The record as one line of JSON."""
     return json.dumps(record_of(answer), ensure_ascii=False, allow_nan=False, default=str)
 
 
 class AnswerFiles:
-    """Where answers go.
+    """Writes the files of answers to a directory.
 
     Args:
         out: the directory.
-        bundle: whose answers they are.
-        targets: each class as it stands in a file name.
-        carry: whether changes may be carried back to photos.
+        bundle: the bundle that the questions were asked with.
+        targets: each class as it is written in file names.
+        carry: whether to apply changes to the original photos, too.
     """
 
     def __init__(self, out: Path, bundle: Bundle, targets: Sequence[str], *, carry: bool) -> None:
@@ -54,18 +54,21 @@ class AnswerFiles:
         self._targets = dict(zip(bundle.classes, targets, strict=True))
 
     def path(self, stem: str, engine: str, target: str, ending: str) -> Path:
-        """The file of one kind."""
+        """The path of one file of an answer."""
         return self.out / f"{stem}.{engine}.{self._targets[target]}.{ending}"
 
     def write(self, answer: Answer, stem: str) -> Answer:
-        """Write the files of one answer, the record last; returns the answer with them.
+        """Write the files of one answer, the record last.
 
         Args:
-            answer: to be written.
-            stem: of the image's name.
+            answer: the answer to write.
+            stem: the first part of the file names, from the image's name.
+
+        Returns:
+            The answer with the paths of its files.
 
         Raises:
-            OutputError: one could not be written.
+            OutputError: a file could not be written.
         """
 
         def path(ending: str) -> Path:
@@ -89,7 +92,7 @@ class AnswerFiles:
         return written
 
     def write_overview(self, answers: Sequence[Answer], stem: str) -> Path:
-        """Write one picture with a row for each engine's answer to a question; returns where."""
+        """Write one picture that compares the engines' answers to a question, and return its path."""
         path = self.path(stem, "engines", answers[0].target, "panel.png")
         write_picture(path, draw_overview(answers))
         return path

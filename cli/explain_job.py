@@ -1,4 +1,4 @@
-"""The work of `cfx explain`: batch by batch, read, search, score, write, print, forget."""
+"""The work of `cfx explain`: reads, answers, writes and prints one batch of images after another."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from .naming import file_names, stems
 from .terminal.answers import MEASURED, RunningMeans, print_card, print_comparison, print_row
 from .terminal.terminal import Terminal
 
-CARDS = 4  # images up to which each gets a card; more get a line each
+CARDS = 4  # up to this many images are printed as cards; more are printed as lines
 
 
 def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
-    """Explain all images; returns the exit code."""
+    """Explain all images, and return the exit code."""
     paths, unreadable = find(options.images, terminal)
     if not paths:
         return ExitCode.WRONG_USAGE
@@ -58,10 +58,10 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
 
 
 def find(patterns: Sequence[str], terminal: Terminal) -> tuple[list[Path], bool]:
-    """All images asked for, in the order in which they were named, and whether one is not there.
+    """The images asked for, each once, in the order of the command line; and whether one is missing.
 
     Raises:
-        ImageError: it is not there, and nothing else was asked for.
+        ImageError: the image is missing, and it is the only one that was asked for.
     """
     found: dict[Path, Path] = {}
     missing = False
@@ -79,22 +79,22 @@ def find(patterns: Sequence[str], terminal: Terminal) -> tuple[list[Path], bool]
 
 @dataclass(frozen=True)
 class Batch:
-    """Questions, and which of all images each is about."""
+    """Questions, and the index of each question's image among all images."""
 
     places: list[int]
     asked: QuestionBatch
 
 
 class Explainer:
-    """One invocation.
+    """One invocation of `cfx explain`.
 
     Args:
-        options: of the command.
-        terminal: where notes, errors and answers go.
-        paths: the images.
-        bundle: what is explained.
-        engines: by name.
-        unreadable: whether an image is missing already.
+        options: the options of the command.
+        terminal: prints answers, notes and errors.
+        paths: the image files.
+        bundle: holds the classifier to explain.
+        engines: the engines by name.
+        unreadable: whether an image is already known to be missing.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Explainer:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command ends with."""
+        """The exit code of the command."""
         if self.unreadable:
             return ExitCode.WRONG_USAGE
         return ExitCode.DONE if self.all_valid else ExitCode.ANSWERED_NO
@@ -130,11 +130,11 @@ class Explainer:
         """Explain all images.
 
         Args:
-            target: the class asked for; None takes each image's runner-up.
+            target: index of the target class; None for each image's runner-up.
         """
         for path, stem in zip(self.paths, self.stems, strict=True):
             if stem != path.stem:
-                note = f"{path}: an earlier image is called {path.stem}, too; its results are named {stem}"
+                note = f"{path}: an earlier image is also called {path.stem}; its results are named {stem}"
                 self.terminal.note(note)
         for batch in self._batches(target):
             make_directory(self.options.out)
@@ -151,7 +151,7 @@ class Explainer:
         self._close()
 
     def _batches(self, target: int | None) -> Iterator[Batch]:
-        """The images, some at a time, without those that cannot be read or need no answer."""
+        """Yield the questions in batches, without images that cannot be read and questions without a search."""
         size, engines = self.options.batch_size, len(self.engines)
         for start in range(0, len(self.paths), size):
             places = list(range(start, min(start + size, len(self.paths))))
@@ -167,7 +167,7 @@ class Explainer:
                 yield Batch([some[row] for row in rows], asked.only(rows))
 
     def _read(self, path: Path) -> tuple[Source, torch.Tensor] | None:
-        """One image; None where it cannot be read, which is said."""
+        """Read one image; print an error and return None if it cannot be read."""
         bundle, invert = self.bundle, self.options.invert
         dark = bundle.light_on_dark
         try:
@@ -181,10 +181,10 @@ class Explainer:
         return Source(name=str(path), photo=path, placement=read.placement, notes=read.notes), read.pixels
 
     def _is_open(self, asked: QuestionBatch, row: int) -> bool:
-        """Whether there is something to search: the target is not what the model sees anyway.
+        """Whether a question needs a search: the model does not see the target in the factual already.
 
         Raises:
-            UsageError: there is not, and this is the only image.
+            UsageError: it does, and this is the only image.
         """
         question = asked.questions[row]
         if not question.is_answered:
@@ -196,17 +196,17 @@ class Explainer:
         return False
 
     def _answer(self, batch: Batch, name: str, done: int) -> list[Answer]:
-        """One engine's answers to a batch: found, scored, written, then printed.
+        """Answer a batch with one engine: search, score, write, then print.
 
         Args:
             batch: the questions.
-            name: of the engine.
-            done: how many answers there were before.
+            name: name of the engine.
+            done: number of answers before this batch, for the progress bar.
         """
         options = self.options
-        how = AnswerOptions(seed=options.seed, path=options.path, metrics=with_lpips() if options.lpips else None)
+        answering = AnswerOptions(seed=options.seed, path=options.path, metrics=with_lpips() if options.lpips else None)
         with self.terminal.task(f"searching with {name}", len(self.paths) * len(self.engines), done) as task:
-            answers = answer_batch(self.bundle, name, self.engines[name], batch.asked, how)
+            answers = answer_batch(self.bundle, name, self.engines[name], batch.asked, answering)
             for row, place in enumerate(batch.places):
                 answers[row] = self.files.write(answers[row], self.stems[place])
                 task.advance()
@@ -215,7 +215,7 @@ class Explainer:
         return answers
 
     def _show(self, answer: Answer) -> None:
-        """Print one answer, and remember what the end of the output and the exit code need."""
+        """Print one answer, and update the means, the gallery and the exit code."""
         self.all_valid &= answer.valid
         means = self.means.setdefault(answer.label, RunningMeans())
         means.add(answer, alone=len(self.paths) == 1)
@@ -234,7 +234,7 @@ class Explainer:
             print_card(self.terminal.out, answer)
 
     def _write_page(self) -> None:
-        """Write the page of all answers."""
+        """Write the page with all answers."""
         facts = {
             "images": " ".join(self.options.images),
             "target": self.options.target,
@@ -244,10 +244,10 @@ class Explainer:
         }
         path = self.options.out / PAGE
         write_page(path, title=f"cfx explain: {len(self.gallery)} answers", facts=facts, items=self.gallery)
-        self.terminal.note(f"{path}: all answers, to look at")
+        self.terminal.note(f"{path}: a page with all answers")
 
     def _close(self) -> None:
-        """What stands at the end: the comparison, and how things were measured."""
+        """Print the comparison and the legend that end the output."""
         if self.options.format == "json" or not self.means:
             return
         if len(self.means) > 1 or len(self.paths) > 1:

@@ -1,4 +1,4 @@
-"""`cfx info`: versions, devices, engines, bundles, and what is not available and why."""
+"""`cfx info`: show versions, devices, engines and bundles, and what is not available and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .running import run_job
 
 @dataclass(frozen=True, kw_only=True)
 class InfoOptions:
-    """What was asked for."""
+    """The options of `cfx info`."""
 
     directories: tuple[Path, ...]
     format: str
@@ -23,13 +23,14 @@ class InfoOptions:
 
 def info(
     directories: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DIR]...", help="Bundles of your own.", show_default=False)
+        list[Path] | None,
+        typer.Argument(metavar="[DIR]...", help="Directories of your own bundles.", show_default=False),
     ] = None,
     format: FormatOption = "text",
 ) -> None:
-    """Show engines, bundles, devices, and what is missing and why.
+    """Show engines, bundles and devices, and what is missing and why.
 
-    Exit code 0; 1 where a bundle's files do not have the checksums that they should have.
+    Exit code 0: all files of the bundles are intact; 1: a file is missing or its checksum is wrong.
     """
     check_choice("format", format, FORMATS)
     run_job("info_job", InfoOptions(directories=tuple(directories or ()), format=format))

@@ -1,4 +1,4 @@
-"""The work of `cfx info`: what fails is told, not raised."""
+"""The work of `cfx info`: collects the information and prints it. Failures are reported as part of it, not raised."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .terminal.terminal import Terminal
 
 
 def run(options: InfoOptions, terminal: Terminal) -> ExitCode:
-    """Look around, and print it; returns the exit code."""
-    with terminal.task("looking around"):
+    """Collect the information, print it, and return the exit code."""
+    with terminal.task("collecting information"):
         information = collect(options)
     if options.format == "json":
         terminal.line(json.dumps(information.as_json(), ensure_ascii=False))
@@ -29,12 +29,12 @@ def run(options: InfoOptions, terminal: Terminal) -> ExitCode:
 
 
 def collect(options: InfoOptions) -> Information:
-    """Everything there is to know."""
+    """Collect the information; without torch, only versions."""
     information = Information(version=VERSION, python=platform.python_version(), torch=None)
     try:
         torch_version = installed_version("torch")
-        from . import info_models  # with torch: whether it can be imported at all is the first thing to know
+        from . import info_models  # imports torch, which may fail
     except (PackageNotFoundError, ImportError, OSError) as error:
-        why = f"cannot be imported ({error}); install cfx-toolkit anew"
+        why = f"cannot be imported ({error}); reinstall cfx-toolkit"
         return replace(information, unavailable=(Unavailable("torch", why),))
     return info_models.look(replace(information, torch=torch_version), options.directories)

@@ -1,4 +1,4 @@
-"""The half of `cfx info` that needs torch: devices, engines, bundles, LPIPS."""
+"""What `cfx info` needs torch for: devices, engines, bundles and LPIPS."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .information import BundleAbout, DeviceAbout, EngineAbout, Information, Par
 
 
 def look(information: Information, directories: Sequence[Path]) -> Information:
-    """Add what there is, and what is not to be had.
+    """Add the devices, engines and bundles, and what is not available.
 
     Args:
-        information: what is known without torch.
-        directories: bundles of the user's own.
+        information: what was collected without torch.
+        directories: directories of the user's own bundles.
     """
     missing: list[Unavailable] = []
     return replace(
@@ -36,7 +36,7 @@ def look(information: Information, directories: Sequence[Path]) -> Information:
 
 
 def devices() -> tuple[DeviceAbout, ...]:
-    """Where models can run."""
+    """The devices that models can run on."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     return (
         DeviceAbout(name="cpu", available=True, detail=f"{torch.get_num_threads()} threads"),
@@ -46,7 +46,7 @@ def devices() -> tuple[DeviceAbout, ...]:
 
 
 def engines(missing: list[Unavailable]) -> tuple[EngineAbout, ...]:
-    """What each engine does; one that cannot be loaded is missing."""
+    """Describe each engine; add those that cannot be loaded to `missing`."""
     loaded: dict[str, type[Engine]] = {}
     for name in engine_names():
         try:
@@ -67,7 +67,7 @@ def engines(missing: list[Unavailable]) -> tuple[EngineAbout, ...]:
 
 
 def all_bundles(missing: list[Unavailable], directories: Sequence[Path]) -> tuple[BundleAbout, ...]:
-    """The bundles that come with cfx, and others; a damaged one of the former is missing."""
+    """Describe the shipped bundles and the user's; add shipped ones that cannot be opened to `missing`."""
     result = []
     for name, directory in bundles.shipped().items():
         try:
@@ -75,12 +75,12 @@ def all_bundles(missing: list[Unavailable], directories: Sequence[Path]) -> tupl
         except CfxError as error:
             missing.append(Unavailable(f"bundle {name}", str(error)))
     if not result:
-        missing.append(Unavailable("shipped bundles", "none came with this installation; install it anew"))
+        missing.append(Unavailable("shipped bundles", "this installation has none; reinstall cfx-toolkit"))
     return (*result, *(describe(Bundle(directory)) for directory in directories))
 
 
 def describe(bundle: Bundle) -> BundleAbout:
-    """One bundle; hashes its files without loading them."""
+    """Describe one bundle. Its files are hashed, not loaded."""
     size, damaged = bundle.check_files()
     return BundleAbout(
         name=bundle.name,
@@ -96,7 +96,7 @@ def describe(bundle: Bundle) -> BundleAbout:
 
 
 def part_about(entry: PartEntry) -> PartAbout:
-    """What bundle.toml says of a part."""
+    """Describe a part as bundle.toml does."""
     return PartAbout(
         architecture=entry.architecture,
         file=entry.file,
@@ -108,7 +108,7 @@ def part_about(entry: PartEntry) -> PartAbout:
 
 
 def without_lpips() -> list[Unavailable]:
-    """Why LPIPS cannot be had, or nothing where it can."""
+    """Why LPIPS is not available; empty if it is."""
     path = backbone()
     if path is None:
         return [Unavailable("LPIPS", REMEDY)]

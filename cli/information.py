@@ -1,4 +1,4 @@
-"""What `cfx info` knows, as the documented JSON object."""
+"""The document that `cfx info` prints: typed, and as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceAbout:
-    """Where models can run."""
+    """A device, and whether models can run on it."""
 
     name: str
     available: bool
@@ -19,7 +19,7 @@ class DeviceAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineAbout:
-    """What an engine does, and which of a bundle's parts it needs."""
+    """An engine: what it does, and which parts of a bundle it needs."""
 
     name: str
     summary: str
@@ -31,7 +31,7 @@ class EngineAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class PartAbout:
-    """One part of a bundle, as bundle.toml has it."""
+    """One part of a bundle, as bundle.toml describes it."""
 
     architecture: str
     file: str | None
@@ -43,7 +43,7 @@ class PartAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleAbout:
-    """A bundle: classes, parts, and whether its files are intact."""
+    """A bundle: its classes, its parts, and whether its files are intact."""
 
     name: str
     directory: str
@@ -58,7 +58,7 @@ class BundleAbout:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """What is not to be had here, and why."""
+    """Something that is not available here, and why."""
 
     what: str
     why: str
@@ -66,7 +66,7 @@ class Unavailable:
 
 @dataclass(frozen=True, kw_only=True)
 class Information:
-    """Everything that `cfx info` says."""
+    """Everything that `cfx info` reports."""
 
     version: str
     python: str
@@ -77,5 +77,5 @@ class Information:
     unavailable: tuple[Unavailable, ...] = field(default=())
 
     def as_json(self) -> dict[str, object]:
-        """The documented object."""
+        """The JSON object."""
         return {"schema": SCHEMA, **asdict(self)}

@@ -1,4 +1,4 @@
-"""`cfx init`: a classifier and images of one's own, looked at, checked, and written down as a bundle to train."""
+"""`cfx init`: check your classifier and images, and create a bundle to train from them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from .running import run_job
 
 @dataclass(frozen=True, kw_only=True)
 class InitCommandOptions:
-    """What was asked for; the options of `cfx init`, where each is described.
+    """The options of `cfx init`, parsed. `init` describes each.
 
     Attributes:
-        preprocessing: what was said of the classifier's input and output, by field.
+        preprocessing: the given options about the classifier's input and output, by field.
     """
 
     bundle: Path
@@ -37,57 +37,68 @@ class InitCommandOptions:
 
 
 def init(
-    bundle: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the bundle, to be made.")],
+    bundle: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the new bundle.")],
     images: Annotated[
         str,
         typer.Option(
-            metavar="DIR|CSV|NAME", help="Folder per class, CSV (path, label), a torchvision set, or hf:NAME."
+            metavar="DIR|CSV|NAME",
+            help="Labelled images: a folder per class, a CSV (path,label), a torchvision data set, or hf:NAME.",
         ),
     ],
     classifier: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|CODE|NAME",
-            help=".pt2, TorchScript, .onnx, module:factory, torchvision:NAME, timm:NAME, hf:NAME; "
-            "without it, cfx train trains one.",
+            help="Classifier to explain: .pt2, TorchScript, .onnx, module:factory, torchvision:NAME, timm:NAME or "
+            "hf:NAME; without this option, cfx train trains one.",
             show_default=False,
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Safetensors or state dict, for a classifier that is code.")
+        Path | None, typer.Option(metavar="FILE", help="Weights of a module:factory or library model.")
     ] = None,
     classes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Class names, one a line, in the order of the logits.")
+        Path | None, typer.Option(metavar="FILE", help="File of class names, one per line, in the order of the logits.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Where torchvision's data sets lie.")
+        Path | None, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.")
     ] = None,
-    channels: Annotated[int | None, typer.Option(metavar="1|3", help="Of the classifier's input.")] = None,
-    input_size: Annotated[str | None, typer.Option(metavar="HxW", help="Of the classifier's input.")] = None,
-    mean: Annotated[str | None, typer.Option(metavar="M[,M,M]", help="The classifier's normalisation.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="S[,S,S]", help="The classifier's normalisation.")] = None,
-    scale: Annotated[float | None, typer.Option(metavar="1|255", help="What white is to the classifier.")] = None,
-    order: Annotated[str | None, typer.Option(metavar="rgb|bgr", help="Of the classifier's channels.")] = None,
+    channels: Annotated[int | None, typer.Option(metavar="1|3", help="Channels of the classifier's input.")] = None,
+    input_size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the classifier's input.")] = None,
+    mean: Annotated[
+        str | None, typer.Option(metavar="M[,M,M]", help="Mean that normalises the classifier's input.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="S[,S,S]", help="Standard deviation that normalises the input.")
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(metavar="1|255", help="Input value that means white: 1 or 255.")
+    ] = None,
+    order: Annotated[str | None, typer.Option(metavar="rgb|bgr", help="Order of the colour channels.")] = None,
     output: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="logits, probabilities, log-probabilities, sigmoid or binary-logit."),
+        typer.Option(
+            metavar="KIND",
+            help="Output of the classifier: logits, probabilities, log-probabilities, sigmoid or binary-logit.",
+        ),
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="To read images in, if not their own.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size to resize the images to on reading.")] = None,
     working: Annotated[
-        int | None, typer.Option(metavar="N", help="Longer side, in pixels, that models work in; 64 for large images.")
+        int | None,
+        typer.Option(metavar="N", help="Longer side, in pixels, that models work at  [default: 64 for large images]"),
     ] = None,
     fit: Annotated[
-        str | None, typer.Option(metavar="pad|crop|stretch", help="How images of other proportions are made to fit.")
+        str | None, typer.Option(metavar="pad|crop|stretch", help="How to resize images of other proportions.")
     ] = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Left and right do not matter: also train on mirrored.")] = False,
+    flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
     format: FormatOption = "text",
 ) -> None:
-    """Check that a classifier and images fit together, and begin a bundle with them.
+    """Check your classifier on your images, and create a bundle from them.
 
-    Everything about the input is taken from the classifier's source, or found by trying which normalisation is right
-    most often on labelled images; options overrule it. Next: cfx train DIR.
+    cfx reads the format of the classifier's input from its source, or tries which normalisation gives the highest
+    accuracy on the labelled images. Options take precedence. Next step: cfx train DIR.
 
-    Exit code 0; 1 where something looks wrong (see the warnings); 2 where it cannot work.
+    Exit code 0: done; 1: done, but something looks wrong (see the warnings); 2: wrong usage or unusable input.
     """
     check_choice("format", format, FORMATS)
     preprocessing = {

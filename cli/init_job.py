@@ -13,8 +13,8 @@ from .terminal.terminal import Terminal
 
 
 def run(options: InitCommandOptions, terminal: Terminal) -> ExitCode:
-    """Look at classifier and images, and begin a bundle; returns the exit code."""
-    with terminal.task("looking at classifier and images"):
+    """Check the classifier and the images, create the bundle, and return the exit code."""
+    with terminal.task("checking the classifier and the images"):
         keep_freed_memory()
         checked = set_up(
             options.bundle,

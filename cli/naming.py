@@ -1,4 +1,4 @@
-"""Where results go: file names that no two inputs and no two classes share, in a writable directory."""
+"""Unique file names for the results of images and classes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def stems(paths: Sequence[Path]) -> list[str]:
-    """A name for each image's results: its stem, with -2, -3 ... where an earlier image has taken that."""
+    """A unique name for each image's results: its stem, with -2, -3 ... if an earlier image has the same stem."""
     taken: set[str] = set()
     result = []
     for path in paths:
         stem, number = path.stem, 1
-        while stem.casefold() in taken:  # some file systems do not tell A from a
+        while stem.casefold() in taken:  # some file systems ignore case
             number += 1
             stem = f"{path.stem}-{number}"
         taken.add(stem.casefold())
@@ -22,7 +22,7 @@ def stems(paths: Sequence[Path]) -> list[str]:
 
 
 def file_names(classes: Sequence[str]) -> list[str]:
-    """Each class name as it may stand in a file name, all different."""
+    """Each class name in a form that is valid in a file name; no two are equal."""
     names = [re.sub(r"[^\w-]+", "-", name).strip("-") for name in classes]
     folded = [name.casefold() for name in names]
     return [

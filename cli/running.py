@@ -1,4 +1,4 @@
-"""From a command's options to its work: torch is imported here, once the options are known to make sense."""
+"""Runs the work of a command. Torch is imported here, after the options have been checked."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import typer
 
 
 def run_job(job: str, options: object) -> None:
-    """Do the work of a command, and leave with its exit code.
+    """Run the work of a command, and exit with its exit code.
 
     Args:
-        job: a module of this room with `run(options, terminal) -> ExitCode`.
-        options: as that takes them.
+        job: name of a module in this package with a function `run(options, terminal) -> ExitCode`.
+        options: passed to that function.
 
     Raises:
         typer.Exit: always.
     """
-    from .terminal.terminal import Terminal  # with Rich, which `cfx --help` can do without
+    from .terminal.terminal import Terminal  # imports Rich, which `cfx --help` does not need
 
     terminal = Terminal()
     with terminal.task("loading torch"):

@@ -1,4 +1,4 @@
-"""`cfx train`: make the models of a bundle, part by part; killed and started again, it goes on where it was."""
+"""`cfx train`: train the parts of a bundle, one after another; an interrupted training can be resumed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .running import run_job
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What was asked for; the options of `cfx train`, where each is described."""
+    """The options of `cfx train`, parsed. `train` describes each."""
 
     bundle: Path
     budget: str | None
@@ -26,31 +26,34 @@ class TrainOptions:
 
 
 def train(
-    bundle: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the bundle, from cfx init or new.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Directory of the bundle from cfx init; with --recipe, a new one.")
+    ],
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Wall-clock time for all of it, such as 20m or 2h.")
+        str | None, typer.Option(metavar="TIME", help="Wall-clock time for the whole training, such as 20m or 2h.")
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="PART", help="Make this part anew, and those that hold its results; repeatable."),
+        typer.Option(metavar="PART", help="Retrain this part, and the parts that depend on it; repeatable."),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Remake a shipped bundle: mnist or fashion-mnist.")
+        str | None, typer.Option(metavar="NAME", help="Train a shipped bundle from scratch: mnist or fashion-mnist.")
     ] = None,
     data: Annotated[
-        Path, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Of a recipe: its data set in torchvision's layout.")
+        Path, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets, for --recipe.")
     ] = Path("data"),
     joint: Annotated[
-        bool, typer.Option("--joint", help="Of a recipe: classifier and conditional VAE in one loss, as VCNet's paper.")
+        bool, typer.Option("--joint", help="With --recipe: train classifier and conditional VAE jointly, as in VCNet.")
     ] = False,
-    threads: Annotated[int, typer.Option(metavar="N", min=0, help="CPU threads; 0 leaves the choice to torch.")] = 0,
+    threads: Annotated[int, typer.Option(metavar="N", min=0, help="Number of CPU threads; 0: torch's default.")] = 0,
 ) -> None:
-    """Fit generators and judges to a bundle's images and classifier.
+    """Train the generators and judges of a bundle.
 
-    Each part ends with a verdict on images that it was not fitted to; DIR/contact-sheet.png shows what the generators
-    draw. Without a classifier (cfx init without --classifier) one is trained, too.
+    Each part gets a verdict, good or weak, from images that it was not trained on. DIR/contact-sheet.png shows images
+    from the generators. If the bundle has no classifier (cfx init without --classifier), one is trained, too.
 
-    Resumable: every part that bundle.toml lists is done, the one in work continues from its checkpoint.
+    If training is interrupted, the same command resumes it: finished parts are kept, and the current part continues
+    from its checkpoint.
     """
     if joint and recipe is None:
         raise UsageError("--joint: trains a recipe's own classifier; give --recipe")

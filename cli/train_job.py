@@ -17,7 +17,7 @@ from .train import TrainOptions
 
 
 def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
-    """Make what the bundle lacks; returns the exit code."""
+    """Train the parts that the bundle lacks, and return the exit code."""
     seconds = None if options.budget is None else seconds_in(options.budget)
     if options.recipe is not None:
         find_recipe(options.recipe)
@@ -26,10 +26,10 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
         torch.set_num_threads(options.threads)
     directory = options.bundle
     if not options.only and is_finished(directory):
-        made = Bundle(directory)
-        made.verify()
-        terminal.note(f"{directory}: every part is made; --only PART makes one anew")
-        print_bundle_parts(terminal.out, made)
+        finished = Bundle(directory)
+        finished.verify()
+        terminal.note(f"{directory}: every part is trained; retrain one with --only PART")
+        print_bundle_parts(terminal.out, finished)
         return ExitCode.DONE
     if options.recipe is None:
         session = reopen_session(directory, progress=terminal, budget=seconds)

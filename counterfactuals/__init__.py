@@ -1,1 +1,1 @@
-"""Counterfactual search: the Engine contract (engine.py), and one file an engine."""
+"""Counterfactual search: the Engine contract (engine.py) and one file per engine."""

@@ -1,4 +1,4 @@
-"""The gradient ascent that every iterating engine shares: batched, finished images leave the batch."""
+"""Batched gradient ascent, shared by all iterative engines. Finished images leave the batch."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Decode = Callable[[Tensor, Tensor], Tensor]
 """latents (M, D), rows (M,) -> images (M, C, H, W)"""
 
 Accept = Callable[[Tensor, Tensor], Tensor]
-"""latents (M, D), rows (M,) -> whether the search may end there (M,) bool"""
+"""latents (M, D), rows (M,) -> (M,) bool, whether the search may stop at these latents"""
 
 Penalty = Callable[[Tensor, Tensor], Tensor]
-"""latents (M, D), rows (M,) -> a cost in nats (M,), added to the classifier's"""
+"""latents (M, D), rows (M,) -> (M,) a cost in nats that is added to the goal's cost"""
 
 
 @dataclass
 class Ascent:
-    """The state of a search: where each image is, and the best that it has seen.
+    """The state of a search: the best point found so far for each image.
 
     Attributes:
-        best: (N, D) latents of the first acceptable valid point, or else of the first valid, or else of the most
-            confident one.
-        confidence: (N,) the target's probability there.
-        valid: (N,) bool.
-        done: (N,) bool, valid and acceptable to the engine.
+        best: (N, D) latents of the first valid point that the engine accepts; if there is none, of the first valid
+            point; if there is none either, of the point with the highest confidence.
+        confidence: (N,) the target's probability at `best`.
+        valid: (N,) bool, whether a valid point was found.
+        done: (N,) bool, whether a valid point that the engine accepts was found.
     """
 
     best: Tensor
@@ -42,7 +42,7 @@ class Ascent:
 
     @classmethod
     def at(cls, start: Tensor) -> Ascent:
-        """Nothing known yet but the start, (N, D)."""
+        """The state before the first step, with `best` at the starting latents (N, D)."""
         count = len(start)
         return cls(
             start.clone(),
@@ -64,26 +64,30 @@ class Ascent:
         accept: Accept | None = None,
         dequantise: bool = False,
     ) -> None:
-        """Adam on -log p(target) + penalty from `start`, until each row is done or the steps run out.
+        """Minimises the goal's cost plus `penalty` with Adam, from `start` until each row is done or out of steps.
 
-        An image leaves the batch at its first valid point that `accept` has nothing against: decoder and classifier
-        only ever see the rows still searching, and no row's way depends on the others in the batch.
+        An image leaves the batch at its first valid point that `accept` allows. The decoder and the classifier
+        evaluate only the rows that are still searching, and the result of a row does not depend on the other rows.
 
-        The second moment is averaged over an image's coordinates, so that a step points where the gradient
-        points. Adam's own, one for each coordinate, would blow up those that hardly matter to the image, and
-        with them undo what the choice of coordinates is there for. (torch.optim has no such option, and
-        building any of its optimisers imports torch.compile's machinery, which doubles the time of a command.)
+        Adam's second moment is averaged over the coordinates of an image, so that a step follows the direction of
+        the gradient. With one second moment per coordinate, as in standard Adam, coordinates that hardly affect the
+        image would be scaled up, which would undo the benefit of searching in these coordinates. (torch.optim has
+        no such option, and creating any of its optimisers imports torch.compile's machinery, which doubles the
+        running time of a command.)
 
         Args:
-            start: (M, D) latents to begin at.
-            rows: (M,) the images that they belong to.
-            learning_rate: length of a step, in root mean square units of the latent space.
-            max_steps: most steps an image.
-            penalty: added to the classifier's cost.
-            accept: which points a search may end at; all, if None.
-            dequantise: ask for gradients at the image plus a fixed noise within the bin of an 8-bit value. Where
-                black ground comes back black to the sixth digit only, the ties of a max pooling would else be
-                broken by rounding errors, and the gradient with them. What is kept is asked about without it.
+            problem: evaluates the candidates.
+            start: (M, D) latents to start from.
+            decode: maps latents to images.
+            rows: (M,) indices of the images that the latents belong to.
+            learning_rate: length of a step, as a root mean square in units of the latent space.
+            max_steps: largest number of steps per image.
+            penalty: added to the goal's cost.
+            accept: which points a search may end at; None: all of them.
+            dequantise: compute gradients at the image plus fixed noise within the bin of an 8-bit value. A flow
+                reproduces a black background only to about six digits. Without the noise, rounding errors would
+                break the ties in a max pooling and so determine the gradient. Candidates that are kept are
+                evaluated without the noise.
         """
         generator = torch.Generator().manual_seed(problem.seed)
         noise = torch.rand(problem.images.shape[1:], generator=generator).to(start.device) if dequantise else None
@@ -91,17 +95,17 @@ class Ascent:
         mean, square = torch.zeros_like(start), torch.zeros(len(start), 1, device=start.device)
         for step in range(max_steps + 1):
             with torch.enable_grad():
-                here = latents.detach().requires_grad_(True)
-                drawn = decode(here, rows)
+                point = latents.detach().requires_grad_(True)
+                images = decode(point, rows)
                 if noise is not None:
-                    drawn = (clamped(drawn) * 255 + noise) / 256
-                log_probabilities = problem.log_probabilities(drawn, rows)
+                    images = (clamped(images) * 255 + noise) / 256
+                log_probabilities = problem.log_probabilities(images, rows)
                 cost = problem.cost(log_probabilities, rows)
                 if penalty is not None:
-                    cost = cost + penalty(here, rows)
+                    cost = cost + penalty(point, rows)
                 total = cost.sum()
             valid, confidence = problem.met(log_probabilities, rows)
-            if bool(valid.any()):  # valid is what is still valid once it is rounded to 8 bits
+            if bool(valid.any()):  # a candidate must still be valid after rounding to 8 bits
                 rounded = problem.candidates(decode(latents[valid], rows[valid]), rows[valid])
                 valid[valid.clone()] = rounded.valid
             done = valid if accept is None else valid & accept(latents, rows)
@@ -113,8 +117,8 @@ class Ascent:
             self.done[rows[done]] = True
             if step == max_steps or bool(done.all()):
                 return
-            (gradient,) = torch.autograd.grad(total, here)
-            if bool(done.any()):  # otherwise there is nothing to leave behind, and copying would be for nothing
+            (gradient,) = torch.autograd.grad(total, point)
+            if bool(done.any()):  # otherwise no row leaves the batch, and the copies would be wasted
                 searching = ~done
                 rows, latents, gradient, mean, square = (
                     values[searching] for values in (rows, latents, gradient, mean, square)

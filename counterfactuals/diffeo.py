@@ -1,4 +1,4 @@
-"""diffeo: gradient ascent in the base space of a normalizing flow, an exact change of coordinates."""
+"""diffeo: gradient ascent in the base space of a normalizing flow, which is an exact change of coordinates."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .tightening import Curve
 
 @dataclass(frozen=True, kw_only=True)
 class DiffeomorphicAscent(Engine):
-    """Ascend log p(target | g(z)) + prior_weight * log p(z | target), from z = g^-1(x).
+    """Maximises log p(target | g(z)) + prior_weight * log p(z | target), starting at z = g^-1(x).
 
-    The flow g is a bijection: the search starts at the image itself, not at a reconstruction of it, and moves
-    in coordinates in which leaving the data is expensive. Dombrowski et al. 2022, Diffeomorphic
-    Counterfactuals, arXiv 2206.05075; the prior, and a flow with a class-conditional base to have it, are ours.
+    The flow g is a bijection, so the search starts at the image itself and not at a reconstruction. It moves in
+    coordinates in which leaving the data distribution is expensive. Source: Dombrowski et al. 2022, Diffeomorphic
+    Counterfactuals, arXiv 2206.05075. We added the prior and the flow's class-conditional base, which defines it.
     """
 
     name: ClassVar[str] = "diffeo"
@@ -32,14 +32,14 @@ class DiffeomorphicAscent(Engine):
 
     flow: ImageFlow
     learning_rate: float = 0.05  # root mean square length of a step, in base standard deviations
-    max_steps: int = 100  # with the prior, and as many again with a tenth of it
-    prior_weight: float = 0.5  # nats of the classifier for one nat of the base's density
+    max_steps: int = 100  # with the full prior, then again with a tenth of it
+    prior_weight: float = 0.5  # weight of a nat of the base's log-density against a nat of the classifier's
 
     def find(self, problem: Problem) -> Curve:
         origin = self.flow.encode(problem.images)
 
         def decode(latents: Tensor, rows: Tensor) -> Tensor:
-            # The classifier moves the shape alone: through the detail it would only push adversarial noise.
+            # The classifier's gradient changes only the shape. Through the detail it would add adversarial noise.
             shape, detail = latents[:, : self.flow.latents], latents[:, self.flow.latents :]
             return self.flow.decode(torch.cat([shape, detail.detach()], dim=1))
 
@@ -61,6 +61,6 @@ class DiffeomorphicAscent(Engine):
 
         state = Ascent.at(origin)
         climb_with(self.prior_weight)
-        if not bool(state.valid.all()):  # the stubborn few go on from their best with the prior out of the way
+        if not bool(state.valid.all()):  # the rest continue from their best point with a weaker prior
             climb_with(self.prior_weight / 10)
         return Curve(lambda t, rows: decode(torch.lerp(origin[rows], state.best[rows], t[:, None]), rows))

@@ -1,10 +1,9 @@
-"""The contract of every engine: a problem goes in, `Counterfactuals` come out.
+"""The contract of every engine: it takes a `Problem` and returns `Counterfactuals`.
 
-To write an engine, subclass `Engine`, fill in its class attributes, and implement `find`: it gets a `Problem` (the only
-door to the classifier, which counts what passes through it) and returns a `Curve` that leads from the factual to the
-best counterfactual it knows. Everything else is done here, once for all engines: checking the input, tightening,
-rounding to what an 8-bit file can hold, telling the truth about validity, counting the cost, leaving the classifier
-as it was.
+To write an engine, subclass `Engine`, set its class attributes, and implement `find`. It receives a `Problem`, which
+gives access to the classifier and counts the calls, and returns a `Curve` from each factual to the best counterfactual
+found. Everything else is done here, once for all engines: checking the input, tightening, rounding to 8 bits,
+determining validity, counting the cost, and restoring the classifier's state.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ from .tightening import PATH_FRAMES, Curve, frames, tighten
 
 @dataclass(frozen=True)
 class Counterfactuals:
-    """What a search found, one row per image.
+    """The result of a search, one row per image.
 
     Attributes:
-        images: (N, C, H, W) in [0, 1], multiples of 1/255: what an 8-bit file holds.
+        images: (N, C, H, W) in [0, 1], multiples of 1/255, as an 8-bit file stores them.
         targets: (N,) int64, the classes asked for.
-        valid: (N,) bool, the classifier gives the target the highest probability and at least the confidence.
+        valid: (N,) bool, as `goal.is_valid` defines it.
         confidence: (N,) softmax probability of the target.
-        steps: (N,) int64, steps of the engine's search; 0 where it does not iterate.
-        forward_calls: (N,) int64, how often the classifier looked at a candidate for this image.
-        backward_calls: (N,) int64, how often it was differentiated for this image.
-        path: (N, P, C, H, W) from the factual to the counterfactual, or None where it was not asked for.
+        steps: (N,) int64, steps of the engine's search; 0 for engines that do not iterate.
+        forward_calls: (N,) int64, how many candidates for this image the classifier evaluated.
+        backward_calls: (N,) int64, how many of these evaluations could be differentiated.
+        path: (N, P, C, H, W), frames from the factual to the counterfactual; None if not requested.
     """
 
     images: Tensor
@@ -56,25 +55,25 @@ class Counterfactuals:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine(ABC):
-    """A strategy that searches counterfactuals for a batch. Fields are its hyper-parameters.
+    """A strategy that searches for counterfactuals for a batch. Its fields are hyper-parameters and models.
 
     Attributes:
-        confidence: least softmax probability of the target for a counterfactual to be valid, in (0, 1).
+        confidence: lowest softmax probability of the target at which a counterfactual is valid, in (0, 1).
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    """What it does, in one line."""
+    """What the engine does, in one line."""
     paper: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
-    """Names of the bundle's parts that it takes, none of them a judge's; their fields bear the same names."""
+    """Names of the parts that the engine uses; each is passed to the field of the same name. No part may be a judge."""
     gradients: ClassVar[bool] = True
-    """Whether it asks for the classifier's gradients; without, it can explain a black box, too."""
+    """Whether the engine needs gradients of the classifier. Engines that do not can also explain a black box."""
     rank: ClassVar[int] = 100
-    """Where it stands among engines that are asked together, the lowest first."""
+    """Position of the engine where several are listed together, lowest first."""
 
     confidence: float = 0.9
-    working: tuple[int, int] | None = None  # size (H, W) that its models work in; None: the images' own
+    working: tuple[int, int] | None = None  # size (H, W) at which its models work; None: the images' own
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -82,15 +81,20 @@ class Engine(ABC):
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, **settings: object) -> Self:
-        """Build the engine with a bundle's models; as `from_models`."""
+        """Builds the engine from a bundle's models, as `from_models` does."""
         return cls.from_models(bundle.models, **settings)
 
     @classmethod
     def from_models(cls, models: Models, **settings: object) -> Self:
-        """Build the engine with the models that an engine may see, which no judge is; `settings` are its other fields.
+        """Builds the engine from the models that engines may use, which excludes judges.
+
+        Args:
+            models: the bundle's models.
+            settings: values of the engine's other fields.
 
         Raises:
-            BundleError: a part that the engine needs is not there, or is a judge; or gradients are not to be had.
+            BundleError: a part that the engine needs is missing or is a judge, or the engine needs gradients and the
+                classifier has none.
         """
         if cls.gradients and not models.differentiable:
             raise BundleError(
@@ -104,25 +108,26 @@ class Engine(ABC):
 
     @abstractmethod
     def find(self, problem: Problem) -> Curve:
-        """Search; returns a curve that ends, for each image, at the first valid or else the best point found.
+        """Searches for counterfactuals, and returns a curve from each factual to the best point found.
 
-        Runs without gradients unless it enables them. Iterating engines count into `problem.steps`.
+        The curve of an image ends at the first valid point; if there is none, at the best invalid one. Gradients are
+        disabled unless `find` enables them. Iterative engines add their steps to `problem.steps`.
         """
 
     def search(
         self, classifier: Classifier, images: Tensor, targets: Tensor, *, path: bool = False, seed: int = 0
     ) -> Counterfactuals:
-        """Find a counterfactual for each image.
+        """Finds a counterfactual for each image.
 
         Args:
             classifier: image batch -> logits (N, K); never modified.
             images: (N, C, H, W) in [0, 1].
             targets: (N,) int64.
-            path: also return the way there, in nine frames.
-            seed: of whatever the engine draws at random.
+            path: also return nine frames from the factual to the counterfactual.
+            seed: seed of the random numbers that the engine samples.
 
         Returns:
-            One row per image, valid or not; a failed search is an answer, not an error.
+            One row per image. A failed search is not an error: its row holds the best candidate, with `valid` false.
 
         Raises:
             UsageError: images or targets have the wrong shape or range.
@@ -151,7 +156,7 @@ class Engine(ABC):
             )
 
     def settings(self) -> dict[str, object]:
-        """The hyper-parameters, without the models: what a record should say."""
+        """The hyper-parameters without the models, for a run's record."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.needs}
 
 
@@ -167,17 +172,17 @@ def check(images: Tensor, targets: Tensor) -> None:
 
 @contextmanager
 def undisturbed(classifier: Classifier) -> Iterator[None]:
-    """Eval mode, and no gradients into the parameters, for as long as the context lasts."""
+    """Puts the classifier in eval mode and freezes its parameters; restores both on exit."""
     if not isinstance(classifier, torch.nn.Module):
         yield
         return
     modes = {module: module.training for module in classifier.modules()}
-    asked = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
+    gradients = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
     classifier.eval().requires_grad_(False)
     try:
         yield
     finally:
         for module, training in modes.items():
             module.training = training
-        for parameter, requires_grad in asked.items():
+        for parameter, requires_grad in gradients.items():
             parameter.requires_grad_(requires_grad)

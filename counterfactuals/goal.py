@@ -1,4 +1,4 @@
-"""What a question asks for, apart from how it is searched."""
+"""What a question asks for, independent of how an engine searches for it."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ Number = TypeVar("Number", float, Tensor)
 
 
 class Goal(ABC):
-    """What the images of a problem should become."""
+    """The condition that the counterfactuals of a problem must meet."""
 
     @abstractmethod
     def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether candidates meet it.
+        """Whether candidates meet the goal.
 
         Args:
-            log_probabilities: (M, K) of the classifier.
-            rows: (M,) which image of the problem each candidate is for.
+            log_probabilities: (M, K), the classifier's output.
+            rows: (M,) index of the image that each candidate belongs to.
 
         Returns:
-            (M,) bool, and (M,) how sure the classifier is of it, in [0, 1].
+            (M,) bool, whether the goal is met, and (M,) the classifier's confidence in it, in [0, 1].
         """
 
     @abstractmethod
     def cost(self, log_probabilities: Tensor, rows: Tensor) -> Tensor:
-        """What an ascent should descend, (M,), in nats, differentiable; arguments as in `met`."""
+        """The differentiable cost (M,), in nats, that a gradient search minimises; arguments as in `met`."""
 
 
 @dataclass(frozen=True)
 class TargetClass(Goal):
-    """The classifier should see a class, and be sure enough of it.
+    """The classifier should predict a target class with at least a given confidence.
 
     Attributes:
         targets: (N,) int64, the classes asked for.
-        confidence: least softmax probability of the target.
+        confidence: lowest softmax probability of the target that counts as valid.
     """
 
     targets: Tensor
@@ -54,8 +54,8 @@ class TargetClass(Goal):
 
 
 def is_valid(is_target: Truth, probability: Number, confidence: float) -> Truth:
-    """Valid: the most probable class is the target, and its probability is at least the confidence asked for.
+    """Whether a candidate is valid: its most probable class is the target, with at least the required confidence.
 
-    This is the one definition; single values and tensors alike.
+    This is the only definition of validity in cfx. It takes single values or tensors.
     """
     return is_target & (probability >= confidence)  # pyright: ignore[reportReturnType]

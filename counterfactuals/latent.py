@@ -1,4 +1,4 @@
-"""latent: gradient ascent on the target's log-probability in the latent space of a VAE, towards real images."""
+"""latent: gradient ascent on the target's log-probability in the latent space of a VAE, pulled towards real images."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ from .tightening import Curve
 
 @dataclass(frozen=True, kw_only=True)
 class LatentAscent(Engine):
-    """Ascend log p(target | decode(z)) - prior_weight / 2 |z - prototype(z)|^2, from the factual's own latent.
+    """Maximises log p(target | decode(z)) - prior_weight / 2 |z - prototype(z)|^2, starting at the factual's latent.
 
-    The prototype is the mean of the latents of real images of the target class that are nearest to z: without it
-    the search stops in the empty space between classes, where a VAE draws grey ghosts. It ends, and is tightened, only
-    where z lies as near to a real image of the class as real images do to one another. Images that do not get there
-    set out again from the nearest real image.
+    The prototype is the mean of the latents of the real images of the target class that are nearest to z. Without it
+    the search stops in the empty space between classes, where a VAE decodes blurred, faint images. The search ends,
+    and is tightened, only where z is as close to a real image of the class as real images are to one another. Images
+    that do not get there start a second search at the nearest real image.
 
-    Latent ascent is Joshi et al. 2019 (REVISE, arXiv 1907.09615) and Balasubramanian et al. 2020 (Latent-CF,
-    arXiv 2012.09301); prototypes of the nearest images are Van Looveren and Klaise 2019 (arXiv 1907.02584, eq. 5),
-    there of the factual and fixed; the limit and the second start are ours.
+    Sources: latent ascent from Joshi et al. 2019 (REVISE, arXiv 1907.09615) and Balasubramanian et al. 2020
+    (Latent-CF, arXiv 2012.09301); prototypes of the nearest images from Van Looveren and Klaise 2019
+    (arXiv 1907.02584, eq. 5), where they are fixed and chosen for the factual. The distance limit and the second
+    start are ours.
     """
 
     name: ClassVar[str] = "latent"
-    summary: ClassVar[str] = "gradient ascent in the latent space of a VAE, towards real images"
+    summary: ClassVar[str] = "gradient ascent in the latent space of a VAE, pulled towards real images"
     paper: ClassVar[str] = "Balasubramanian et al. 2020, Latent-CF, arXiv 2012.09301"
     rank: ClassVar[int] = 10
     needs: ClassVar[tuple[str, ...]] = ("vae", "anchors")
@@ -40,10 +41,10 @@ class LatentAscent(Engine):
     anchors: LatentAnchors
     learning_rate: float = 0.2  # root mean square length of a step, in latent standard deviations
     max_steps: int = 40
-    prior_weight: float = 1.0  # nats of the classifier for one nat of the prior
+    prior_weight: float = 1.0  # weight of a nat of the prior against a nat of the classifier's log-probability
     neighbours: int = 3  # real images whose mean is the prototype
-    typical: float = 0.65  # share of real images that have another one within the limit
-    residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
+    typical: float = 0.65  # share of real images with another real image within the limit
+    residual: bool | None = None  # keep what the VAE cannot decode; None: only if changes are carried to larger images
 
     def find(self, problem: Problem) -> Curve:
         origin = self.vae.encode(problem.images)
@@ -59,7 +60,7 @@ class LatentAscent(Engine):
             targets = problem.targets[rows]
             return self.anchors.distances(latents, targets).amin(dim=1) <= reach[targets]
 
-        def on_the_way(t: Tensor, rows: Tensor) -> Tensor:
+        def between(t: Tensor, rows: Tensor) -> Tensor:
             return torch.lerp(origin[rows], state.best[rows], t[:, None])
 
         state = Ascent.at(origin)
@@ -82,7 +83,7 @@ class LatentAscent(Engine):
                 accept=near,
             )
         return Curve(
-            lambda t, rows: self.vae.decode(on_the_way(t, rows)),
-            # What never came near keeps its valid end as it is, and only that.
-            accept=lambda t, rows: near(on_the_way(t, rows), rows),
+            lambda t, rows: self.vae.decode(between(t, rows)),
+            # A search that never met the distance limit keeps its end point unchanged.
+            accept=lambda t, rows: near(between(t, rows), rows),
         )

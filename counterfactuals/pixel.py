@@ -1,4 +1,4 @@
-"""pixel: the control. Ascent on the pixels themselves, which finds adversarial noise and no counterfactual."""
+"""pixel: the control. Gradient ascent on the pixels, which finds adversarial noise instead of counterfactuals."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .tightening import Curve
 class PixelAscent(Engine):
     """Gradient ascent with the identity as generative model (Wachter et al. 2017, arXiv 1711.00399, eq. 2).
 
-    The classifier is convinced and nobody else: a judge that calls its results realistic is no judge.
+    Its results fool the classifier and nobody else. A judge that rates them as realistic is not a useful judge.
     """
 
     name: ClassVar[str] = "pixel"
-    summary: ClassVar[str] = "control: ascent on the pixels, finds adversarial noise"
+    summary: ClassVar[str] = "control: gradient ascent on the pixels, finds adversarial noise"
     paper: ClassVar[str] = "Wachter et al. 2017, arXiv 1711.00399"
     rank: ClassVar[int] = 90
 

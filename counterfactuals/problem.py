@@ -1,4 +1,4 @@
-"""The problem that an engine works on: a batch of questions, and the only door to the classifier, which is counted."""
+"""The problem that an engine works on: a batch of questions, and counted access to the classifier."""
 
 from __future__ import annotations
 
@@ -14,40 +14,42 @@ from .goal import TargetClass
 
 Classifier = Callable[[Tensor], Tensor]
 """image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
-LARGEST_BATCH = 512  # images; beyond it a CPU spends its time on fresh memory, not on the model
+LARGEST_BATCH = 512  # images; with larger batches a CPU spends more time on allocating memory than on the model
 
 
 class ModelError(CfxError):
-    """A model answered something that is no answer: NaN, or the wrong shape."""
+    """A model returned unusable output, such as NaN."""
 
 
 def as_written(images: Tensor) -> Tensor:
-    """Clamp to [0, 1] and round to 8 bits: exactly what a PNG will hold. No gradient passes."""
+    """Clamps to [0, 1] and rounds to 8 bits, exactly as a PNG stores the image. Not differentiable."""
     return (images.detach().clamp(0, 1) * 255).round() / 255
 
 
 def clamped(images: Tensor) -> Tensor:
-    """Clamp to [0, 1] with the gradient of the identity (a straight-through estimate).
+    """Clamps to [0, 1] with the gradient of the identity (a straight-through estimate).
 
-    The gradient of a pixel at its limit still says where it should go (as in Dombrowski et al.'s code, which
-    clips in place).
+    A pixel at its limit therefore still receives a gradient (as in Dombrowski et al.'s code, which clips in place).
     """
     limited = images.clamp(0, 1)
     return images + (limited - images).detach() if images.requires_grad else limited
 
 
 class Problem:
-    """The images, the targets, and a classifier that counts how often it is asked.
+    """A batch of images with their goal, and a classifier whose calls are counted.
 
-    Where models work in a smaller size than the classifier, engines see and draw small images; what the classifier is
-    asked about, and what is found, is the factual itself plus the change, enlarged.
+    Generative models may work at a smaller size than the classifier. Engines then read and generate small images, and
+    the classifier evaluates the full-size factual plus the enlarged change. The results are full-size images, too.
 
     Attributes:
-        images: (N, C, h, w) in [0, 1], the factuals in the size that models work in.
-        factuals: (N, C, H, W), the factuals in their own.
-        goal: what is asked for.
+        images: (N, C, h, w) in [0, 1], the factuals at the size at which the models work.
+        factuals: (N, C, H, W) in [0, 1], the factuals at their own size.
+        goal: the condition that counterfactuals must meet.
         targets: (N,) int64, the classes asked for.
-        seed: for engines that draw random numbers; the same for every batch.
+        seed: seed for engines that sample random numbers; the same for every batch.
+        forward_calls: (N,) int64, how many candidates of each image the classifier has evaluated.
+        backward_calls: (N,) int64, how many of these evaluations could be differentiated.
+        steps: (N,) int64, steps of the search; iterative engines update it.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Problem:
         self._classifier = classifier
         self.factuals = images
         self.images = images if working is None else resize_batch(images, working)
-        self._ground = None if working is None else self.images
+        self._baseline = None if working is None else self.images
         self.goal = goal
         self.targets = goal.targets
         self.seed = seed
@@ -79,47 +81,48 @@ class Problem:
 
     @property
     def is_carried(self) -> bool:
-        """Whether what is drawn is smaller than the factuals, and only changes are carried back to them."""
+        """Whether engines generate images smaller than the factuals, so that only changes are carried over."""
         return self.images.shape != self.factuals.shape
 
     def keeps_the_rest(self, asked_for: bool | None) -> bool:
-        """Whether what a model cannot draw is to be kept: as asked for, else where changes are carried anyway."""
+        """Whether to keep details that a model cannot reconstruct: as asked for, or if None, as `is_carried`."""
         return self.is_carried if asked_for is None else asked_for
 
-    def keep_the_rest(self, drawn: Tensor) -> None:
-        """Keep what a model cannot draw: from now on, only what differs from `drawn` is taken for a change.
+    def keep_the_rest(self, generated: Tensor) -> None:
+        """Keeps details that a model cannot reconstruct: from now on, only differences from `generated` are changes.
 
-        x_cf = x + decode(z) - decode(z_0), in Generative Regularisers' words a small deviation from the generator's
-        range (Duff et al. 2021, arXiv 2107.11191).
+        x_cf = x + decode(z) - decode(z_0). In the terms of Duff et al. 2021 (arXiv 2107.11191) this allows a small
+        deviation from the generator's range.
 
         Args:
-            drawn: (N, C, h, w), the factuals as the model draws them.
+            generated: (N, C, h, w), the model's reconstructions of the factuals.
         """
-        self._ground = drawn
+        self._baseline = generated
 
-    def in_full(self, drawn: Tensor, rows: Tensor) -> Tensor:
-        """What is drawn (M, C, h, w) for the images `rows` (M,) as the classifier is asked about it, (M, C, H, W)."""
-        if self._ground is None:
-            return drawn
+    def in_full(self, generated: Tensor, rows: Tensor) -> Tensor:
+        """Generated images (M, C, h, w) of the questions `rows` (M,) as the classifier evaluates them, (M, C, H, W)."""
+        if self._baseline is None:
+            return generated
         factuals = self.factuals[rows]
-        return factuals + resize_batch(clamped(drawn) - self._ground[rows], (factuals.shape[2], factuals.shape[3]))
+        change = clamped(generated) - self._baseline[rows]
+        return factuals + resize_batch(change, (factuals.shape[2], factuals.shape[3]))
 
-    def log_probabilities(self, drawn: Tensor, rows: Tensor) -> Tensor:
-        """Ask the classifier about what is drawn.
+    def log_probabilities(self, generated: Tensor, rows: Tensor) -> Tensor:
+        """Evaluates the classifier on generated images.
 
         Args:
-            drawn: (M, C, h, w); clamped to [0, 1] here.
-            rows: (M,) which image each candidate is for; an image may have several.
+            generated: (M, C, h, w); clamped to [0, 1] here.
+            rows: (M,) index of the question that each image belongs to; a question may have several.
 
         Returns:
-            (M, K) log-probabilities, differentiable where the candidates and the classifier are.
+            (M, K) log-probabilities, differentiable if the images and the classifier are.
 
         Raises:
-            ModelError: the classifier's answer is not finite.
+            ModelError: the classifier's output is not finite.
         """
-        return self._ask(self.in_full(drawn, rows), rows)
+        return self._evaluate(self.in_full(generated, rows), rows)
 
-    def _ask(self, images: Tensor, rows: Tensor) -> Tensor:
+    def _evaluate(self, images: Tensor, rows: Tensor) -> Tensor:
         result = self._classifier(clamped(images)).log_softmax(dim=1)
         if not torch.isfinite(result.detach()).all():
             raise ModelError("the classifier or generative model returned NaN or infinity: check its weights")
@@ -129,28 +132,28 @@ class Problem:
         return result
 
     def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether candidates meet the goal, and how sure the classifier is: as `Goal.met`."""
+        """Whether candidates meet the goal, and the classifier's confidence, as in `Goal.met`."""
         return self.goal.met(log_probabilities, rows)
 
     def cost(self, log_probabilities: Tensor, rows: Tensor) -> Tensor:
-        """What an ascent should descend: as `Goal.cost`."""
+        """The cost that a gradient search minimises, as in `Goal.cost`."""
         return self.goal.cost(log_probabilities, rows)
 
     @torch.no_grad()
-    def candidates(self, drawn: Tensor, rows: Tensor) -> Candidates:
-        """Ask about what is drawn (M, C, h, w) for the images `rows` (M,), as an 8-bit file will hold it."""
-        written = as_written(self.in_full(drawn, rows))
-        return Candidates(written, *self.met(self._ask(written, rows), rows))
+    def candidates(self, generated: Tensor, rows: Tensor) -> Candidates:
+        """Evaluates generated images (M, C, h, w) of the questions `rows` (M,), rounded to 8 bits."""
+        written = as_written(self.in_full(generated, rows))
+        return Candidates(written, *self.met(self._evaluate(written, rows), rows))
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Images that the classifier has been asked about, one for each row.
+    """Images that the classifier has evaluated, one per row.
 
     Attributes:
-        images: (N, C, H, W), as written.
-        valid: (N,) bool.
-        confidence: (N,) of the target.
+        images: (N, C, H, W), rounded to 8 bits.
+        valid: (N,) bool, whether each meets the goal.
+        confidence: (N,) the target's probability.
     """
 
     images: Tensor
@@ -158,5 +161,5 @@ class Candidates:
     confidence: Tensor
 
     def replace(self, rows: Tensor, images: Tensor, valid: Tensor, confidence: Tensor) -> None:
-        """Put other candidates in the places `rows`."""
+        """Replaces the candidates at the indices `rows`."""
         self.images[rows], self.valid[rows], self.confidence[rows] = images, valid, confidence

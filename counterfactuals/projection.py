@@ -1,4 +1,4 @@
-"""projection: project the image onto the target class, then walk the straight line in latent space."""
+"""projection: project the image onto the target class, then search the straight line in latent space."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .tightening import Curve
 
 @dataclass(frozen=True, kw_only=True)
 class SharpShooter(Engine):
-    """First valid point on the line from encode(x) to encode(projection of x onto the target class).
+    """Finds the first valid point on the line from encode(x) to encode(projection of x onto the target class).
 
-    The projection is the class-conditional reconstruction of x: its class-free latent, drawn as the target.
-    Where the line's end is not valid, it is moved to the nearest real image of the target class whose
-    reconstruction is. All points of a line are asked about in one batch.
+    The projection is the class-conditional reconstruction of x: its class-free latent, decoded with the target class
+    as condition. If the end of the line is not valid, it moves to the nearest real image of the target class whose
+    reconstruction is valid. All points of a line are evaluated in one batch.
 
-    Barr et al. 2021, Counterfactual Explanations via Latent Space Projection and Interpolation,
-    arXiv 2112.00890. There the projection is an autoencoder fitted to the target class alone.
+    Source: Barr et al. 2021, Counterfactual Explanations via Latent Space Projection and Interpolation,
+    arXiv 2112.00890. There the projection is an autoencoder trained on the target class only.
     """
 
     name: ClassVar[str] = "projection"
@@ -38,10 +38,10 @@ class SharpShooter(Engine):
     vae: GenerativeModel
     conditional_vae: ConditionalModel
     anchors: LatentAnchors
-    points: int = 8  # of the line, asked about in one batch
-    bisections: int = 3  # between the last invalid and the first valid of them
-    residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
-    neighbours: int = 8  # real images tried where the projection is not valid
+    points: int = 8  # on the line, evaluated in one batch
+    bisections: int = 3  # between the last invalid and the first valid point
+    residual: bool | None = None  # keep what the VAE cannot decode; None: only if changes are carried to larger images
+    neighbours: int = 8  # number of real images tried if the projection is not valid
 
     def find(self, problem: Problem) -> Curve:
         origin = self.vae.encode(problem.images)
@@ -61,18 +61,18 @@ class SharpShooter(Engine):
         )
 
     def _move_to_real(self, problem: Problem, origin: Tensor, end: Tensor, reached: Candidates) -> None:
-        """Where the end is not valid, put it at the nearest real image that is, or at the surest of them all."""
+        """Moves each invalid end to the nearest valid real image; if none is valid, to the most confident one."""
         rows = problem.every_row()[~reached.valid]
         if not len(rows):
             return
         near = self.anchors.nearest(origin[rows], problem.targets[rows], self.neighbours)
         count = near.shape[1]  # a class may have fewer
-        drawn = problem.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(count))
-        good, sure = (values.view(len(rows), -1) for values in (drawn.valid, drawn.confidence))
-        choice = torch.where(good.any(dim=1), good.int().argmax(dim=1), sure.argmax(dim=1))
+        tried = problem.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(count))
+        valid, confidence = (values.view(len(rows), -1) for values in (tried.valid, tried.confidence))
+        choice = torch.where(valid.any(dim=1), valid.int().argmax(dim=1), confidence.argmax(dim=1))
         place = torch.arange(len(rows), device=rows.device)
-        better = good.any(dim=1) | (sure[place, choice] > reached.confidence[rows])
+        better = valid.any(dim=1) | (confidence[place, choice] > reached.confidence[rows])
         rows, place, choice = rows[better], place[better], choice[better]
         end[rows] = near[place, choice]
         flat = place * count + choice
-        reached.replace(rows, drawn.images[flat], drawn.valid[flat], drawn.confidence[flat])
+        reached.replace(rows, tried.images[flat], tried.valid[flat], tried.confidence[flat])

@@ -1,4 +1,4 @@
-"""Engines by name, through the entry-point group `cfx.engines`, so that another package can add one."""
+"""Finds engines by name through the entry-point group `cfx.engines`, so that other packages can add engines."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 GROUP = "cfx.engines"
 DEFAULT_ENGINE = "vcnet"
 CONTROL = "pixel"
-"""The engine that shows what a counterfactual is not; it is labelled wherever engines are compared."""
+"""The control engine, whose results are not counterfactuals. It is labelled wherever engines are compared."""
 
 
 def engine_names() -> list[str]:
-    """Names of all installed engines in alphabetical order; none of them is imported."""
+    """The names of all installed engines in alphabetical order, without importing any engine."""
     return sorted(_entries())
 
 
 def by_rank(engines: Mapping[str, type[Engine]]) -> list[str]:
-    """Names of loaded engines in the order in which they are shown together."""
+    """The names of loaded engines in display order: by rank, then by name."""
     return sorted(engines, key=lambda name: (engines[name].rank, name))
 
 
 def load_engine(name: str) -> type[Engine]:
-    """The engine's class.
+    """Imports the class of an engine.
 
     Raises:
         UsageError: no engine has this name (the nearest is suggested), or its package cannot be imported.
@@ -45,7 +45,7 @@ def load_engine(name: str) -> type[Engine]:
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"engine {name!r}: {entry.value} cannot be imported ({reason}); reinstall it") from error
     if not (isinstance(engine, type) and issubclass(engine, Engine)):
-        raise UsageError(f"engine {name!r}: {entry.value} is no subclass of Engine; tell its author")
+        raise UsageError(f"engine {name!r}: {entry.value} is not a subclass of Engine; tell its author")
     return engine
 
 

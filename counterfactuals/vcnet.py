@@ -1,4 +1,4 @@
-"""vcnet: one encode, one decode with the condition moved to the target; the smallest valid move is kept."""
+"""vcnet: encode once, decode with the condition moved to the target class, and keep the smallest valid move."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from .tightening import Curve
 
 @dataclass(frozen=True, kw_only=True)
 class VCNet(Engine):
-    """decode(encode(x), c) with c on the line from the classifier's own probabilities to the target's corner.
+    """Computes decode(encode(x), c), with c on the line from the classifier's probabilities to the one-hot target.
 
-    Guyomard et al. 2022, VCNet, arXiv 2212.10847, section 3.2. There the predictor is part of the network;
-    here it is any frozen classifier, whose probabilities are the condition. Where the line's end is not valid,
-    the latent is also drawn towards the mean of its prior, which is the class's most typical image.
+    If the end of the line is not valid, the latent is also scaled towards the mean of its prior, where the decoder
+    generates the class's most typical image.
+
+    Source: Guyomard et al. 2022, VCNet, arXiv 2212.10847, section 3.2. There the predictor is trained together with
+    the generator. Here it is any frozen classifier, whose probabilities are the condition.
     """
 
     name: ClassVar[str] = "vcnet"
@@ -32,9 +34,9 @@ class VCNet(Engine):
     gradients: ClassVar[bool] = False
 
     conditional_vae: ConditionalModel
-    bisections: int = 4  # of the line of conditions: its point is found to a sixteenth
-    residual: bool | None = None  # keep what the VAE cannot draw; None: where changes are carried to larger images
-    shrinkages: tuple[float, ...] = (0.75, 0.5, 0.25, 0.0)  # of the latent, for images whose own fails
+    bisections: int = 4  # of the line of conditions, which locates the point to a sixteenth of it
+    residual: bool | None = None  # keep what the VAE cannot decode; None: only if changes are carried to larger images
+    shrinkages: tuple[float, ...] = (0.75, 0.5, 0.25, 0.0)  # factors of the latent, tried while an image is not valid
 
     def find(self, problem: Problem) -> Curve:
         rows = problem.every_row()
@@ -46,19 +48,19 @@ class VCNet(Engine):
         end = latents.clone()
         reached = problem.candidates(self.conditional_vae.decode(latents, corner), rows)
         for share in self.shrinkages:
-            stray = rows[~reached.valid]
-            if not len(stray):
+            invalid = rows[~reached.valid]
+            if not len(invalid):
                 break
-            tried = latents[stray] * share
-            drawn = problem.candidates(self.conditional_vae.decode(tried, corner[stray]), stray)
-            better = drawn.valid | (drawn.confidence > reached.confidence[stray])
-            end[stray[better]] = tried[better]
-            reached.replace(stray[better], drawn.images[better], drawn.valid[better], drawn.confidence[better])
+            shrunk = latents[invalid] * share
+            tried = problem.candidates(self.conditional_vae.decode(shrunk, corner[invalid]), invalid)
+            better = tried.valid | (tried.confidence > reached.confidence[invalid])
+            end[invalid[better]] = shrunk[better]
+            reached.replace(invalid[better], tried.images[better], tried.valid[better], tried.confidence[better])
 
         def draw(t: Tensor, rows: Tensor) -> Tensor:
-            way = t[:, None]
+            weight = t[:, None]
             return self.conditional_vae.decode(
-                torch.lerp(latents[rows], end[rows], way), torch.lerp(origin[rows], corner[rows], way)
+                torch.lerp(latents[rows], end[rows], weight), torch.lerp(origin[rows], corner[rows], weight)
             )
 
         return Curve(draw, bisections=self.bisections, end=reached)

@@ -1,1 +1,1 @@
-"""Models of what real images look like: VAE, conditional VAE, flow, and the latents of real images."""
+"""Generative models of the image distribution: VAE, conditional VAE, normalizing flow, and latents of real images."""

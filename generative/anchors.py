@@ -1,19 +1,19 @@
-"""Where a VAE keeps real images: latents of each class, and how near to one another they lie."""
+"""Latents of real images by class, and the distances between them."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-FAR = 1e4  # each coordinate of what stands where a class has no more anchors: never the nearest
+FAR = 1e4  # coordinates of the padding for classes with fewer anchors, so far away that it is never the nearest
 
 
 class LatentAnchors(nn.Module):
-    """Latents of real training images, by class; a class with fewer is filled up with ones infinitely far away.
+    """Latents of real training images by class. Classes with fewer anchors are padded with points very far away.
 
     Args:
         classes: number of classes K.
-        count: most anchors that a class has, A.
+        count: largest number of anchors per class, A.
         latents: dimension of the latent space, D.
     """
 
@@ -24,24 +24,24 @@ class LatentAnchors(nn.Module):
         self.register_buffer("latents", torch.full((classes, count, latents), FAR))
 
     def distances(self, latents: Tensor, targets: Tensor) -> Tensor:
-        """Euclidean distances of latents (N, D) to all anchors of class targets (N,): (N, A)."""
-        # To the anchors of every class at once: a product of matrices, cheaper than gathering each row's own.
+        """Euclidean distances from latents (N, D) to all anchors of the classes targets (N,): (N, A)."""
+        # One matrix product with the anchors of all classes is cheaper than gathering the anchors of each row's class.
         everything = torch.cdist(latents, self.latents.flatten(0, 1)).view(len(latents), *self.latents.shape[:2])
         return everything[torch.arange(len(latents), device=latents.device), targets]
 
     def nearest(self, latents: Tensor, targets: Tensor, count: int) -> Tensor:
-        """The `count` anchors of class targets (N,) nearest to latents (N, D), nearest first: (N, count, D)."""
+        """The `count` anchors of the classes targets (N,) nearest to latents (N, D), nearest first: (N, count, D)."""
         near = self.distances(latents, targets).topk(min(count, self.latents.shape[1]), largest=False)
-        # Where a class has fewer, its nearest stands in for the rest.
+        # If a class has fewer anchors, its nearest one is repeated.
         places = torch.where(near.values < FAR / 2, near.indices, near.indices[:, :1])
         return self.latents[targets[:, None], places]
 
     def reach(self, share: float) -> Tensor:
-        """For each class (K,), the distance within which `share` of its anchors have another one."""
+        """For each class (K,), the distance within which a `share` of its anchors have another anchor."""
         reach = torch.full((len(self.latents),), torch.inf, device=self.latents.device)
         for label, latents in enumerate(self.latents):
             real = latents[latents[:, 0] < FAR / 2]
             if len(real) > 1:
-                apart = torch.cdist(real, real).fill_diagonal_(torch.inf)
-                reach[label] = apart.amin(dim=1).quantile(share)
+                distances = torch.cdist(real, real).fill_diagonal_(torch.inf)
+                reach[label] = distances.amin(dim=1).quantile(share)
         return reach

@@ -1,4 +1,4 @@
-"""A conditional VAE whose latents are free of the class and whose decoder draws the class it is told."""
+"""A conditional VAE with class-free latents, whose decoder generates an image of the class in its condition."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from .layers import Decoder, Encoder, GaussianPosterior, Size
 
 
 class ConditionalVAE(GaussianPosterior):
-    """Encoder to class-free latents, decoder conditioned on class probabilities: `ConditionalModel`.
+    """Encoder to class-free latents and decoder conditioned on class probabilities; a `ConditionalModel`.
 
-    The generator of VCNet (Guyomard et al. 2022, arXiv 2212.10847), ported to images: the condition is the
-    vector of K probabilities that the explained classifier gives, and it reaches every layer of the decoder.
+    This is the generator of VCNet (Guyomard et al. 2022, arXiv 2212.10847), adapted to images. The condition is the
+    vector of K probabilities that the explained classifier returns, and it modulates every layer of the decoder.
 
     Args:
-        channels: colours of an image.
-        size: height and width of an image in pixels, or the side of a square one.
+        channels: number of image channels.
+        size: height and width of the images in pixels, or the side of square images.
         classes: number of classes K.
         latents: dimension of the latent space.
         normed: whether convolutions are followed by group norms.

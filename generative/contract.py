@@ -1,4 +1,4 @@
-"""What engines ask of a generative model. Image batches are (N, C, H, W) in [0, 1] everywhere."""
+"""The interfaces of generative models that engines use. Image batches are (N, C, H, W) in [0, 1]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class GenerativeModel(Protocol):
     """Maps images to latents and back."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """images (N, C, H, W) -> latents (N, D), deterministic (the posterior mean where there is one)."""
+        """images (N, C, H, W) -> latents (N, D), deterministic (the posterior mean if there is a posterior)."""
         ...
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -23,9 +23,9 @@ class ConditionalModel(Protocol):
     """Maps images to class-free latents, and latents with class probabilities to images."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """images (N, C, H, W) -> latents (N, D) that hold what is not the class: slant, weight, style."""
+        """images (N, C, H, W) -> latents (N, D) that encode all but the class, such as slant, stroke and style."""
         ...
 
     def decode(self, latents: Tensor, condition: Tensor) -> Tensor:
-        """latents (N, D), condition (N, K) of class probabilities -> images (N, C, H, W) in [0, 1]."""
+        """latents (N, D), class probabilities (N, K) -> images (N, C, H, W) in [0, 1]."""
         ...

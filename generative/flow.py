@@ -1,4 +1,4 @@
-"""A normalizing flow over images: an exact bijection with a density, built from normflows' couplings."""
+"""A normalizing flow over images: an exact bijection with a density, built from the couplings of normflows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEVELS = 256  # grey levels of an 8-bit image
 
 
 class _Inference(nn.Module):
-    """An encoder as the network of a coupling: shifts and log-scales interleaved, as normflows wants them."""
+    """An encoder as the network of an affine coupling; interleaves shifts and log-scales, as normflows expects."""
 
     def __init__(self, encoder: Encoder, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -45,27 +45,27 @@ class ImageFlow(nn.Module):
     """An augmented normalizing flow with a class-conditional base.
 
     Augmented flows (Huang, Dinh and Courville 2020, arXiv 2002.07101) are bijections on the image x together with
-    a variable e that is noise to begin with. Three maps, each exactly invertible, lead to the base:
+    an auxiliary noise variable e. Three exactly invertible maps lead to the base:
 
     1. z = m(x) + s(x) e         an affine coupling; its network is an encoder
     2. r = (x - D(z)) / sigma    an additive coupling and a scale per pixel; its network is a decoder
     3. u = T^-1(z)               a neural spline flow (Durkan et al. 2019, arXiv 1906.04032)
 
     The base variable is (u, r): u has a Gaussian for each class, r is standard normal. An image is encoded with
-    e = 0, the mean of the noise, and decoding gives it back exactly, as r holds whatever D cannot draw.
+    e = 0, the mean of the noise. Decoding reconstructs it exactly, because r holds the details that D cannot generate.
 
-    For images in colour, too: a multi-scale Glow (Kingma and Dhariwal 2018, arXiv 1807.03039) learns a better density
-    in the same time, but a search cannot move in its base: a hundredth of a standard deviation away from an image of
-    coloured letters it decoded to NaN (exploding inverses: Behrmann et al. 2021, arXiv 2006.09347).
+    Colour images use the same flow. A multi-scale Glow (Kingma and Dhariwal 2018, arXiv 1807.03039) learns a better
+    density in the same time, but a search cannot move in its base space: a hundredth of a standard deviation away from
+    an image of coloured letters it decoded to NaN (exploding inverses: Behrmann et al. 2021, arXiv 2006.09347).
 
     Args:
-        channels: colours of an image.
-        size: height and width of an image in pixels, or the side of a square one.
+        channels: number of image channels.
+        size: height and width of the images in pixels, or the side of square images.
         classes: number of classes K of the base.
         latents: dimension of z.
-        couplings: spline couplings in T.
-        hidden: units inside them.
-        normed: as the VAE whose networks it takes.
+        couplings: number of spline couplings in T.
+        hidden: units of the hidden layers in the spline couplings.
+        normed: whether convolutions are followed by group norms, as in the VAE whose weights it starts from.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class ImageFlow(nn.Module):
         normed: bool = False,
     ) -> None:
         super().__init__()
-        whole = Halvings(size)
-        self.shape = (channels, whole.height, whole.width)
+        sides = Halvings(size)
+        self.shape = (channels, sides.height, sides.width)
         self.classes = classes
         self.latents = latents
         pixels = math.prod(self.shape)
@@ -108,11 +108,11 @@ class ImageFlow(nn.Module):
 
     def from_base(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Base variables (N, D + P) -> pixels (N, P), noise e (N, D): the inverse of `to_base`."""
-        z, rest = self._draw_from(latents)
+        z, rest = self._decode_to_pixels(latents)
         (pixels, noise), _ = self.infer.inverse([rest, z])
         return pixels, noise
 
-    def _draw_from(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def _decode_to_pixels(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         z, rest = latents[:, : self.latents], latents[:, self.latents :]
         for layer in self.splines:
             z, _ = layer(z)
@@ -127,7 +127,7 @@ class ImageFlow(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """base variables (N, D + C*H*W) -> images (N, C, H, W), not clamped to [0, 1]."""
-        pixels = self._draw_from(latents)[1]
+        pixels = self._decode_to_pixels(latents)[1]
         return ((pixels * LEVELS - 0.5) / (LEVELS - 1)).view(-1, *self.shape)
 
     def base_log_prob(self, latents: Tensor) -> Tensor:
@@ -140,18 +140,18 @@ class ImageFlow(nn.Module):
         return shape + detail - 0.5 * latents.shape[1] * math.log(2 * math.pi)
 
     def class_log_prob(self, continuous: Tensor, noise: Tensor) -> Tensor:
-        """log p(x, e | class) - log q(e) for pixels (N, P) and noise e (N, D) drawn from q = N(0, I): (N, K), in nats.
+        """log p(x, e | class) - log q(e) for pixels (N, P) and noise e (N, D) sampled from q = N(0, I); (N, K), nats.
 
-        Its mean over the noise is a lower bound of log p(x | class) (Huang et al. 2020, eq. 4).
+        Its mean over the noise is a lower bound on log p(x | class) (Huang et al. 2020, eq. 4).
         """
         latents, log_determinant = self.to_base(continuous, noise)
-        drawn = -0.5 * (noise.square() + math.log(2 * math.pi)).sum(dim=1)
-        return self.base_log_prob(latents) + (log_determinant - drawn)[:, None]
+        noise_log_prob = -0.5 * (noise.square() + math.log(2 * math.pi)).sum(dim=1)
+        return self.base_log_prob(latents) + (log_determinant - noise_log_prob)[:, None]
 
     def log_prob(self, images: Tensor, seed: int = 0) -> Tensor:
-        """images (N, C, H, W) -> lower bound of log p(x) of the dequantised image, in nats (N,).
+        """images (N, C, H, W) -> estimated lower bound on log p(x) of the dequantised images, in nats (N,).
 
-        One draw of the noise and of the dequantisation, both from `seed`; all classes alike likely.
+        Uses one sample of the noise and of the dequantisation, both from `seed`, and a uniform prior over classes.
         """
         generator = torch.Generator().manual_seed(seed)
         dequantisation = torch.rand(images.shape, generator=generator).to(images.device)

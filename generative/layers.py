@@ -1,4 +1,4 @@
-"""The convolutional halves that the VAE, the conditional VAE and the flow are built from."""
+"""The convolutional encoder and decoder that the VAE, the conditional VAE and the flow are built from."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Size = int | Sequence[int]
-"""Height and width of an image in pixels, or the side of a square one."""
+"""Height and width of the images in pixels, or the side of square images."""
 
-COARSEST = 12  # pixels that the longer side of the innermost feature maps may have at most
-CHANNELS_LAST = torch.channels_last  # the order in which CPU convolutions of few channels are fastest
-LOG_VARIANCES = (-8.0, 4.0)  # within which a posterior's log-variance is kept
+COARSEST = 12  # pixels; maximum length of the longer side of the innermost feature maps
+CHANNELS_LAST = torch.channels_last  # the fastest memory format for CPU convolutions with few channels
+LOG_VARIANCES = (-8.0, 4.0)  # range to which a posterior's log-variance is clamped
 
 
 class Halvings:
-    """How often networks halve images of a size, and the sides that are left.
+    """How often the networks halve images of a given size, and the resulting size of the feature maps.
 
     Attributes:
-        height, width: of the images, in pixels.
-        count: halvings, at least two, until no side is longer than `COARSEST`.
+        height, width: size of the images, in pixels.
+        count: number of halvings: the smallest, from two, at which no side is longer than `COARSEST`.
         inner: height and width of the innermost feature maps.
     """
 
@@ -36,30 +36,30 @@ class Halvings:
 
     @property
     def area(self) -> int:
-        """Of the innermost feature maps."""
+        """Number of pixels of the innermost feature maps."""
         return self.inner[0] * self.inner[1]
 
     def fill(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) with their last row and column repeated until both sides can be halved evenly."""
+        """Pads images (N, C, H, W) by repeating their last row and column until both sides can be halved evenly."""
         step = 2**self.count
         right, below = self.inner[1] * step - images.shape[3], self.inner[0] * step - images.shape[2]
         return F.pad(images, (0, right, 0, below), mode="replicate") if right or below else images
 
     def cut(self, images: Tensor) -> Tensor:
-        """What `fill` added taken away again."""
+        """Removes the padding that `fill` added."""
         return images[..., : self.height, : self.width]
 
 
 def norm(maps: int, wanted: bool) -> list[nn.Module]:
-    """A group norm (Wu and He 2018, arXiv 1803.08494) of some feature maps, or nothing."""
+    """A group norm (Wu and He 2018, arXiv 1803.08494) of `maps` feature maps if `wanted`, else nothing."""
     return [nn.GroupNorm(8, maps)] if wanted else []
 
 
 class Encoder(nn.Module):
-    """images (N, C, H, W) -> (N, outputs), by strided convolutions and one hidden layer.
+    """images (N, C, H, W) -> (N, outputs), with strided convolutions and one hidden layer.
 
-    With `normed`, all convolutions but the first are followed by a group norm: images in colour are then learnt in a
-    fraction of the steps.
+    With `normed`, all convolutions but the first are followed by a group norm. Training on colour images then takes
+    a fraction of the steps.
     """
 
     def __init__(self, channels: int, size: Size, outputs: int, width: int = 32, normed: bool = False) -> None:
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
 
 
 class GaussianPosterior(nn.Module):
-    """What both VAEs have in common: `encoder` gives mean and log-variance of a Gaussian over latents."""
+    """Base class of both VAEs. `encoder` returns the mean and log-variance of a Gaussian over latents."""
 
     encoder: Encoder
 
@@ -101,9 +101,10 @@ class GaussianPosterior(nn.Module):
 
 
 class Decoder(nn.Module):
-    """inputs (N, D) -> image logits (N, C, H, W); a condition (N, K) scales and shifts every layer (FiLM).
+    """inputs (N, D) -> image logits (N, C, H, W). A condition (N, K) scales and shifts every layer (FiLM).
 
-    FiLM: Perez et al. 2018, arXiv 1709.07871. With `conditions=0` it is a plain decoder; `normed` is as in `Encoder`.
+    FiLM: Perez et al. 2018, arXiv 1709.07871. With `conditions=0` the decoder is unconditional. `normed` is as in
+    `Encoder`.
     """
 
     def __init__(

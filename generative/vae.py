@@ -9,11 +9,11 @@ from .layers import Decoder, Encoder, GaussianPosterior, Size
 
 
 class VAE(GaussianPosterior):
-    """Variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114): `GenerativeModel`.
+    """Variational autoencoder (Kingma and Welling 2014, arXiv 1312.6114); a `GenerativeModel`.
 
     Args:
-        channels: colours of an image.
-        size: height and width of an image in pixels, or the side of a square one.
+        channels: number of image channels.
+        size: height and width of the images in pixels, or the side of square images.
         latents: dimension of the latent space.
         normed: whether convolutions are followed by group norms.
     """

@@ -1,1 +1,1 @@
-"""Reading, resizing and writing images; labelled image sets are in `sets/`."""
+"""Reading, resizing and writing images; `sets/` has labelled image sets."""

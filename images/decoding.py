@@ -1,4 +1,4 @@
-"""Any image file as an upright picture with 8 bits a channel, or one sentence on why not."""
+"""Decodes image files to upright pictures with 8 bits per channel; errors are one sentence."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError
 
-# Pillow knows more formats; left out are those that start other programs (EPS), hold drawings rather than
-# pixels (WMF), or are recognised by so little that text passes for an image (TGA). "JPEG" includes MPO.
+# Pillow knows more formats. Left out are those that start other programs (EPS), contain vector graphics (WMF), or have
+# so weak a signature that text is taken for an image (TGA). "JPEG" includes MPO.
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "DIB", "WEBP", "AVIF", "JPEG2000", "ICO", "PPM")
 
-# What 32-bit files, which do not say it, may mean by white.
+# Possible values of white in 32-bit files, which do not declare it.
 WHITES = (1.0, 255.0, 65535.0)
 
-ORIENTATION = 0x0112  # of EXIF; from 5 on the picture lies on its side
+ORIENTATION = 0x0112  # EXIF tag; values from 5 on mean a rotation by 90 degrees
 TIFF_BITS, TIFF_PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # tags of TIFF 6.0, section 8
 
-# Pillow warns of oddities in a file through the logging module too, which prints what no one has asked for.
+# Pillow also reports oddities in a file through the logging module, which would print them.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as it was understood.
+    """A decoded picture.
 
     Attributes:
         picture: upright, in mode L, LA, RGB or RGBA.
-        notes: a sentence for everything that had to be decided.
+        notes: a sentence for every decision made in decoding it.
     """
 
     picture: Image.Image
@@ -45,10 +45,10 @@ class Decoded:
 
 
 def decode(path: Path) -> Decoded:
-    """The first frame of an image file.
+    """Decode the first frame of an image file.
 
     Args:
-        path: an image file of one of `FORMATS`, whatever its name.
+        path: an image file of one of `FORMATS`, with any extension.
 
     Raises:
         ImageError: the file is missing, unreadable, empty, not an image, damaged, or too large to open.
@@ -63,36 +63,36 @@ def decode(path: Path) -> Decoded:
             f"{path}: not an image that cfx can read, or a badly damaged one; convert it to PNG or JPEG"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        count = re.search(r"\d+", str(error))  # the picture that would know its size was never made
+        count = re.search(r"\d+", str(error))  # Pillow gives the size only in its message
         size = f"{int(count.group()):,} pixels" if count else "too many pixels"
         limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
         raise ImageError(f"{path}: {size}, more than the {limit} that are safe; shrink it first") from error
     except MemoryError as error:
-        raise ImageError(f"{path}: needs more memory than there is; shrink it first") from error
-    except Exception as error:  # on hostile files Pillow's decoders raise nearly anything
+        raise ImageError(f"{path}: needs more memory than is available; shrink it first") from error
+    except Exception as error:  # on malformed files Pillow's decoders may raise any exception
         raise ImageError(
             f"{path}: the image is cut off or damaged ({reason_in_brackets(error)}); export or copy it again"
         ) from error
 
 
 def decode_bytes(content: bytes, place: str) -> Decoded:
-    """The first frame of an image file kept as bytes inside something else.
+    """Decode the first frame of an image file that is given as bytes.
 
     Args:
         content: of an image file.
-        place: how an error names it.
+        place: the name of the image in error messages.
 
     Raises:
-        ImageError: it is no image, damaged, or too large to open.
+        ImageError: it is not an image, damaged, or too large to open.
     """
     try:
         return _decode(BytesIO(content))
-    except Exception as error:  # on hostile files Pillow's decoders raise nearly anything
+    except Exception as error:  # on malformed files Pillow's decoders may raise any exception
         raise ImageError(f"{place}: the image is cut off or damaged ({reason_in_brackets(error)})") from error
 
 
 def decode_picture(picture: Image.Image) -> Decoded:
-    """A picture that Pillow has opened or made, as a file of it would be decoded.
+    """Decode a picture that Pillow has opened or created, as `decode` would decode its file.
 
     Raises:
         ImageError: it is damaged.
@@ -105,19 +105,19 @@ def decode_picture(picture: Image.Image) -> Decoded:
 
 
 def header(file: Path | BytesIO, place: str) -> tuple[tuple[int, int], str]:
-    """(H, W) as seen, and Pillow's mode, without decoding where the format allows.
+    """(H, W) after EXIF rotation, and Pillow's mode, without decoding if the format allows.
 
     Args:
         file: an image file.
-        place: how an error names it.
+        place: the name of the image in error messages.
 
     Raises:
-        ImageError: it is no image.
+        ImageError: it is not an image.
     """
     try:
         with quiet(), Image.open(file, formats=FORMATS) as opened:
             width, height = opened.size
-            # asked of a PNG without EXIF data, Pillow decodes all of it to look behind the pixels
+            # for a PNG without EXIF data before the pixels, getexif() would decode the whole file
             known = opened.format != "PNG" or "exif" in opened.info
             sideways = known and opened.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
             return ((width, height) if sideways else (height, width)), opened.mode
@@ -127,7 +127,7 @@ def header(file: Path | BytesIO, place: str) -> tuple[tuple[int, int], str]:
 
 def _decode(file: Path | BytesIO) -> Decoded:
     with quiet(), Image.open(file, formats=FORMATS) as opened:
-        # an MPO is a phone's photo, whose other frames are previews and depth maps
+        # an MPO is a photo of a phone; its other frames are previews and depth maps
         frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
         opened.load()
         notes = (f"holds {frames} frames: only the first is read",) if frames > 1 else ()
@@ -136,7 +136,7 @@ def _decode(file: Path | BytesIO) -> Decoded:
 
 
 def _understood(opened: Image.Image) -> Decoded:
-    """A picture whose pixels are loaded, upright and with 8 bits a channel."""
+    """Converts a loaded picture to an upright one with 8 bits per channel."""
     upright = _upright(opened)
     deep = upright.picture.mode[0] in "IF"
     found = _shallow(opened, upright.picture) if deep else Decoded(_eight_bits(upright.picture))
@@ -154,7 +154,7 @@ def _check_file(path: Path) -> None:
         ) from error
     if stat.S_ISDIR(status.st_mode):
         raise ImageError(f"{path}: is a directory, not an image; give a file in it")
-    if not stat.S_ISREG(status.st_mode):  # a pipe could keep us waiting, a device never ends
+    if not stat.S_ISREG(status.st_mode):  # reading could block on a pipe and never end on a device
         raise ImageError(f"{path}: not a regular file; save the image to a file first")
     if status.st_size == 0:
         raise ImageError(f"{path}: is empty (0 bytes); export or copy it again")
@@ -162,7 +162,7 @@ def _check_file(path: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings on stderr; the one of a decompression bomb is raised."""
+    """Suppresses warnings, but raises the one about a decompression bomb."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -170,24 +170,24 @@ def quiet() -> Iterator[None]:
 
 
 def reason_in_brackets(error: Exception) -> str:
-    """What an error says, in one line that can stand in brackets."""
+    """An error's message as one line, to be put in brackets."""
     said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     said = " ".join(said.split())
     return said[:1].lower() + said[1:].rstrip(".")
 
 
 def _upright(picture: Image.Image) -> Decoded:
-    """A copy, turned as the EXIF orientation says."""
+    """A copy, rotated according to the EXIF orientation."""
     try:
         return Decoded(ImageOps.exif_transpose(picture))
     except MemoryError:
         raise
-    except Exception:  # as above; viewers show such a file unturned, so do we
+    except Exception:  # as above; viewers show such a file without rotation, too
         return Decoded(picture.copy(), ("its EXIF data are damaged: a rotation in them is ignored",))
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Any 1- or 8-bit mode (1, L, P, CMYK, YCbCr, LAB, ...) as L, LA, RGB or RGBA."""
+    """Converts any 1- or 8-bit mode (1, L, P, CMYK, YCbCr, LAB, ...) to L, LA, RGB or RGBA."""
     grey = picture.mode in ("1", "L", "LA", "La")
     if picture.has_transparency_data:
         return picture.convert("LA" if grey else "RGBA")
@@ -195,7 +195,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _shallow(opened: Image.Image, upright: Image.Image) -> Decoded:
-    """16- and 32-bit greyscale as L, or LA where one value is transparent (Pillow's conversion clips at 255).
+    """Converts 16- and 32-bit greyscale to L, or to LA if one value is transparent (Pillow's conversion clips at 255).
 
     Raises:
         ValueError: some values are NaN or infinite.

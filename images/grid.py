@@ -1,4 +1,4 @@
-"""Rows of images as one picture: the contact sheet."""
+"""Draws rows of images as one picture, the contact sheet."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from .writing import to_picture
 
-SIDE = 72  # pixels that the longer side of a picture gets at least
-LABELS = 190  # pixels for what a row is
+SIDE = 72  # least pixels of a picture's longer side
+LABELS = 190  # pixels for the titles of rows
 GAP = 4
 
 
 def one_of_each(labels: Tensor, count: int) -> Tensor:
-    """Indices of `count` images, the classes in turn."""
+    """Indices of `count` images: the first of each class, then the second of each class, and so on."""
     turns: list[tuple[int, int, int]] = []
     seen: dict[int, int] = {}
     for index, label in enumerate(labels.tolist()):
@@ -26,7 +26,7 @@ def one_of_each(labels: Tensor, count: int) -> Tensor:
 
 
 def draw_rows(rows: Sequence[tuple[str, Tensor]]) -> Image.Image:
-    """Rows of images (N, C, H, W), each with what it is, as one picture."""
+    """Draw rows of images (N, C, H, W), each with its title, as one picture."""
     height, width = rows[0][1].shape[2:]
     zoom = max(1, -(-SIDE // max(height, width)))
     cell = (width * zoom + GAP, height * zoom + GAP)

@@ -1,7 +1,7 @@
-"""Reading whatever image file a user has as the model's image batch expects it.
+"""Reads an image file in the shape that a model takes.
 
-Reading converts rather than refuses, and says in a note what it had to decide. Only what is damaged, unsafe
-or no image at all is refused, with a sentence.
+Images are converted where possible, and notes tell what was decided. Only files that are damaged, unsafe or not images
+raise an error.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ EXTENSIONS = (
     *(".tif", ".tiff", ".bmp", ".dib", ".ico", ".pbm", ".pgm", ".ppm", ".pnm"),
 )
 
-# Of 255. Below it, what is darker than a light ground is paper and noise rather than strokes.
+# Of 255. A smaller difference from the ground counts as paper texture and noise, not as strokes.
 LEAST_CONTRAST = 25
 
 
 @dataclass(frozen=True)
 class ReadImage:
-    """An image as the model takes it.
+    """An image in the model's shape.
 
     Attributes:
         pixels: (C, H, W) float32 in [0, 1], multiples of 1/255.
-        notes: what had to be decided in reading it, one sentence each.
-        placement: where it lies in the picture.
+        notes: what was decided in reading it, one sentence each.
+        placement: the image's region in the picture.
     """
 
     pixels: Tensor
@@ -47,9 +47,9 @@ class ReadImage:
 
 
 def find_images(patterns: Sequence[str]) -> list[Path]:
-    """The files that a user means by files, directories (their images by extension) and globs.
+    """Expand files, directories (their images, by extension) and globs to files.
 
-    Keeps the order of the patterns, sorts within each directory and glob, and drops repeats.
+    Keeps the order of the patterns, sorts within each directory and glob, and removes duplicates.
 
     Raises:
         ImageError: a file is missing, a directory has no images, a glob matches nothing.
@@ -72,13 +72,13 @@ def _matches(pattern: str) -> list[Path]:
         images = [
             path
             for path in inside
-            # a leading dot marks, among others, the "._name.png" in which macOS keeps a file's attributes
+            # hidden files include the "._name.png" in which macOS stores a file's attributes
             if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
         ]
         if not images:
             raise ImageError(f"{pattern}: a directory without images; give one that holds PNG or JPEG files")
         return images
-    if os.path.exists(pattern):  # before globs: a file may be named "digit[1].png"
+    if os.path.exists(pattern):  # before globs, because a file may be named "digit[1].png"
         return [Path(pattern)]
     if has_magic(pattern):
         files = [Path(name) for name in sorted(glob(pattern, recursive=True)) if os.path.isfile(name)]
@@ -98,15 +98,15 @@ def read_image(
 ) -> ReadImage:
     """Read an image file in the model's shape.
 
-    An 8-bit greyscale file of the right size comes through bit for bit. Anything else is converted: depth,
-    palette, colour, transparency, EXIF rotation, size. By default proportions are kept; what is missing to the shape
-    is filled with the median colour of the border.
+    An 8-bit greyscale file of the right size is not changed. Anything else is converted: depth, palette, colour,
+    transparency, EXIF rotation, size. By default proportions are kept, and the image is padded with the median colour
+    of its border.
 
     Args:
-        path: PNG, JPEG, GIF, TIFF, BMP, WebP, AVIF, JPEG 2000, PPM or ICO; of several frames, the first.
-        shape: (C, H, W), C being 1 or 3.
-        invert: turn light to dark and dark to light.
-        light_on_dark: the model knows light strokes on a dark ground; note where the image has dark on light.
+        path: PNG, JPEG, GIF, TIFF, BMP, WebP, AVIF, JPEG 2000, PPM or ICO; if it has several frames, the first is read.
+        shape: (C, H, W) with C = 1 or 3.
+        invert: swap light and dark.
+        light_on_dark: the model was trained on light strokes on a dark ground; adds a note if the image is the inverse.
         resize: one of `RESIZES`.
 
     Raises:
@@ -125,7 +125,7 @@ def convert(
     light_on_dark: bool = False,
     resize: str = "pad",
 ) -> ReadImage:
-    """A decoded picture in the model's shape; arguments and errors as in `read_image`."""
+    """Convert a decoded picture to the model's shape; arguments and errors as in `read_image`."""
     _check_shape(shape)
     channels, height, width = shape
     decoded = without_alpha(decoded, light_on_dark)
@@ -135,7 +135,7 @@ def convert(
     if invert:
         values = 255 - values
     elif light_on_dark and _looks_dark_on_light(values):
-        notes.append("looks like dark on light; the model knows light on dark: try --invert")
+        notes.append("looks like dark on light, but the model was trained on light on dark: try --invert")
     pixels = torch.from_numpy(values).permute(2, 0, 1).contiguous().float() / 255
     return ReadImage(pixels, tuple(notes), placed.placement)
 
@@ -146,11 +146,11 @@ def _check_shape(shape: tuple[int, int, int]) -> None:
 
 
 def carry_back(path: Path, change: Tensor, placement: Placement, *, light_on_dark: bool = False) -> Image.Image:
-    """The picture in a file with a change made to it at its own size.
+    """Add a change to the picture in a file, at the picture's own resolution.
 
     Args:
-        path: what `read_image` has read.
-        change: (C, H, W) in [-1, 1], what is added to the image that was read.
+        path: the file that `read_image` has read.
+        change: (C, H, W) in [-1, 1], to be added to the image that was read.
         placement: of that image.
         light_on_dark: as in `read_image`.
 
@@ -159,9 +159,9 @@ def carry_back(path: Path, change: Tensor, placement: Placement, *, light_on_dar
     """
     picture = without_alpha(decode(Path(path)), light_on_dark).picture
     left, top, right, bottom = placement.target
-    part = change[None, :, top:bottom, left:right].float()
+    region = change[None, :, top:bottom, left:right].float()
     left, top, right, bottom = placement.source
-    enlarged = F.interpolate(part, (bottom - top, right - left), mode="bicubic", align_corners=False)[0]
+    enlarged = F.interpolate(region, (bottom - top, right - left), mode="bicubic", align_corners=False)[0]
     values = np.asarray(picture).astype(np.float32)
     values = values[:, :, None] if values.ndim == 2 else values
     if len(enlarged) == 3 and values.shape[2] == 1:
@@ -171,7 +171,7 @@ def carry_back(path: Path, change: Tensor, placement: Placement, *, light_on_dar
 
 
 def without_alpha(decoded: Decoded, light_on_dark: bool) -> Decoded:
-    """Laid on the ground that the model expects, or on the other one where strokes would vanish in it."""
+    """Lay a transparent picture on the ground that the model expects, or on the opposite if it would not be visible."""
     picture = decoded.picture
     if not picture.mode.endswith("A"):
         return decoded
@@ -184,7 +184,7 @@ def without_alpha(decoded: Decoded, light_on_dark: bool) -> Decoded:
     seen = "nothing in it is visible"
     if weight.any():
         brightness = float(np.average(np.asarray(picture.convert("L")), weights=weight)) / 255
-        # a photograph is cut out for white paper, and stays visible there unless it is very light
+        # cut-out photographs are made for white paper, and visible on it unless they are very light
         black_ground = brightness >= (0.5 if light_on_dark else 0.75)
         seen = f"what is visible is {'light' if black_ground else 'dark'}"
     note = f"transparent: laid on {'black' if black_ground else 'white'} ({seen})"
@@ -194,7 +194,7 @@ def without_alpha(decoded: Decoded, light_on_dark: bool) -> Decoded:
 
 
 def _looks_dark_on_light(values: np.ndarray) -> bool:
-    """Whether 8-bit values (H, W, C) stray from their border's median more to the dark than to the light."""
+    """Whether 8-bit values (H, W, C) deviate from the median of their border more to the dark than to the light."""
     grey = values.mean(axis=2)
     ground = float(np.median(border(grey)))
     darker, lighter = ground - grey.min(), grey.max() - ground

@@ -1,4 +1,4 @@
-"""How an image of any size and proportions comes into the shape that a model takes."""
+"""Resizing images of any size and proportions to the shape that a model takes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import unknown_name
 
 RESIZES = ("pad", "crop", "stretch")
-"""How an image of other proportions comes into a shape: kept whole and padded, cut to cover it, or distorted."""
+"""How an image of other proportions is resized: padded, cropped, or stretched."""
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom, in pixels"""
@@ -20,12 +20,12 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Placement:
-    """Which part of the upright picture in a file became which part of the image read from it.
+    """The region of an upright picture that was read, and its region in the image.
 
     Attributes:
         size: (width, height) of the picture.
-        source: in the picture.
-        target: in the image.
+        source: the region in the picture.
+        target: the region in the image.
     """
 
     size: tuple[int, int]
@@ -34,17 +34,17 @@ class Placement:
 
     @property
     def shrinks(self) -> bool:
-        """Whether the image holds fewer pixels than the picture did."""
+        """Whether the image has a lower resolution than the picture."""
         return self.source[2] - self.source[0] > self.target[2] - self.target[0]
 
 
 @dataclass(frozen=True)
 class Resized:
-    """A picture in another size.
+    """A resized picture.
 
     Attributes:
-        picture: in that size.
-        placement: where the original lies in it.
+        picture: in the new size.
+        placement: the region of the original in it.
         notes: what was done to it, in a sentence.
     """
 
@@ -54,13 +54,13 @@ class Resized:
 
 
 def resize_picture(picture: Image.Image, size: tuple[int, int], how: str = "pad") -> Resized:
-    """A picture resized to `size` (width, height), in its own proportions unless `how` is "stretch".
+    """Resize a picture to `size` (width, height); keeps its proportions unless `how` is "stretch".
 
     Raises:
-        UsageError: `how` is none of `RESIZES`.
+        UsageError: `how` is not one of `RESIZES`.
     """
     if how not in RESIZES:
-        raise unknown_name("fit", how, RESIZES)  # as the command line calls it
+        raise unknown_name("fit", how, RESIZES)  # the name of the command-line option
     before, whole = picture.size, (0, 0, *size)
     source = (0, 0, *before)
     if before == size:
@@ -79,8 +79,8 @@ def resize_picture(picture: Image.Image, size: tuple[int, int], how: str = "pad"
     width, height = (max(1, round(side * scale)) for side in before)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     note = f"resized from {before[0]}x{before[1]} to {width}x{height}"
-    # Hamming: antialiased, and unlike bicubic or Lanczos without halos on a flat ground. On MNIST and
-    # Fashion-MNIST enlarged tenfold and read back, its error is between half and three quarters of bilinear's.
+    # Hamming is antialiased and, unlike bicubic and Lanczos, has no halos on a flat ground. On MNIST and Fashion-MNIST,
+    # enlarged tenfold and read back, its error is between half and three quarters of bilinear interpolation's.
     picture = picture.resize((width, height), Image.Resampling.HAMMING)
     if (width, height) != size:
         note += f" and padded to {size[0]}x{size[1]}"
@@ -105,7 +105,7 @@ def border_mask(height: int, width: int) -> np.ndarray:
 
 
 def resize_batch(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images (N, C, H, W) in another size (H, W), differentiable; the same images where it is their own."""
+    """Resize images (N, C, H, W) to `size` (H, W), differentiably; returns them unchanged if they have that size."""
     if tuple(images.shape[2:]) == tuple(size):
         return images
     return F.interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)

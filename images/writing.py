@@ -1,4 +1,4 @@
-"""Image batches as pictures, and pictures as files, each written whole or not at all."""
+"""Converting images to pictures and writing them to files atomically."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..files import write_bytes
 
 
 def to_picture(image: Tensor) -> Image.Image:
-    """An image (C, H, W) in [0, 1], C being 1 or 3, as a Pillow picture of 8 bits a channel.
+    """Convert an image (C, H, W) in [0, 1], with C = 1 or 3, to a Pillow picture with 8 bits per channel.
 
     Raises:
-        UsageError: of any other shape.
+        UsageError: the image has another shape.
     """
     if image.dim() != 3 or image.shape[0] not in (1, 3):
         raise UsageError(f"an image to draw must be (1, H, W) or (3, H, W), got {tuple(image.shape)}")
@@ -28,7 +28,7 @@ def to_picture(image: Tensor) -> Image.Image:
 
 
 def write_png(path: Path, image: Tensor) -> None:
-    """Write an image (C, H, W) in [0, 1], C being 1 or 3, as a PNG of 8 bits a channel.
+    """Write an image (C, H, W) in [0, 1], with C = 1 or 3, as a PNG with 8 bits per channel.
 
     Raises:
         OutputError: it could not be written.
@@ -54,12 +54,12 @@ def as_png(picture: Image.Image) -> bytes:
 
 
 def write_gif(path: Path, pictures: Sequence[Image.Image], milliseconds: int) -> None:
-    """Write pictures of one size as an endless animation.
+    """Write pictures of one size as an animation that repeats forever.
 
     Args:
         path: the file.
         pictures: at least one.
-        milliseconds: how long each is shown; GIF rounds to 10.
+        milliseconds: duration of each picture; GIF rounds it to 10.
 
     Raises:
         OutputError: it could not be written.

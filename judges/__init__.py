@@ -1,1 +1,1 @@
-"""Models that only score: no engine sees them, and import-linter holds that."""
+"""Models that only score counterfactuals. No engine uses them, which import-linter enforces."""

@@ -1,4 +1,4 @@
-"""One small autoencoder a class and one for all classes: the yardsticks of IM1 and IM2."""
+"""The autoencoders behind the metrics IM1 and IM2: a small one per class and one for all classes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..generative.layers import Halvings, Size
 
 
 class Autoencoder(nn.Module):
-    """A convolutional autoencoder with a narrow waist.
+    """A convolutional autoencoder with a narrow bottleneck.
 
     Args:
-        channels: colours of an image.
-        size: height and width of an image in pixels, or the side of a square one.
-        waist: numbers that an image is squeezed through.
+        channels: number of image channels.
+        size: height and width of the images in pixels, or the side of square images.
+        waist: dimension of the bottleneck.
     """
 
     def __init__(self, channels: int = 1, size: Size = 28, waist: int = 12) -> None:
@@ -44,7 +44,7 @@ class Autoencoder(nn.Module):
 
 
 class ClassAutoencoders(nn.Module):
-    """K autoencoders, each fitted to one class, and one fitted to all. Judges only: no engine may use them.
+    """K autoencoders trained on one class each, and one trained on all classes. No engine may use them.
 
     Args:
         classes: number of classes K.
@@ -57,7 +57,7 @@ class ClassAutoencoders(nn.Module):
         self.of_all = Autoencoder(channels, size, 2 * waist)
 
     def reconstruct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Each image (N, C, H, W) by the autoencoder of its label (N,)."""
+        """Reconstructs each image (N, C, H, W) with the autoencoder of its label (N,)."""
         result = torch.empty_like(images)
         for label in labels.unique().tolist():
             chosen = labels == label

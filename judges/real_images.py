@@ -1,4 +1,4 @@
-"""How near an image comes to real images of a class, as a judge's features see it."""
+"""The distance of an image to real images of a class, in a judge's feature space."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor, nn
 
 ROWS_AT_ONCE = 512
-FAR = 1e4  # each coordinate of what stands where a class has no more features: never the nearest
+FAR = 1e4  # coordinates of the padding for classes with fewer features, so far away that it is never the nearest
 
 
 class RealImages(nn.Module):
-    """Features of real images by class, and how far other real images of the class are from them.
+    """Features of real images by class, and the distances of other real images of the class to them.
 
-    The distance of an image to a class is the mean distance to its `neighbours` nearest features of that
-    class. `distances` holds that distance for real images which are not among the features, in rising order:
-    against it, any image's distance reads as a percentile.
+    The distance of an image to a class is the mean distance to its `neighbours` nearest features of that class.
+    `distances` holds this distance for real images that are not among the features, in ascending order, so that the
+    distance of any image can be expressed as a percentile.
 
     Args:
         classes: number of classes K.
-        count: most features that a class has, R; a class with fewer is filled up with ones infinitely far away.
+        count: largest number of features per class, R; classes with fewer are padded with points very far away.
         features: dimension of the judge's features, F.
-        levels: real images a class whose distances are kept, Q.
+        levels: number of real images per class whose distances are stored, Q.
         neighbours: how many nearest features are averaged.
     """
 
@@ -45,16 +45,16 @@ class RealImages(nn.Module):
         return result
 
     def nearest_labels(self, features: Tensor, count: int) -> Tensor:
-        """Labels of the `count` real features, of whatever class, nearest to features (N, F): (N, count) int64."""
+        """Labels of the `count` real features of all classes nearest to features (N, F): (N, count) int64."""
         everything = self.features.flatten(0, 1)
-        # In parts, because every distance is held at once: (ROWS_AT_ONCE, K * R).
+        # In batches, to limit the memory for the matrix of distances, (ROWS_AT_ONCE, K * R).
         nearest = [
-            torch.cdist(part, everything).topk(count, largest=False).indices for part in features.split(ROWS_AT_ONCE)
+            torch.cdist(batch, everything).topk(count, largest=False).indices for batch in features.split(ROWS_AT_ONCE)
         ]
         return torch.cat(nearest) // self.features.shape[1]
 
     def percentile(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Share of real images of the class (N,) that lie at least as far out as features (N, F), in [0, 100]."""
+        """Percentage of real images of the class (N,) at least as far from it as features (N, F), in [0, 100]."""
         distance = self.distance(features, labels)
         nearer = torch.searchsorted(self.distances[labels].contiguous(), distance[:, None]).squeeze(1)
         return 100 * (1 - nearer / self.distances.shape[1])

@@ -1,4 +1,4 @@
-"""The residual network that judges counterfactuals, and whose features say what looks real."""
+"""A residual network that scores counterfactuals, and whose features measure realism."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class _Residual(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """A residual classifier with global average pooling: the judge, unlike `ConvNet` in every layer.
+    """A residual classifier with global average pooling: the first judge. It differs from `ConvNet` in every layer.
 
     Args:
-        channels: colours of the input.
+        channels: number of input channels.
         classes: number of classes.
-        width: channels after the stem; the features have four times as many.
-        stride: of the stem, in pixels; 4 for images of over 64 pixels keeps the cost down.
+        width: channels after the stem; the features have four times as many dimensions.
+        stride: stride of the stem, in pixels; 4 reduces the cost for images of over 64 pixels.
     """
 
     def __init__(self, channels: int = 1, classes: int = 10, width: int = 24, stride: int = 2) -> None:

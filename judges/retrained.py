@@ -1,4 +1,4 @@
-"""The explained classifier trained again: would its counterfactuals survive the next training?"""
+"""Retrained copies of the explained classifier, to test whether counterfactuals stay valid after retraining."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..classifiers.convolutional import ConvNet
 
 
 class Retrained(nn.Module):
-    """Several classifiers of one recipe that differ in nothing but the seed.
+    """Several classifiers trained with the same recipe and different seeds.
 
     Args:
         count: number of classifiers M.
-        options: of each `ConvNet`.
+        options: arguments of each `ConvNet`.
     """
 
     def __init__(self, count: int = 2, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""A small vision transformer: the second judge, which shares no kind of layer with the convolutional ones."""
+"""A small vision transformer: the second judge, which differs in kind from the convolutional networks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class PatchTransformer(nn.Module):
     """Patches, learned positions, pre-norm transformer layers, mean of the tokens: image batch -> logits.
 
     Dosovitskiy et al. 2021, arXiv 2010.11929, without the class token. Trained from scratch on small images it is
-    less accurate than a convolutional network, but it errs elsewhere: that is what makes it a second opinion.
+    less accurate than a convolutional network, but it makes different errors, so it gives a useful second opinion.
 
     Args:
-        channels: colours of the input.
-        size: height and width of the input in pixels, or the side of a square one.
+        channels: number of input channels.
+        size: height and width of the input in pixels, or the side of square images.
         classes: number of classes.
-        patch: side of a patch, in pixels; images are filled up to whole patches.
+        patch: side of a patch, in pixels; images are padded to whole patches.
         width: dimension of a token.
         depth: number of layers.
     """

@@ -1,1 +1,1 @@
-"""Metrics: pure functions on batches, one value per image, that know no engine by name."""
+"""Metrics: pure functions on batches that return one value per image and do not depend on the engine."""

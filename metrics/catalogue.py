@@ -1,7 +1,7 @@
-"""Every metric by name: what it is called, which way is better, how it is printed, what computes it.
+"""The catalogue of metrics: their names, which direction is better, how they are printed, and what computes them.
 
-Nothing here imports torch: a function is named, "module:name" of this room, and imported when it is first used.
-docs/metrics.md says the rest.
+Nothing here imports torch. A function is given as "module:name" within this package and imported on first use.
+docs/metrics.md defines the metrics.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal
 
 
 class Group(StrEnum):
-    """What a metric is about; tables keep this order."""
+    """What a metric measures; tables list groups in this order."""
 
     VALIDITY = "validity"
     REALISM = "realism"
@@ -27,18 +27,18 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: in records, gates and JSON.
-        label: in tables.
-        better: which way; None where neither is.
-        kind: `share` in [0, 1] and printed in per cent, or `number`.
-        group: what it is about.
-        function: "module:name" of what computes it from a `Scene`, or from a `SetScene` if it is of a set; None where
-            the pipeline measures it itself.
-        needs: what it needs beside the images: a judge's part, LPIPS's backbone, a set.
-        source: where it is from.
-        yes_or_no: one image's value is true or false, so that its mean is a proportion.
-        of_set: it has one value for all counterfactuals of an engine, and none for a single one.
-        of_batch: an image's value is its share of the batch's, so that images of a batch are no sample.
+        name: its name in records, gates and JSON.
+        label: its name in tables.
+        better: which direction is better; None if neither is.
+        kind: `share`, in [0, 1] and printed as a percentage, or `number`.
+        group: what it measures.
+        function: "module:name" of the function that computes it from a `Scene`, or from a `SetScene` if `of_set`; None
+            if the pipeline measures it.
+        needs: what it needs besides the images: a part that is a judge, the LPIPS backbone, or a set.
+        source: the publication that defines it.
+        yes_or_no: whether the value of an image is true or false, so that the mean is a proportion.
+        of_set: whether it has one value for all counterfactuals of an engine and none for a single image.
+        of_batch: whether an image's value is its share of the batch's, so that images are not independent samples.
         without: why a single image may have no value.
     """
 
@@ -56,7 +56,7 @@ class Metric:
     without: str = "not a finite number"
 
     def shown(self, value: float | None) -> str:
-        """The value as a table prints it; a dash where there is none."""
+        """Formats the value for a table; a dash if there is none."""
         if value is None:
             return "-"
         if self.kind == "share":
@@ -204,10 +204,10 @@ METRICS = (
     Metric("steps", "steps", "lower", "number", Group.COST),
     Metric("forward_calls", "forward calls", "lower", "number", Group.COST),
     Metric("backward_calls", "backward calls", "lower", "number", Group.COST),
-    Metric("seconds", "seconds an image", "lower", "number", Group.COST, of_batch=True),
-    Metric("images_per_second", "images a second", "higher", "number", Group.COST, of_set=True),
+    Metric("seconds", "seconds per image", "lower", "number", Group.COST, of_batch=True),
+    Metric("images_per_second", "images per second", "higher", "number", Group.COST, of_set=True),
     Metric("peak_memory_mb", "peak memory, MB", "lower", "number", Group.COST, of_set=True),
 )
 
 BY_NAME = {metric.name: metric for metric in METRICS}
-"""Metrics by name, in the order of tables."""
+"""Metrics by name, in the order in which tables list them."""

@@ -1,4 +1,4 @@
-"""Every metric of a batch of counterfactuals, or of a whole set, with the reason where one cannot be had."""
+"""Computes the metrics of a batch or of a whole set of counterfactuals, and gives a reason for each missing one."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from .catalogue import METRICS, Metric
 from .scene import Missing, Scene, SetScene
 
 Value = float | bool | None
-"""One image's value of a metric; None where it could not be had."""
-
+"""The value of a metric for one image; None if it could not be computed."""
 
 LPIPS = "lpips"
-"""The metric that takes seconds to load, and is computed only where it is asked for."""
+"""The metric that takes seconds to load, and so is computed only on request."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One column a metric, one row an image.
+    """Metrics of a batch: one column per metric, one row per image.
 
     Attributes:
-        count: N.
-        columns: name -> (N,), or None where the metric could not be had.
-        missing: why, for each None.
+        count: number of images N.
+        columns: metric name -> values (N,), or None if the metric could not be computed.
+        missing: metric name -> reason, for each column that is None.
     """
 
     count: int
@@ -41,30 +40,30 @@ class Scores:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The reasons as sentences, metrics of the same reason together."""
+        """The reasons as text, one note for all metrics with the same reason."""
         names: dict[str, list[str]] = {}
         for name, why in self.missing.items():
             names.setdefault(why, []).append(name)
         return tuple(f"{', '.join(some)}: {why}" for why, some in names.items())
 
     def rows(self) -> list[dict[str, Value]]:
-        """The same, as one dictionary per image; what is not a finite number is None."""
+        """The values as one dictionary per image; values that are not finite become None."""
         values = {name: None if c is None else [finite(v) for v in c.tolist()] for name, c in self.columns.items()}
         return [{name: None if v is None else v[row] for name, v in values.items()} for row in range(self.count)]
 
 
 def finite(value: float | bool) -> Value:
-    """The value, or None where it is NaN or infinite."""
+    """The value, or None if it is NaN or infinite."""
     return value if math.isfinite(value) else None
 
 
 def with_lpips() -> frozenset[str]:
-    """The names of all metrics of single images, LPIPS among them."""
+    """The names of all metrics of single images, including LPIPS."""
     return frozenset(metric.name for metric in METRICS if metric.function is not None and not metric.of_set)
 
 
 def load_scoring(bundle: Bundle) -> None:
-    """Load all judges: a damaged one is an error before the search, not a missing number after it.
+    """Loads all judges, so that a damaged one is an error before the search and not a missing value after it.
 
     Raises:
         BundleError: a part is damaged.
@@ -75,29 +74,29 @@ def load_scoring(bundle: Bundle) -> None:
 
 @torch.inference_mode()
 def evaluate(bundle: Bundle, images: Tensor, targets: Tensor, found: Counterfactuals, *, lpips: bool = False) -> Scores:
-    """Score counterfactuals with the bundle's judges, which no engine sees.
+    """Scores counterfactuals with the bundle's judges, which no engine uses.
 
     Args:
-        bundle: brings the classifier and the judges.
+        bundle: provides the classifier and the judges.
         images: (N, C, H, W) in [0, 1], the factuals.
         targets: (N,) int64.
         found: what an engine returned for them.
-        lpips: also compute LPIPS, whose import takes seconds.
+        lpips: also compute LPIPS, which takes seconds to import.
 
     Returns:
-        A column for each metric of a single image in `catalogue.METRICS`, but for validity, confidence and cost, which
-        are the engine's own; docs/metrics.md describes them.
+        A column for each metric of single images in `catalogue.METRICS`, except validity, confidence and cost, which
+        the engine returns. docs/metrics.md defines them.
     """
     return score(Scene.of(bundle, images, found.images, targets), with_lpips() if lpips else None)
 
 
 @torch.inference_mode()
 def score(scene: Scene, names: frozenset[str] | None = None) -> Scores:
-    """Metrics of single images.
+    """Computes the metrics of single images.
 
     Args:
-        scene: the answers.
-        names: which metrics; None: every one but LPIPS, whose missing value says that it was not asked for.
+        scene: the counterfactuals to score.
+        names: which metrics; None: all but LPIPS, which is then listed as missing because it was not requested.
     """
     columns: dict[str, Tensor | None] = {}
     missing: dict[str, str] = {}
@@ -117,7 +116,7 @@ def score(scene: Scene, names: frozenset[str] | None = None) -> Scores:
 
 @torch.inference_mode()
 def score_set(scene: SetScene) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Every metric of whole sets: the values, and why one is missing."""
+    """Computes the metrics of whole sets; returns the values, and the reason for each missing one."""
     values: dict[str, float | None] = {}
     missing: dict[str, str] = {}
     for metric in METRICS:
@@ -132,7 +131,7 @@ def score_set(scene: SetScene) -> tuple[dict[str, float | None], dict[str, str]]
 
 
 def function_of(metric: Metric) -> Callable[..., Any]:
-    """The function that computes a metric, imported when it is first asked for."""
+    """The function that computes a metric, imported on first use."""
     assert metric.function is not None
     module, _, name = metric.function.partition(":")
     return getattr(import_module(f".{module}", __package__), name)

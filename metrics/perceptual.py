@@ -1,4 +1,4 @@
-"""LPIPS, where its backbone is to be had: never with random weights."""
+"""LPIPS, if its pretrained backbone is available. It is never computed with random weights."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .scene import Scene
 VARIABLE = "CFX_LPIPS_BACKBONE"
 HUB_FILE = "alexnet-owt-7be5be79.pth"
 REMEDY = (
-    f"LPIPS needs AlexNet's ImageNet convolutions: set {VARIABLE} to a safetensors file of them, "
+    f"LPIPS needs AlexNet's ImageNet convolutions: set {VARIABLE} to a safetensors file that holds them, "
     f"or let torchvision download {HUB_FILE} into the torch hub cache"
 )
-SMALLEST = 64  # pixels; AlexNet's strides leave nothing of smaller images
+SMALLEST = 64  # pixels; AlexNet's strides reduce smaller images to nothing
 
 
 def backbone() -> Path | None:
-    """Where AlexNet's weights lie: CFX_LPIPS_BACKBONE, else the torch hub cache, else nowhere."""
+    """Path of AlexNet's weights: CFX_LPIPS_BACKBONE, else the file in the torch hub cache; None if there is neither."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
@@ -35,10 +35,10 @@ def backbone() -> Path | None:
 
 
 def load_lpips(device: torch.device) -> nn.Module:
-    """The LPIPS metric (Zhang et al. 2018, arXiv 1801.03924, version 0.1, AlexNet) with genuine weights.
+    """Loads the LPIPS metric (Zhang et al. 2018, arXiv 1801.03924, version 0.1, AlexNet) with pretrained weights.
 
     Raises:
-        BundleError: no backbone, or not AlexNet's.
+        BundleError: there is no backbone, or it is not AlexNet.
     """
     path = backbone()
     if path is None:
@@ -46,9 +46,9 @@ def load_lpips(device: torch.device) -> nn.Module:
     return _load(path, device)
 
 
-@cache  # batches come one after another, and the weights take longer to read than a batch to score
+@cache  # reading the weights takes longer than scoring a batch
 def _load(path: Path, device: torch.device) -> nn.Module:
-    import lpips  # costs twice the import of torch
+    import lpips  # takes twice as long to import as torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -69,10 +69,10 @@ def _load(path: Path, device: torch.device) -> nn.Module:
 
 
 def lpips_distance(metric: nn.Module, factuals: Tensor, counterfactuals: Tensor) -> Tensor:
-    """LPIPS of images (N, C, H, W) in [0, 1], (N,), in [0, inf); lower is nearer to the eye.
+    """LPIPS between images (N, C, H, W) in [0, 1]: (N,), in [0, inf); lower is perceptually closer.
 
-    Grey images are given three equal channels, small ones are enlarged to 64 pixels; so the values compare
-    with one another, not with those of photographs.
+    Grey images are expanded to three equal channels, and small ones are enlarged to 64 pixels. The values are
+    therefore comparable with one another, but not with those of photographs.
     """
 
     def prepared(images: Tensor) -> Tensor:
@@ -86,9 +86,9 @@ def lpips_distance(metric: nn.Module, factuals: Tensor, counterfactuals: Tensor)
 
 
 def lpips(scene: Scene) -> Tensor:
-    """LPIPS of counterfactuals and factuals, (N,), in [0, inf); lower is nearer to the eye.
+    """LPIPS between counterfactuals and factuals, (N,), in [0, inf); lower is perceptually closer.
 
     Raises:
-        BundleError: its backbone is not to be had.
+        BundleError: its backbone is not available.
     """
     return lpips_distance(load_lpips(scene.factuals.device), scene.factuals, scene.counterfactuals)

@@ -1,4 +1,4 @@
-"""Whether a counterfactual still is one when the image, or the classifier, is not exactly the same."""
+"""Whether the classifier still sees the target after small changes of the image or after retraining."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from ..counterfactuals.problem import LARGEST_BATCH, as_written
 from .scene import Scene
 
 COPIES = 8
-DEVIATION = 32 / 255  # a grain through which people read with ease; at a quarter of it adversarial noise holds, too
+DEVIATION = 32 / 255  # people still read such images with ease; at a quarter of it adversarial noise survives as well
 
 
 @torch.no_grad()
 def robust_noise(scene: Scene, *, seed: int = 0, copies: int = COPIES, deviation: float = DEVIATION) -> Tensor:
-    """Share of noisy copies of x' in which the classifier still sees the target, (N,), in [0, 1]; higher is better.
+    """Share of noisy copies of x' for which the classifier predicts the target, (N,), in [0, 1]; higher is better.
 
-    mean over c of [argmax f(round8(clamp(x' + deviation * noise_c))) = target], noise_c standard normal. It is one
-    less the invalidation rate of Pawelczyk et al. 2023, Probabilistically Robust Recourse, arXiv 2203.06768.
-    Only the most probable class counts, not the confidence: engines tighten until a counterfactual lies just above
-    the threshold on purpose, so many of its copies fall below it, however good it is.
+    mean over c of [argmax f(round8(clamp(x' + deviation * noise_c))) = target], noise_c standard normal. It equals
+    1 minus the invalidation rate of Pawelczyk et al. 2023, Probabilistically Robust Recourse, arXiv 2203.06768.
+    Only the most probable class counts, not the confidence: engines tighten each counterfactual to just above the
+    confidence threshold, so many of its noisy copies fall below it, however good it is.
 
     Args:
-        scene: the answers.
-        seed: of the noise, which is the same for every image: no answer depends on who else is in the batch.
-        copies: noisy copies of each image.
-        deviation: of the Gaussian noise, with pixel values in [0, 1].
+        scene: the counterfactuals to score.
+        seed: seed of the noise. The noise is the same for every image, so that no value depends on the batch.
+        copies: number of noisy copies of each image.
+        deviation: standard deviation of the Gaussian noise, for pixel values in [0, 1].
     """
     images, targets = scene.counterfactuals, scene.targets
     generator = torch.Generator().manual_seed(seed)
-    # Drawn on the CPU, so that every device adds the same noise.
+    # Sampled on the CPU, so that every device adds the same noise.
     noise = torch.randn(copies, *images.shape[1:], generator=generator).to(images.device) * deviation
     holds = []
     for rows in torch.arange(len(targets), device=targets.device).split(max(1, LARGEST_BATCH // copies)):
@@ -41,11 +41,11 @@ def robust_noise(scene: Scene, *, seed: int = 0, copies: int = COPIES, deviation
 
 @torch.no_grad()
 def robust_retrained(scene: Scene) -> Tensor:
-    """Share of re-trained classifiers that see the target in x', (N,), in [0, 1]; higher is better.
+    """Share of retrained classifiers that predict the target for x', (N,), in [0, 1]; higher is better.
 
-    mean over m of [argmax f_m(x') = target]. The f_m are trained by the explained classifier's recipe on the same
-    images, with other seeds. It is one less the invalidation rate of Black et al. 2022, Consistent Counterfactuals
-    for Deep Models, arXiv 2110.03109. With M classifiers only the M + 1 shares 0, 1/M, ... 1 occur.
+    mean over m of [argmax f_m(x') = target]. The f_m are trained with the explained classifier's recipe on the same
+    images, with other seeds. It equals 1 minus the invalidation rate of Black et al. 2022, Consistent Counterfactuals
+    for Deep Models, arXiv 2110.03109. With M classifiers only the M + 1 values 0, 1/M, ..., 1 occur.
     """
-    logits = scene.judge("retrained")(scene.judged)  # (M, N, K)
+    logits = scene.judge("retrained")(scene.judges_input)  # (M, N, K)
     return (logits.argmax(dim=2) == scene.targets).float().mean(dim=0)

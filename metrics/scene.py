@@ -1,4 +1,4 @@
-"""What a metric looks at: a batch of answers, and what several metrics need of it, computed once."""
+"""The input of metrics: a batch or a set of counterfactuals, with shared intermediate results computed once."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from ..judges.real_images import RealImages
 from ..judges.residual import ResidualNet
 
 JUDGES = ("judge", "second_judge")
-"""The bundle's classifiers that only score, of differing architecture; the first lends its features."""
+"""The judges that are classifiers, each of another architecture. Features come from the first."""
 
 
 class Missing(CfxError):
-    """A metric cannot be had; `str(error)` is the reason."""
+    """A metric cannot be computed; `str(error)` is the reason."""
 
 
 @dataclass(kw_only=True)
 class Scene:
-    """A batch of counterfactuals, and all that metrics of single images need.
+    """A batch of counterfactuals with everything that metrics of single images need.
 
     Attributes:
-        classifier: the explained one, image batch -> logits (N, K).
+        classifier: the explained classifier, image batch -> logits (N, K).
         factuals: (N, C, H, W) in [0, 1].
-        counterfactuals: (N, C, H, W) in [0, 1], as written.
+        counterfactuals: (N, C, H, W) in [0, 1], rounded to 8 bits.
         targets: (N,) int64, the classes asked for.
-        judges: what scores; None where there is nothing.
-        working: (H, W) that judges work in; None: that of the images.
-        present: the classes that judges have seen images of; None: all.
-        seen: (N,) int64, the classes that the classifier sees in the factuals; asked for, if None.
+        judges: the models that score; None if there are none.
+        working: (H, W), the size at which the judges work; None: the size of the images.
+        present: the classes that the judges were trained on; None: all.
+        seen: (N,) int64, the classes that the classifier sees in the factuals; None: computed when needed.
     """
 
     classifier: Callable[[Tensor], Tensor]
@@ -53,7 +53,7 @@ class Scene:
     def of(
         cls, bundle: Bundle, factuals: Tensor, counterfactuals: Tensor, targets: Tensor, seen: Tensor | None = None
     ) -> Scene:
-        """A batch of answers of a bundle."""
+        """Builds the scene of a batch with the classifier and the judges of a bundle."""
         return cls(
             classifier=bundle.classifier,
             factuals=factuals,
@@ -66,11 +66,11 @@ class Scene:
         )
 
     def judge(self, name: str) -> nn.Module:
-        """A part that scores.
+        """Loads a judge by the name of its part.
 
         Raises:
             Missing: there are no judges.
-            BundleError: the bundle does not have this one.
+            BundleError: the bundle does not have this judge.
         """
         if self.judges is None:
             raise Missing("there are no judges")
@@ -78,12 +78,12 @@ class Scene:
 
     @cached_property
     def change(self) -> Tensor:
-        """Counterfactuals less factuals, (N, C, H, W)."""
+        """Counterfactuals minus factuals, (N, C, H, W)."""
         return self.counterfactuals - self.factuals
 
     @cached_property
-    def judged(self) -> Tensor:
-        """The counterfactuals as judges take them, (N, C, h, w)."""
+    def judges_input(self) -> Tensor:
+        """The counterfactuals at the size at which the judges work, (N, C, h, w)."""
         return self.counterfactuals if self.working is None else resize_batch(self.counterfactuals, self.working)
 
     @cached_property
@@ -94,36 +94,36 @@ class Scene:
     @cached_property
     def features(self) -> Tensor:
         """The first judge's features of the counterfactuals, (N, F)."""
-        return self._first_judge.embed(self.judged)
+        return self._first_judge.embed(self.judges_input)
 
     @cached_property
     def judges_probabilities(self) -> Tensor:
-        """The mean of the judges' probabilities in the counterfactuals, (N, K)."""
+        """The mean over the judges of their class probabilities for the counterfactuals, (N, K)."""
         logits = [self._first_judge.head(self.features)]
         assert self.judges is not None
-        logits += [self.judge(name)(self.judged) for name in JUDGES[1:] if self.judges.has(name)]
+        logits += [self.judge(name)(self.judges_input) for name in JUDGES[1:] if self.judges.has(name)]
         return torch.stack([each.softmax(dim=1) for each in logits]).mean(dim=0)
 
     @cached_property
-    def to_own(self) -> Tensor:
-        """The counterfactuals by the autoencoders of their targets, (N, C, h, w)."""
-        return self.autoencoders.reconstruct(self.judged, self.targets)
+    def target_reconstruction(self) -> Tensor:
+        """The counterfactuals reconstructed by the autoencoders of their targets, (N, C, h, w)."""
+        return self.autoencoders.reconstruct(self.judges_input, self.targets)
 
     @cached_property
     def percentile(self) -> Tensor:
-        """Share of real images of the target at least as far from their class, (N,), in [0, 100]."""
+        """Percentage of real images of the target at least as far from their class, (N,), in [0, 100]."""
         return self.reference.percentile(self.features, self.targets)
 
     @property
     def autoencoders(self) -> ClassAutoencoders:
-        """The autoencoders of single classes and of all."""
+        """The autoencoders of the single classes and of all classes."""
         found = self.judge("autoencoders")
         assert isinstance(found, ClassAutoencoders)
         return found
 
     @property
     def reference(self) -> RealImages:
-        """Features of real images."""
+        """The features of real images."""
         found = self.judge("reference")
         assert isinstance(found, RealImages)
         return found
@@ -137,15 +137,15 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class SetScene:
-    """All counterfactuals of an engine, for metrics that only a set has.
+    """All counterfactuals of an engine, for metrics of whole sets.
 
     Attributes:
         targets: (N,) int64.
         factual_classes: (N,) int64, what the classifier sees in the factuals.
-        image_ids: (N,) int64, equal where questions share a factual.
+        image_ids: (N,) int64, equal for questions about the same factual.
         features: loads the first judge's features of the counterfactuals and of their factuals, (N, F) each; None
-            where there is no judge.
-        images: loads the counterfactuals of some rows, (M, C, H, W).
+            if there is no judge.
+        images: loads the counterfactuals of the given rows, (M, C, H, W).
     """
 
     targets: Tensor

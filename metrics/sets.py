@@ -1,4 +1,4 @@
-"""What only a set of counterfactuals has: a distribution, and variety."""
+"""Metrics of whole sets of counterfactuals: distance between distributions, and diversity."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from torch import Tensor
 
 from .scene import Missing, SetScene
 
-SPLITS = 10  # measured on 1,000 pairs: the value of one cut varies by 2 % with the seed, that of ten by less than 1 %
-SAMPLES_A_FEATURE = 2  # with fewer images than that, a covariance says more about the sample than about the images
+SPLITS = 10  # measured on 1,000 pairs: the value of one split varies by 2 % with the seed, that of ten by less than 1 %
+SAMPLES_PER_FEATURE = 2  # with fewer images, a covariance reflects the sample more than the distribution
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Squared Fréchet distance between Gaussians fitted to features (N, F) and (M, F), in [0, inf); lower is nearer.
+    """Squared Fréchet distance between the Gaussians of features (N, F) and (M, F), in [0, inf); lower is closer.
 
     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), with means m and unbiased covariances S, in double precision. Dowson
-    and Landau 1982; as a measure of images Heusel et al. 2017, arXiv 1706.08500 (FID, which this is not: its features
-    are Inception's). Fewer samples make it larger, so values compare only at equal numbers.
+    and Landau 1982; used for images by Heusel et al. 2017, arXiv 1706.08500 (FID; this is not FID, whose features are
+    Inception's). Fewer samples give larger values, so only values from equally many samples are comparable.
 
     Raises:
-        ValueError: a set has fewer than two rows, hence no covariance.
+        ValueError: a set has fewer than two rows and therefore no covariance.
     """
     if min(len(first), len(second)) < 2:
         raise ValueError(f"a covariance needs two rows or more, got {len(first)} and {len(second)}")
     means, roots = [], []
     for features in (first.double(), second.double()):
         mean = features.mean(dim=0)
-        # R of the QR decomposition is a root of the covariance, R^T R = S, without forming S: nothing is squared, so
-        # no eigenvalue can turn out negative, and features that are always 0 do no harm.
+        # R of the QR decomposition is a root of the covariance, R^T R = S. Because S is never formed, no eigenvalue can
+        # become negative, and features that are always 0 cause no problem.
         root = torch.linalg.qr((features - mean) / (len(features) - 1) ** 0.5, mode="r").R
         means.append(mean)
         roots.append(root)
@@ -47,34 +47,35 @@ def split_frechet(
     splits: int = SPLITS,
     seed: int = 0,
 ) -> tuple[float | None, str]:
-    """Fréchet distance of counterfactuals, with their targets, to other questions' factuals; lower is better.
+    """Fréchet distance between counterfactuals, with their targets, and other questions' factuals; lower is better.
 
-    A counterfactual shares most pixels with its factual, so next to that it would look real whatever was done to it.
-    The factuals are therefore cut into two random halves, and the counterfactuals of each half are compared with
-    factuals of the other: for every counterfactual one whose class, as the explained classifier sees it, is the
-    target, each of them used once before any is used twice. Both directions of every cut are averaged. This is sFID's
-    protocol, Jeanneret et al. 2023, Adversarial Counterfactual Visual Explanations (ACE), arXiv 2303.09962, and its
-    code (`compute_sFID.sh`); the drawing by class is ours, because with many classes the proportions would differ.
+    A counterfactual shares most pixels with its factual, so compared with that factual it would always look real. The
+    factuals are therefore split into two random halves, and the counterfactuals of each half are compared with
+    factuals of the other half. For every counterfactual one factual is sampled whose class, according to the explained
+    classifier, is the target; each is used once before any is used twice. Both directions of every split are averaged.
+    This is the sFID protocol of Jeanneret et al. 2023, Adversarial Counterfactual Visual Explanations (ACE),
+    arXiv 2303.09962, and their code (`compute_sFID.sh`). Sampling by class is our addition, because with many classes
+    the proportions would differ.
 
-    It does not see which target an image answers for: factuals that were not changed at all score nearly as well as
-    real images do. What those score is the floor to hold against it: split_frechet of (factual_features,
+    The metric hardly depends on whether an image shows its target: unchanged factuals score nearly as well as real
+    images. The score of real images is the floor to compare it with: split_frechet of (factual_features,
     factual_classes, factual_features, factual_classes, image_ids).
 
     Args:
-        features: (N, F) of the counterfactuals.
+        features: (N, F), features of the counterfactuals.
         targets: (N,) int64, the classes asked for.
-        factual_features: (N, F) of their factuals, row by row.
-        factual_classes: (N,) int64, what the explained classifier sees in those.
-        image_ids: (N,) int64, equal where questions share a factual.
-        splits: how many random cuts are averaged.
-        seed: of the cuts and of the drawing.
+        factual_features: (N, F), features of their factuals, row by row.
+        factual_classes: (N,) int64, the classes that the explained classifier sees in the factuals.
+        image_ids: (N,) int64, equal for questions about the same factual.
+        splits: how many random splits are averaged.
+        seed: seed of the splits and of the sampling.
 
     Returns:
-        The distance and "", or None and the reason, in words: a cut left a target class without a real image, or one
-        side with fewer than 2 F different real images.
+        The distance and "", or None and the reason: a split left a target class without a real image, or one side
+        with fewer than 2 F different real images.
     """
     names, first_rows = _first_rows(image_ids)
-    least = SAMPLES_A_FEATURE * features.shape[1]
+    least = SAMPLES_PER_FEATURE * features.shape[1]
     classes = 1 + int(torch.stack([targets, factual_classes]).max()) if len(targets) else 0
     weight = factual_features.norm(dim=1).mean()
     features = torch.cat([features, weight * F.one_hot(targets, classes)], dim=1)
@@ -87,47 +88,47 @@ def split_frechet(
         for half in (in_first, ~in_first):
             rows = half[place]
             others = first_rows[~half]
-            drawn = _draw(targets[rows], others, factual_classes[others], generator)
-            if drawn is None:
-                return None, "half of the factuals hold no real image of some target class"
-            different = len(drawn.unique())
+            sampled = _sample(targets[rows], others, factual_classes[others], generator)
+            if sampled is None:
+                return None, "half of the factuals contain no real image of some target class"
+            different = len(sampled.unique())
             if different < least:
-                needed = f"{least} needed for {least // SAMPLES_A_FEATURE} features"
-                return None, f"{different} real images to compare with; {needed}"
-            distances.append(frechet_distance(features[rows], factual_features[drawn]))
+                needed = f"{least} needed for {least // SAMPLES_PER_FEATURE} features"
+                return None, f"only {different} real images to compare with; {needed}"
+            distances.append(frechet_distance(features[rows], factual_features[sampled]))
     return sum(distances) / len(distances), ""
 
 
 def _first_rows(image_ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The different ids in rising order, (U,), and the first row of each, (U,)."""
+    """The unique ids in ascending order, (U,), and the first row of each, (U,)."""
     names, group = image_ids.unique(return_inverse=True)
     rows = torch.arange(len(image_ids), device=image_ids.device)
     return names, torch.full_like(names, len(image_ids)).scatter_reduce(0, group, rows, "amin")
 
 
-def _draw(targets: Tensor, rows: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor | None:
-    """For each target (M,) one of `rows` (R,) whose class (R,) it is, all in turn; None where a class has none."""
-    drawn = []
+def _sample(targets: Tensor, rows: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor | None:
+    """Samples for each target (M,) one of `rows` (R,) of this class (R,), all in turn; None if a class has none."""
+    sampled = []
     for target, wanted in zip(*(t.tolist() for t in targets.unique(return_counts=True)), strict=True):
         of_class = rows[classes == target]
         if not len(of_class):
             return None
         order = torch.randperm(len(of_class), generator=generator).to(rows.device)
-        drawn.append(of_class[order].repeat(-(-wanted // len(of_class)))[:wanted])
-    return torch.cat(drawn) if drawn else rows[:0]
+        sampled.append(of_class[order].repeat(-(-wanted // len(of_class)))[:wanted])
+    return torch.cat(sampled) if sampled else rows[:0]
 
 
 def mean_distance(images: Tensor) -> float | None:
-    """Mean L2 distance between any two counterfactuals of one factual, in [0, inf); higher is more varied.
+    """Mean L2 distance over all pairs of counterfactuals of one factual, in [0, inf); higher is more diverse.
 
     2 / (G (G - 1)) * sum over i < j of |x'_i - x'_j|_2 for images (G, C, H, W); None for fewer than two. Mothilal et
-    al. 2020 (DiCE), arXiv 1905.07697, there with distances for tables.
+    al. 2020 (DiCE), arXiv 1905.07697, where the distances are for tabular data.
     """
     return float(torch.pdist(images.flatten(1)).mean()) if len(images) > 1 else None
 
 
 def frechet(scene: SetScene) -> float:
-    """`split_frechet` of all counterfactuals in the first judge's features; lower is better.
+    """Computes `split_frechet` of all counterfactuals in the first judge's features; lower is better.
 
     Raises:
         Missing: there is no judge, no counterfactual, or too few images.
@@ -135,7 +136,7 @@ def frechet(scene: SetScene) -> float:
     if scene.features is None:
         raise Missing("the bundle has no judge")
     if not len(scene.targets):
-        raise Missing("it has no valid counterfactual")
+        raise Missing("there is no valid counterfactual")
     features, factual_features = scene.features()
     value, why = split_frechet(features, scene.targets, factual_features, scene.factual_classes, scene.image_ids)
     if value is None:
@@ -144,9 +145,9 @@ def frechet(scene: SetScene) -> float:
 
 
 def diversity(scene: SetScene) -> float | None:
-    """How varied the answers to one image are (`mean_distance`), averaged over the images that have several.
+    """Diversity of the counterfactuals of one image (`mean_distance`), averaged over images that have several.
 
-    None where none has: that is how most runs ask, and nothing is missing.
+    None if no image has several, which is the usual case and not an error.
     """
     groups: dict[int, list[int]] = {}
     for row, image in enumerate(scene.image_ids.tolist()):

@@ -1,1 +1,1 @@
-"""Reports: pages made of sections, tables in every format, run directories, gates and JUnit."""
+"""Reports of runs: pages, tables in every format, run directories, gates and JUnit files."""

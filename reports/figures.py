@@ -1,4 +1,4 @@
-"""The figures of a run as HTML: a table, and trade-offs, each over the common pairs and over each engine's own."""
+"""The figures of a run as HTML: a table and trade-off plots, over the common pairs or each engine's valid pairs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ VIEWS: tuple[Basis, Basis] = ("common", "valid")
 OF: dict[Basis, str] = {"all": "all pairs", "valid": "its own valid pairs", "common": "common pairs"}
 TRADED = ("validity", "judge_agrees", "looks_real")
 AGAINST = {"l1": False, "images_per_second": True}
-"""What engines pay with, and whether its axis is logarithmic."""
+"""The costs on the x axes of the trade-offs, and whether each axis is logarithmic."""
 
 
 def figures(summary: Summary) -> str:
-    """The section with table, plots and notes, on both bases; the page shows one at a time."""
+    """The section with the table, the plots and the notes, for both bases. The page shows one basis at a time."""
     notes = "".join(f"<li>{escape(note)}</li>" for note in summary.notes)
     notes = notes and f'<h3>Notes</h3><ul class="notes">{notes}</ul>'
     views = "".join(
@@ -41,11 +41,11 @@ def _about(summary: Summary, view: Basis) -> str:
     compared = ", ".join(escape(name) for name in summary.compared) or "all"
     if view == "valid":
         return (
-            "<strong>Each engine over the pairs that it solved itself.</strong> This describes an engine, but does not "
-            "compare it with others: one that solves only the easy questions looks better here than it is "
+            "<strong>Each engine over the pairs that it solved itself.</strong> These figures describe an engine, but "
+            "do not compare it with others: an engine that solves only easy questions looks better here than it is "
             f"(survivor bias).{rest}"
         )
-    unsolved = " What one of them failed on is not in these figures: see the row <em>valid</em>, over all pairs."
+    unsolved = " Pairs that an engine failed on are left out; the row <em>valid</em> is over all pairs."
     unsolved = unsolved if summary.pairs and summary.common_pairs < summary.pairs else ""
     return (
         f"<strong>Over the {summary.common_pairs:,} of {(summary.pairs or 0):,} pairs that every compared engine "
@@ -54,7 +54,7 @@ def _about(summary: Summary, view: Basis) -> str:
 
 
 def table(figures: FigureTable) -> str:
-    """Metrics down, engines across; the best of the compared engines is marked in each row."""
+    """The table: metrics down, engines across. The best of the compared engines is marked in each row."""
     engines = figures.summary.engines
     heads = "".join(_head(name, about) for name, about in engines.items())
     body = []
@@ -76,12 +76,12 @@ def _head(name: str, about: EngineSummary) -> str:
 
 
 def _row(figures: FigureTable, metric: Metric) -> str:
-    """One metric."""
+    """The row of one metric."""
     engines, cells = figures.summary.engines, figures.rows[metric]
     compared = (cell for name, cell in cells.items() if not engines[name].control)
-    told: list[Basis] = [cell.basis for cell in compared if cell.basis is not None]
-    of = OF[told[0]] if told else OF["all"]
-    way = f"{metric.better} is better" if metric.better else "neither way is better"
+    bases: list[Basis] = [cell.basis for cell in compared if cell.basis is not None]
+    of = OF[bases[0]] if bases else OF["all"]
+    way = f"{metric.better} is better" if metric.better else "neither direction is better"
     arrow = {"higher": "↑", "lower": "↓", None: ""}[metric.better]
     drawn = "".join(_cell(figures.summary, name, cell) for name, cell in cells.items())
     return (
@@ -108,7 +108,7 @@ def _cell(summary: Summary, engine: str, cell: Cell) -> str:
 
 
 def plots(summary: Summary, view: Basis) -> str:
-    """The trade-offs; where there are controls, once more without them, since they are far from everything else."""
+    """The trade-off plots, with and without the controls, which lie far from everything else."""
     engines = summary.engines
     compared = [name for name in engines if not engines[name].control]
     if len(compared) in (0, len(engines)):

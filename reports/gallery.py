@@ -1,4 +1,4 @@
-"""The answers on a page: those that there is room for, the worst first, and their pictures."""
+"""The gallery of a page: as many answers as fit, the worst first, with their pictures."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class GalleryItem:
     """One answer in the gallery.
 
     Attributes:
-        input: the image as a user knows it.
-        engine: by name.
-        factual, factual_confidence: the class that the explained classifier sees in it, and its probability.
-        target: the class asked for.
-        found: the class that the classifier sees in the counterfactual.
-        confidence: the target's probability there.
-        valid: as in `Counterfactuals`.
-        metrics: by name; None where one could not be had.
-        factual_png, counterfactual_png: the pictures, as files hold them.
+        input: name of the image.
+        engine: name of the engine.
+        factual, factual_confidence: class that the explained classifier sees in the factual, and its probability.
+        target: name of the target class.
+        found: class that the classifier sees in the counterfactual.
+        confidence: probability of the target in the counterfactual.
+        valid: whether the counterfactual is valid.
+        metrics: the metrics by name; None if a metric has no value.
+        factual_png, counterfactual_png: contents of the PNG files.
     """
 
     input: str
@@ -44,7 +44,7 @@ class GalleryItem:
 
     @classmethod
     def of(cls, answer: Answer, factual_png: bytes, counterfactual_png: bytes) -> GalleryItem:
-        """An answer with its pictures."""
+        """Make an item from an answer and its pictures."""
         return cls(
             input=answer.question.source.name,
             engine=answer.engine,
@@ -61,13 +61,13 @@ class GalleryItem:
 
     @classmethod
     def of_run(cls, answer: Answer, directory: Path) -> GalleryItem:
-        """An answer of a run, with the pictures that lie in its directory."""
+        """Make an item from an answer of a run, with the pictures from the run's directory."""
         pictures = [(directory / answer.files[kind]).read_bytes() for kind in ("factual", "counterfactual")]
         return cls.of(answer, *pictures)
 
     @property
     def severity(self) -> tuple[int, float]:
-        """Smaller is worse: not valid, judges disagree, does not look real, the rest; in each the least real first."""
+        """Sort key, the worst first: not valid, judges disagree, does not look real, the rest; then by realism."""
         failures = (not self.valid, self.metrics.get("judge_agrees") is False, self.metrics.get("looks_real") is False)
         tier = next((place for place, failed in enumerate(failures) if failed), len(failures))
         percentile = self.metrics.get("realism_percentile")
@@ -75,7 +75,7 @@ class GalleryItem:
 
 
 class Gallery:
-    """The answers that there is room for, worst first, and their pictures, each of them once."""
+    """As many answers as fit into `room` bytes, the worst first, and each of their pictures once."""
 
     def __init__(self, items: Sequence[GalleryItem], controls: Sequence[str], room: int) -> None:
         self.engines = list(dict.fromkeys(item.engine for item in items))
@@ -87,12 +87,12 @@ class Gallery:
         self.pictures: dict[bytes, int] = {}
         self.items: list[GalleryItem] = []
         ranked = sorted(items, key=lambda item: item.severity)
-        stays = self._fit(ranked, room - len(self.as_json()))
-        self.items = [item for item in ranked if id(item) in stays]
+        chosen = self._choose(ranked, room - len(self.as_json()))
+        self.items = [item for item in ranked if id(item) in chosen]
         self.left_out = len(ranked) - len(self.items)
 
     def as_json(self) -> str:
-        """What the page's script reads, fit to stand inside a script element."""
+        """The data that the page's script reads, safe inside a script element."""
         data = {
             "engines": self.engines,
             "controls": self.controls,
@@ -104,8 +104,8 @@ class Gallery:
         }  # fmt: skip
         return as_script(data)
 
-    def _fit(self, ranked: Sequence[GalleryItem], room: int) -> set[int]:
-        """Take the worst left of each engine in turn until there is no room for an engine's next."""
+    def _choose(self, ranked: Sequence[GalleryItem], room: int) -> set[int]:
+        """Choose the worst remaining answer of each engine in turn, until the next one does not fit."""
         queues = {name: deque(item for item in ranked if item.engine == name) for name in self.engines}
         taken: set[int] = set()
         while queues:
@@ -115,7 +115,7 @@ class Gallery:
                     continue
                 item = queue.popleft()
                 pictures = {item.factual_png, item.counterfactual_png} - self.pictures.keys()
-                # a picture in base64, its quotes and comma; a row with its comma and longer numbers of pictures
+                # A picture takes base64, quotes and a comma; a row takes a comma and longer indices of pictures.
                 needed = sum(4 * math.ceil(len(picture) / 3) + 3 for picture in pictures)
                 needed += len(as_script(self._row(item))) + 20
                 if needed > room:
@@ -145,18 +145,18 @@ class Gallery:
 
 
 def as_script(data: object) -> str:
-    """Compact JSON in ASCII without "<", so that no text in it ends the script element that it stands in."""
+    """Compact ASCII JSON without "<", so that no text in it can end the surrounding script element."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def plain_number(value: float | bool | None) -> float | int | None:
-    """Six significant digits, as in records, so that both print alike; NaN and infinity are no numbers."""
+    """A value with six significant digits, as in records; None for NaN and infinity."""
     if value is None or not math.isfinite(value):
         return None
     return int(value) if isinstance(value, bool) or value == int(value) else float(f"{value:.6g}")
 
 
 def natural_order(name: str) -> tuple[bool, int, str]:
-    """Classes that are numbers by number, before the others by name."""
+    """Sort key for class names: numbers first, by value; then the others, by name."""
     number = name.isascii() and name.isdigit()
     return not number, int(name) if number else 0, name.casefold()

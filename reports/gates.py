@@ -1,10 +1,10 @@
-"""Gates: what a run must reach for its command to exit with 0.
+"""Gates: conditions that a run must meet for its command to exit with 0.
 
     ENGINE.METRIC[.median] OPERATOR NUMBER        latent.validity>=0.99, vcnet.im1.median<0.5
     ENGINE.METRIC OPERATOR baseline               latent.judge_agrees>=baseline
 
-`baseline` is an earlier run's figure on the same questions; it fails only where the difference is beyond its paired
-95 % interval.
+`baseline` means the mean of an earlier run on the same questions. Such a gate fails if the metric is worse and the
+paired 95 % interval of the difference excludes zero.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import UsageError, unknown_name
 from ..files import write_bytes
 from ..metrics.catalogue import BY_NAME
 
-if TYPE_CHECKING:  # gates are read before numpy and torch are imported
+if TYPE_CHECKING:  # gates are parsed before numpy and torch are imported
     from ..intervals import Estimate
     from .summary import Summary
 
@@ -40,11 +40,11 @@ class Gate:
     """One condition.
 
     Attributes:
-        text: as it was given.
+        text: the gate as it was typed.
         engine, metric: what is measured.
-        median: of the median instead of the mean.
+        median: compare the median instead of the mean.
         sign: one of `OPERATORS`.
-        limit: None for the baseline's figure.
+        limit: the number to compare with; None for the baseline.
     """
 
     text: str
@@ -57,7 +57,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a gate. `measured` is None where the metric could not be had, and then it has failed."""
+    """The outcome of a gate. `measured` is None if the metric has no value; then the gate has failed."""
 
     gate: Gate
     passed: bool
@@ -66,46 +66,46 @@ class Outcome:
 
 
 def parse_gate(text: str, *, baseline: bool) -> Gate:
-    """Read a gate; whether there is such an engine, `check_engines` says.
+    """Parse a gate. The engine's name is checked later, by `check_engines`.
 
     Args:
-        text: as on the command line.
-        baseline: whether there is an earlier run.
+        text: the gate as on the command line.
+        baseline: whether an earlier run is given.
 
     Raises:
-        UsageError: it does not parse, or names an unknown metric.
+        UsageError: the text cannot be parsed, or names an unknown metric.
     """
     match = FORM.fullmatch(text)
     if match is None:
-        raise UsageError(f"--fail-under {text!r}: cannot be read; {EXAMPLE}")
+        raise UsageError(f"--fail-under {text!r}: cannot be parsed; {EXAMPLE}")
     engine, metric, median, sign, limit = match.groups()
     if metric not in BY_NAME:
         raise UsageError(f"--fail-under {text!r}: {unknown_name('metric', metric, BY_NAME)}")
     of_set = BY_NAME[metric].of_set
     if median and of_set:
-        raise UsageError(f"--fail-under {text!r}: {metric} is one value for all images and has no median")
+        raise UsageError(f"--fail-under {text!r}: {metric} has one value for all images, and so no median")
     if limit != "baseline":
         try:
             number = float(limit)
         except ValueError:
-            raise UsageError(f"--fail-under {text!r}: {limit!r} is no number; {EXAMPLE}") from None
+            raise UsageError(f"--fail-under {text!r}: {limit!r} is not a number; {EXAMPLE}") from None
         if number - number != 0:
-            raise UsageError(f"--fail-under {text!r}: {limit} is no limit; {EXAMPLE}")
+            raise UsageError(f"--fail-under {text!r}: {limit} is not a finite number; {EXAMPLE}")
         return Gate(text, engine, metric, bool(median), sign, number)
     if not baseline:
         raise UsageError(f"--fail-under {text!r}: there is no baseline; name an earlier run with --baseline")
     if median or of_set:
-        raise UsageError(f"--fail-under {text!r}: only means over images compare with a baseline")
+        raise UsageError(f"--fail-under {text!r}: only a mean over images can be compared with a baseline")
     return Gate(text, engine, metric, False, sign, None)
 
 
 def check_engines(gates: Iterable[Gate], engines: Sequence[str], baseline: Sequence[str] | None = None) -> None:
-    """Raises UsageError where a gate names an engine that is not in the run, or not in the earlier one.
+    """Raise a UsageError if a gate names an engine that the run, or the earlier run, does not have.
 
     Args:
-        gates: the conditions.
-        engines: those of the run.
-        baseline: those of the earlier run, or None without one.
+        gates: the gates.
+        engines: names of the run's engines.
+        baseline: names of the earlier run's engines; None if there is no earlier run.
     """
     for gate in gates:
         if gate.engine not in engines:
@@ -116,12 +116,12 @@ def check_engines(gates: Iterable[Gate], engines: Sequence[str], baseline: Seque
 
 
 def check_gate(gate: Gate, summary: Summary, changes: Mapping[tuple[str, str], Estimate | None]) -> Outcome:
-    """Measure a gate.
+    """Check a gate.
 
     Args:
-        gate: the condition.
-        summary: of the run; means are over an engine's own valid answers, validity and cost over all.
-        changes: by engine and metric, the paired difference to the baseline.
+        gate: the gate.
+        summary: summary of the run. Means are over an engine's valid answers; validity and cost are over all answers.
+        changes: paired difference to the baseline by engine and metric.
     """
     shown = BY_NAME[gate.metric].shown
     if gate.limit is None:
@@ -134,17 +134,17 @@ def check_gate(gate: Gate, summary: Summary, changes: Mapping[tuple[str, str], E
     found = summary.engines[gate.engine].estimate(gate.metric)
     value = None if found is None else found.median if gate.median else found.mean
     if value is None:
-        return Outcome(gate, False, None, f"{gate.text}: failed, {gate.metric} could not be had (n/a)")
+        return Outcome(gate, False, None, f"{gate.text}: failed, {gate.metric} has no value (n/a)")
     passed = OPERATORS[gate.sign](value, gate.limit)
     says = f"{gate.text}: {'passed' if passed else 'failed'}, measured {value:.6g}"
     return Outcome(gate, passed, value, says if BY_NAME[gate.metric].kind == "number" else f"{says} ({shown(value)})")
 
 
 def write_junit(path: Path, outcomes: Sequence[Outcome], name: str) -> None:
-    """The gates as a JUnit report, a test case each, for CI dashboards.
+    """Write the gates as a JUnit report for CI dashboards, one test case per gate.
 
     Raises:
-        OutputError: it could not be written.
+        OutputError: the file could not be written.
     """
     failed = sum(not outcome.passed for outcome in outcomes)
     suite = ElementTree.Element("testsuite", name=name, tests=str(len(outcomes)), failures=str(failed), errors="0")

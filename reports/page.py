@@ -1,6 +1,6 @@
-"""The page of a run: one self-contained HTML file with the figures, their trade-offs, and every answer to look at.
+"""The page of a run: one self-contained HTML file with the table, the trade-off plots, and a gallery of the answers.
 
-page.html is its template, with the style and the script; nothing in it is ever fetched from anywhere.
+page.html is its template, with the style and the script. The page loads nothing from the network.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from .figures import VIEWS, figures
 from .gallery import Gallery, GalleryItem
 from .summary import Summary
 
-BUDGET = 24_000_000  # bytes; a file of that size can still be sent by mail
-SLACK = 2_000  # bytes of a page beside its pictures that are known only with them, such as how many were left out
+BUDGET = 24_000_000  # bytes; small enough for an e-mail attachment
+SLACK = 2_000  # bytes reserved for text that depends on the chosen answers, such as how many were left out
 
 
 def write_page(
@@ -32,18 +32,18 @@ def write_page(
     """Write the page.
 
     Args:
-        path: the file.
-        title: what stands above everything.
-        facts: what the figures depend on: command, bundle, versions, machine; text by name.
-        items: every answer. Those for whose pictures there is no room are left out, and the page says how many:
-            of each engine the worst ones stay.
-        summary: of the run; without one there is neither table nor plot.
-        budget: most bytes of the file.
+        path: file to write.
+        title: title of the page.
+        facts: what the figures depend on, as text by name: command, bundle, versions, machine.
+        items: all answers. If they do not fit, the page shows the worst ones of each engine, and says how many are
+            left out.
+        summary: summary of the run; None for a page without table and plots.
+        budget: maximum size of the file, in bytes.
 
     Raises:
-        OutputError: it could not be written.
+        OutputError: the file could not be written.
     """
-    parts = {
+    fields = {
         "title": escape(title),
         "facts": "".join(_fact(name, text) for name, text in facts.items()),
         "figures": "" if summary is None else figures(summary),
@@ -51,11 +51,11 @@ def write_page(
         "left_out": "",
     }
     controls = [] if summary is None else summary.controls
-    without = len(_filled(parts | {"data": ""}).encode())
+    without = len(_filled(fields | {"data": ""}).encode())
     kept = Gallery(items, controls, budget - without - SLACK)
     if kept.left_out:
-        parts["left_out"] = _left_out(kept, budget, figures=summary is not None)
-    write_text(path, _filled(parts | {"data": kept.as_json()}))
+        fields["left_out"] = _left_out(kept, budget, figures=summary is not None)
+    write_text(path, _filled(fields | {"data": kept.as_json()}))
 
 
 def _fact(name: str, text: str) -> str:
@@ -68,13 +68,13 @@ def _left_out(kept: Gallery, budget: int, *, figures: bool) -> str:
     return (
         f'<p class="left-out"><strong>{kept.left_out:,} of {there + kept.left_out:,} answers are not on this page'
         f"</strong>, so that it stays below {budget / 1e6:g} MB. The {there:,} shown are the worst ones of each engine"
-        f"{'; the figures count those left out, too' if figures else ''}.</p>"
+        f"{'; the figures are over all answers' if figures else ''}.</p>"
     )
 
 
-def _filled(parts: Mapping[str, str]) -> str:
-    """The template with its {{names}} replaced, all at once, so that what is put in is never looked at again."""
+def _filled(fields: Mapping[str, str]) -> str:
+    """The template with its {{names}} replaced in one pass, so that inserted text is never replaced again."""
     template = resources.files(__package__ or "").joinpath("page.html").read_text(encoding="utf-8")
-    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
-    # A file name that is no Unicode holds surrogates, which UTF-8 cannot.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: fields[found[1]], template)
+    # File names that are not valid Unicode contain surrogates, which UTF-8 cannot encode.
     return page.encode("utf-8", "replace").decode()

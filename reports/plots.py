@@ -1,6 +1,6 @@
-"""Trade-offs as inline SVG: a point for each engine, its intervals, and a label that covers no other.
+"""Trade-off plots as inline SVG: each engine is a point with its intervals and a label; labels avoid each other.
 
-Colours are the page's (page.html), by class, so that one drawing serves its light and its dark scheme.
+The colours are CSS classes of page.html, so that one plot serves both the light and the dark scheme.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 from ..metrics.catalogue import Metric
 
-WIDTH, HEIGHT = 380, 300  # user units; the page scales the whole
+WIDTH, HEIGHT = 380, 300  # user units; the page scales the plot
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 34, 50
-INSET = 9  # keeps a point at the end of its axis off the frame
+INSET = 9  # distance between the frame and a point at the end of an axis
 RADIUS = 4.5
-LETTER, LINE = 6.4, 14  # of a label in 12-unit type; wide rather than narrow, since the reader's fonts are unknown
-LONGEST = 24  # letters of a label
+LETTER, LINE = 6.4, 14  # width and height of a letter at 12 units; wide, because the reader's font is unknown
+LONGEST = 24  # maximum number of letters in a label
 DIRECTIONS = 16
-DISTANCES = (0, 6, 14, 24, 36, 50, 66, 84, 104, 126, 150)  # of a label from its point
+DISTANCES = (0, 6, 14, 24, 36, 50, 66, 84, 104, 126, 150)  # distances to try between a label and its point
 
 
 class Span(NamedTuple):
-    """A mean and its interval, where it has one."""
+    """A mean and its interval; None if it has no interval."""
 
     mean: float
     low: float | None = None
@@ -32,7 +32,7 @@ class Span(NamedTuple):
 
     @property
     def ends(self) -> list[float]:
-        """The values that must be in the picture."""
+        """The values that the plot must show."""
         return [value for value in self if value is not None]
 
 
@@ -55,18 +55,18 @@ class Box(NamedTuple):
     bottom: float
 
     def overlap(self, other: Box) -> float:
-        """The area that both cover."""
+        """The area that both boxes cover."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.bottom, other.bottom) - max(self.top, other.top)
         return max(0.0, width) * max(0.0, height)
 
     def nearest(self, place: tuple[float, float]) -> tuple[float, float]:
-        """The point of it that is nearest to a place."""
+        """The point of the box that is nearest to a place."""
         x, y = place
         return min(max(x, self.left), self.right), min(max(y, self.top), self.bottom)
 
     def holds(self, other: Box) -> bool:
-        """Whether the other is inside."""
+        """Whether the other box is inside this one."""
         horizontally = self.left <= other.left and other.right <= self.right
         return horizontally and self.top <= other.top and other.bottom <= self.bottom
 
@@ -76,7 +76,7 @@ FRAME = Box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to user units. `low` and `high` are logarithms to base 10 where `log` is set."""
+    """Maps values to user units. If `log` is set, `low` and `high` are logarithms to base 10."""
 
     low: float
     high: float
@@ -85,12 +85,12 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Where a value is."""
+        """The position of a value."""
         share = ((math.log10(value) if self.log else value) - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Round values on the axis."""
+        """Round values for the ticks of the axis."""
         if self.log:
             decades = range(math.floor(self.low), math.ceil(self.high) + 1)
             for mantissas in ((1, 2, 5), (1,)):
@@ -107,12 +107,12 @@ class Scale:
 
 
 def scale_for(spans: Sequence[Span], metric: Metric, start: float, end: float, *, log: bool = False) -> Scale:
-    """A scale with all of these on it, between two edges of the frame."""
+    """A scale that shows all spans, between two edges of the frame."""
     ends = [value for span in spans for value in span.ends if not log or value > 0]
     if log:
         ends = [math.log10(value) for value in ends]
     low, high = min(ends), max(ends)
-    # Differences smaller than this are not blown up to the size of the picture.
+    # The axis covers at least this range, so that tiny differences do not look large.
     least = 0.8 if log else 0.05 if metric.kind == "share" else max(0.1 * max(abs(low), abs(high)), 1e-6)
     missing = max(0.0, least - (high - low)) / 2
     low, high = low - missing, high + missing
@@ -125,10 +125,10 @@ def scale_for(spans: Sequence[Span], metric: Metric, start: float, end: float, *
 
 
 def trade_off(points: Sequence[Point], x: Metric, y: Metric, *, log: bool = False) -> str:
-    """An SVG element: `y` of each engine against its `x`, `log` being for the x axis.
+    """Draw an SVG element with `y` of each engine against its `x`; `log` makes the x axis logarithmic.
 
     Raises:
-        ValueError: there are no points, or one is not above 0 on a logarithmic axis.
+        ValueError: there are no points, or a value on a logarithmic axis is not positive.
     """
     across = scale_for([p.x for p in points], x, FRAME.left, FRAME.right, log=log)
     up = scale_for([p.y for p in points], y, FRAME.bottom, FRAME.top)
@@ -136,10 +136,10 @@ def trade_off(points: Sequence[Point], x: Metric, y: Metric, *, log: bool = Fals
     names = [_short(p.name) for p in points]
     bars = [bar for p, place in zip(points, places, strict=True) for bar in _bars(p, place, across, up)]
     labels = place_labels(places, [LETTER * len(name) for name in names], bars)
-    said = "; ".join(f"{p.name}: {_told(p.y, y)} at {_told(p.x, x)}" for p in points)
+    described = "; ".join(f"{p.name}: {_printed(p.y, y)} at {_printed(p.x, x)}" for p in points)
     lines = [
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(f"{y.label} against {x.label}. {said}")}">',
+        f'aria-label="{escape(f"{y.label} against {x.label}. {described}")}">',
         *_axes(across, up, x, y),
     ]
     for place, label in zip(places, labels, strict=True):
@@ -148,11 +148,11 @@ def trade_off(points: Sequence[Point], x: Metric, y: Metric, *, log: bool = Fals
         kind = "label control" if point.control else "label"
         middle, base = (label.left + label.right) / 2, label.bottom - 3.5
         lines.append(f'<text class="{kind}" x="{middle:.1f}" y="{base:.1f}">{escape(name)}</text>')
-    for bar in bars:  # above the labels, whose halo would make an interval look shorter than it is
+    for bar in bars:  # drawn above the labels, whose halo would hide the ends of intervals
         lines.append(f'<path class="bar" d="M{bar.left:.1f} {bar.top:.1f}L{bar.right:.1f} {bar.bottom:.1f}"/>')
     for point, (left, top) in zip(points, places, strict=True):
         kind = "point control" if point.control else "point"
-        about = escape(f"{point.name}: {y.label} {_told(point.y, y)}, {x.label} {_told(point.x, x)}")
+        about = escape(f"{point.name}: {y.label} {_printed(point.y, y)}, {x.label} {_printed(point.x, x)}")
         lines.append(
             f'<circle class="{kind}" cx="{left:.1f}" cy="{top:.1f}" r="{RADIUS}"><title>{about}</title></circle>'
         )
@@ -160,12 +160,12 @@ def trade_off(points: Sequence[Point], x: Metric, y: Metric, *, log: bool = Fals
 
 
 def place_labels(places: Sequence[tuple[float, float]], widths: Sequence[float], bars: Sequence[Box]) -> list[Box]:
-    """Where labels go: near their points, inside the frame, and off one another, off points and off bars.
+    """Place labels near their points and inside the frame, so that they do not cover labels, points and bars.
 
     Args:
         places: (x, y) of each point.
-        widths: of each label.
-        bars: of the intervals, without breadth; a label on one can still be read, so they weigh little.
+        widths: width of each label.
+        bars: the intervals, as boxes of no width or height. Labels on bars are readable, so covering them costs little.
     """
     points = [Box(x - RADIUS - 1, y - RADIUS - 1, x + RADIUS + 1, y + RADIUS + 1) for x, y in places]
     lines = [Box(b.left - 1, b.top - 1, b.right + 1, b.bottom + 1) for b in bars]
@@ -174,7 +174,7 @@ def place_labels(places: Sequence[tuple[float, float]], widths: Sequence[float],
         others = [point for other, point in enumerate(points) if other != number]
         best, least = FRAME, math.inf
         for distance, box in _candidates(place, width):
-            if distance >= least:  # those that follow are not nearer
+            if distance >= least:  # the following candidates are not nearer
                 break
             path = _along(place, box)
             crossed = sum(step.overlap(other) > 0 for step in path for other in (*labels, *others))
@@ -194,7 +194,7 @@ def place_labels(places: Sequence[tuple[float, float]], widths: Sequence[float],
 
 
 def _along(place: tuple[float, float], label: Box) -> list[Box]:
-    """Small squares on the way from a point to the nearest point of its label."""
+    """Small squares along the line from a point to the nearest point of its label."""
     x, y = place
     near_x, near_y = label.nearest(place)
     steps = max(1, round(math.hypot(near_x - x, near_y - y) / 6))
@@ -203,13 +203,13 @@ def _along(place: tuple[float, float], label: Box) -> list[Box]:
 
 
 def _candidates(place: tuple[float, float], width: float) -> list[tuple[float, Box]]:
-    """Labels around a point, each with its distance, the nearest first."""
+    """Candidate boxes for a label around a point, each with its distance, the nearest first."""
     result = []
     for distance in DISTANCES:
         for number in range(DIRECTIONS):
             angle = 2 * math.pi * number / DIRECTIONS
             reach = RADIUS + 3 + distance
-            # The label's near side touches the circle: its middle is half its size farther out.
+            # The label's near side touches the circle, so its centre is half its size farther out.
             middle = place[0] + math.cos(angle) * (reach + width / 2)
             height = place[1] + math.sin(angle) * (reach + LINE / 2)
             box = Box(middle - width / 2, height - LINE / 2, middle + width / 2, height + LINE / 2)
@@ -228,7 +228,7 @@ def _bars(point: Point, place: tuple[float, float], across: Scale, up: Scale) ->
 
 
 def _leader(place: tuple[float, float], label: Box) -> str:
-    """A line from a point to its label, where that is far away."""
+    """A line from a point to its label; empty if they are close."""
     x, y = place
     near_x, near_y = label.nearest(place)
     if math.hypot(near_x - x, near_y - y) < RADIUS + 10:
@@ -254,7 +254,7 @@ def _axes(across: Scale, up: Scale, x: Metric, y: Metric) -> list[str]:
 
 
 def axis_title(metric: Metric, more: str, less: str, extra: str = "") -> str:
-    """What an axis shows and which way is better, with an arrow that points there."""
+    """The title of an axis: the metric, which direction is better, and an arrow in that direction."""
     if metric.better is None:
         return ", ".join(filter(None, (metric.label, extra)))
     arrow = more if metric.better == "higher" else less
@@ -265,7 +265,7 @@ def _tick(value: float, metric: Metric) -> str:
     return f"{round(100 * value, 9):g} %" if metric.kind == "share" else f"{value:g}"
 
 
-def _told(span: Span, metric: Metric) -> str:
+def _printed(span: Span, metric: Metric) -> str:
     text = metric.shown(span.mean)
     if span.low is not None and span.high is not None:
         text += f" ({metric.shown(span.low)} to {metric.shown(span.high)})"

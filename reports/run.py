@@ -1,7 +1,7 @@
-"""A run is a directory: manifest.json, its questions, records.jsonl, images/, summary.json, index.html.
+"""The directory of a run: manifest.json, its questions, records.jsonl, images/, summary.json, index.html.
 
-Whatever kills a run, the same command goes on with it: questions are written once, records are appended batch by
-batch, and everything else is computed from those two.
+If a run is interrupted, the same command resumes it: the questions are written once, records are appended batch by
+batch, and everything else is computed from both.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ START_ANEW = "; start with another directory"
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What was asked, by which versions, on which machine.
+    """The manifest of a run: what was asked, with which versions, on which machine.
 
     Attributes:
-        command: as it was typed.
-        begun: when, UTC.
-        config: what the records depend on, and what must be the same for a run to go on.
-        batch_size: what `auto` came to.
-        versions: of cfx, Python and the packages that figures depend on.
-        machine: where the figures of cost come from.
-        unreadable: what was wrong with each input that could not be read.
-        more: what only some runs have.
+        command: the command as it was typed.
+        begun: date and time of the beginning, UTC.
+        config: everything that the records depend on; a run can be resumed only with the same config.
+        batch_size: the batch size that `auto` chose.
+        versions: versions of cfx, Python and the packages that figures depend on.
+        machine: the machine that the cost was measured on.
+        unreadable: what is wrong with each input that could not be read.
+        more: fields that only some runs have.
     """
 
     command: tuple[str, ...]
@@ -56,11 +56,11 @@ class Manifest:
 
     @property
     def settings(self) -> Table:
-        """`config`, to be read with checks."""
+        """`config` as a table, whose fields are checked on reading."""
         return Table(self.config, f"{MANIFEST}: config", DataError, START_ANEW)
 
     def as_json(self) -> dict[str, object]:
-        """The documented object."""
+        """The JSON object."""
         return {
             "schema": SCHEMA,
             "command": list(self.command),
@@ -92,18 +92,18 @@ class Manifest:
         """Write manifest.json.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the file could not be written.
         """
         text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, default=str)
         write_text(directory / MANIFEST, text + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
-        """What stands in a run's manifest.json.
+        """Read a run's manifest.json.
 
         Raises:
-            UsageError: there is none.
-            DataError: it is damaged, or of another schema.
+            UsageError: there is no manifest.
+            DataError: the manifest is damaged, or has another schema.
         """
         path = directory / MANIFEST
         try:
@@ -119,13 +119,13 @@ class Manifest:
 
 
 def versions() -> dict[str, str]:
-    """What a figure may depend on, by name."""
+    """The versions that figures may depend on, by name."""
     packages = {name: installed_version(name) for name in ("torch", "numpy", "pillow", "normflows")}
     return {"cfx": VERSION, "python": platform.python_version(), **packages}
 
 
 def machine(device: str) -> dict[str, object]:
-    """Where the figures of cost come from."""
+    """A description of the machine that the cost is measured on."""
     about: dict[str, object] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
@@ -139,7 +139,7 @@ def machine(device: str) -> dict[str, object]:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """The processor's name, if the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -149,11 +149,11 @@ def processor() -> str:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Where a run lies. Any command whose work can go on after a kill keeps one.
+    """The directory of a run, for any command whose work can be resumed.
 
     Attributes:
         path: the directory.
-        questions: the file that its questions are settled in, before there is a manifest.
+        questions: name of the file with the questions, which is written before the manifest.
     """
 
     path: Path
@@ -161,15 +161,18 @@ class RunDirectory:
 
     @contextmanager
     def held(self, config: Mapping[str, object]) -> Iterator[bool]:
-        """Hold the directory, and see to it that it is this run's; yields whether it has been begun before.
+        """Lock the directory, and check that it belongs to this run.
 
         Args:
-            config: what the records depend on.
+            config: everything that the records depend on.
+
+        Yields:
+            Whether the run was begun before.
 
         Raises:
-            UsageError: another process is at work there, or it belongs to another configuration.
+            UsageError: another process uses the directory, or it belongs to a run with another config.
             DataError: its manifest is damaged.
-            OutputError: it cannot be written to.
+            OutputError: the directory is not writable.
         """
         directory = self.path
         if directory.exists() and not directory.is_dir():
@@ -189,7 +192,7 @@ class RunDirectory:
                 if found:
                     raise UsageError(
                         f"--out {directory}: belongs to another run: {'; '.join(found)}; "
-                        "choose another directory, or ask for the same"
+                        "choose another directory, or use the same options"
                     )
                 repair(directory / RECORDS)
             yield begun
@@ -204,7 +207,7 @@ class RunDirectory:
         unreadable: Sequence[str] = (),
         **more: object,
     ) -> Manifest:
-        """Write the manifest of a run whose questions are settled."""
+        """Write the manifest of a run, after its questions."""
         manifest = Manifest(
             command=tuple(command),
             begun=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -219,7 +222,7 @@ class RunDirectory:
         return manifest
 
     def append(self, answers: Sequence[Answer]) -> None:
-        """Add records, all in one write.
+        """Append records, all in one write.
 
         Raises:
             OutputError: the disk is full or not writable.
@@ -228,7 +231,7 @@ class RunDirectory:
         append_text(self.path / RECORDS, "".join(line + "\n" for line in lines))
 
     def answers(self) -> Iterator[Answer]:
-        """What has been answered, in the order in which it was.
+        """Read the answers, in the order of the records.
 
         Raises:
             DataError: a line is not a record, or answers a question a second time.
@@ -237,28 +240,28 @@ class RunDirectory:
 
 
 def digest(config: Mapping[str, object]) -> str:
-    """Eight hexadecimal digits that name a configuration."""
+    """Eight hexadecimal digits that identify a config."""
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def differences(before: Mapping[str, object], now: Mapping[str, object], where: str = "") -> list[str]:
-    """Each setting that is not the same, as "seed is 0 there and 1 here"."""
+    """Describe each setting that differs, such as "seed is 0 there and 1 here"."""
     result: list[str] = []
     for key in [*before, *(key for key in now if key not in before)]:
         there, here = before.get(key), now.get(key)
         if isinstance(there, Mapping) and isinstance(here, Mapping):
             result += differences(there, here, f"{where}{key}.")
         elif there != here:
-            result.append(f"{where}{key} is {_said(there)} there and {_said(here)} here")
+            result.append(f"{where}{key} is {_as_text(there)} there and {_as_text(here)} here")
     return result
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     return "absent" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def read_records(path: Path) -> Iterator[Answer]:
-    """The records in a file, without a half-written last line; none where there is no file.
+    """Read the records of a file, without a half-written last line. A missing file has no records.
 
     Raises:
         DataError: a line is not a record, or answers a question a second time.
@@ -290,7 +293,7 @@ def read_records(path: Path) -> Iterator[Answer]:
 
 
 def repair(path: Path) -> bool:
-    """Cut off a last line that a killed process has left half-written; whether there was one."""
+    """Cut off a half-written last line, which a killed process leaves; return whether there was one."""
     try:
         with open(path, "r+b") as file:
             whole = file.read().rfind(b"\n") + 1

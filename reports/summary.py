@@ -1,7 +1,7 @@
-"""What a run amounts to, as a document: means with intervals by engine, metric and basis. docs/run.md describes it.
+"""The summary of a run: means with intervals by engine, metric and basis. docs/run.md describes its JSON.
 
-Three bases, and every figure says which is its own: `all` questions (validity and cost), an engine's own `valid` ones,
-and the `common` ones that all compared engines solved.
+A basis is a set of questions that a figure is computed over. There are three: `all` questions (for validity and cost),
+the `valid` ones that the engine solved itself, and the `common` ones that all compared engines solved.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Basis = Literal["all", "valid", "common"]
 BASES: tuple[Basis, ...] = ("all", "valid", "common")
 
 Figures = Mapping[Basis, Estimate | None]
-"""One metric of one engine, on each basis on which it is told; None where it could not be had."""
+"""One metric of one engine, on each basis that it is computed over; None if it has no value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BundleName:
-    """Which bundle was explained: its name and the sha256 of its bundle.toml."""
+    """The bundle that a run explains: its name, and the sha256 of its bundle.toml."""
 
     name: str
     digest: str
@@ -45,10 +45,10 @@ class EngineSummary:
     """One engine of a summary.
 
     Attributes:
-        control: whether it is a control, which is told over all of its answers.
-        pairs: how many questions there are.
-        valid: how many it solved.
-        metrics: its figures by metric, in the catalogue's order.
+        control: whether it is a control. Figures of controls are over all of their answers.
+        pairs: number of questions.
+        valid: number of questions that it solved.
+        metrics: figures by metric, in the catalogue's order.
     """
 
     control: bool
@@ -57,22 +57,22 @@ class EngineSummary:
     metrics: Mapping[str, Figures]
 
     def basis_of(self, metric: str, wanted: Basis) -> Basis | None:
-        """The basis on which a metric is to be read: `wanted` where it is told on it, else the one that it has."""
-        told = self.metrics.get(metric, {})
-        if wanted in told:
+        """The basis to read a metric on: `wanted` if the metric has it, else the one it has; None if it has none."""
+        figures = self.metrics.get(metric, {})
+        if wanted in figures:
             return wanted
-        return next((basis for basis in BASES if basis in told), None)
+        return next((basis for basis in BASES if basis in figures), None)
 
     def estimate(self, metric: str, basis: Basis = "valid") -> Estimate | None:
-        """One figure; None where it could not be had."""
+        """One figure; None if it has no value."""
         found = self.basis_of(metric, basis)
         return self.metrics[metric][found] if found else None
 
     def as_json(self) -> dict[str, object]:
-        """The documented object."""
+        """The JSON object."""
         metrics = {
-            name: {basis: None if figure is None else asdict(figure) for basis, figure in told.items()}
-            for name, told in self.metrics.items()
+            name: {basis: None if figure is None else asdict(figure) for basis, figure in figures.items()}
+            for name, figures in self.metrics.items()
         }
         return {"control": self.control, "pairs": self.pairs, "valid": self.valid, "metrics": metrics}
 
@@ -80,11 +80,11 @@ class EngineSummary:
     def from_json(cls, table: Table) -> EngineSummary:
         """The inverse of `as_json`."""
         metrics: dict[str, Figures] = {}
-        for name, told in table.tables("metrics").items():
+        for name, by_basis in table.tables("metrics").items():
             figures: dict[Basis, Estimate | None] = {}
             for basis in BASES:
-                if basis in told.values:
-                    found = told.table(basis)
+                if basis in by_basis.values:
+                    found = by_basis.table(basis)
                     figures[basis] = None if found is None else _estimate(found)
             metrics[name] = figures
         return cls(
@@ -102,15 +102,15 @@ def _estimate(table: Table) -> Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A run summed up.
+    """The summary of one run, or of several runs together.
 
     Attributes:
-        bundle: what was explained.
-        pairs: how many questions; None where several runs asked different ones.
-        common_pairs: how many of them all compared engines solved.
-        compared: the engines that decide which are common: all but the controls.
-        engines: by name, in the order of tables.
-        notes: what a reader should know.
+        bundle: the bundle that was explained.
+        pairs: number of questions; None if several runs asked different ones.
+        common_pairs: number of questions that all compared engines solved.
+        compared: names of the engines that are compared, which are all but the controls.
+        engines: the engines by name, in the order of the tables.
+        notes: sentences for the reader.
     """
 
     bundle: BundleName
@@ -126,7 +126,7 @@ class Summary:
         return [name for name, engine in self.engines.items() if engine.control]
 
     def best(self, metric: str, basis: Basis) -> set[str]:
-        """The engines with the best mean of a metric, controls apart; none where there is nothing to compare."""
+        """The engines with the best mean of a metric, not counting controls; empty if there is nothing to compare."""
         better, shown = BY_NAME[metric].better, BY_NAME[metric].shown
         means = {}
         for name, engine in self.engines.items():
@@ -137,11 +137,11 @@ class Summary:
             return set()
         choose = max if better == "higher" else min
         top = choose(means.values(), key=lambda each: each[1])[0]
-        winners = {name for name, (text, _) in means.items() if text == top}  # what is printed alike is alike
+        winners = {name for name, (text, _) in means.items() if text == top}  # means that print the same are equal
         return set() if len(winners) == len(means) else winners
 
     def as_json(self) -> dict[str, object]:
-        """The documented object."""
+        """The JSON object."""
         return {
             "schema": SCHEMA,
             "bundle": vars(self.bundle),
@@ -168,14 +168,14 @@ class Summary:
         """Write summary.json into a run's directory.
 
         Raises:
-            OutputError: it could not be written.
+            OutputError: the file could not be written.
         """
         text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
         write_text(directory / NAME, text + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Summary:
-        """A finished run's summary.
+        """Read the summary of a finished run.
 
         Raises:
             UsageError: the run is not finished.
@@ -186,7 +186,7 @@ class Summary:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UsageError(
-                f"{directory}: the run is not finished (no {NAME}); the command in its manifest.json goes on with it"
+                f"{directory}: the run is not finished (no {NAME}); resume it with the command in its manifest.json"
             ) from error
         except (ValueError, UnicodeDecodeError) as error:
             raise DataError(
@@ -198,5 +198,5 @@ class Summary:
 
 
 def in_order(figures: Mapping[str, Figures]) -> dict[str, Figures]:
-    """Figures in the catalogue's order."""
+    """Sort figures into the catalogue's order."""
     return {metric.name: figures[metric.name] for metric in METRICS if metric.name in figures}

@@ -1,4 +1,4 @@
-"""The figures of a summary as one table, which the terminal, markdown, CSV and HTML draw, each in its way."""
+"""The figures of a summary as tables for the terminal and for HTML, and as Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Cell:
     """One figure of one engine.
 
     Attributes:
-        metric: what is measured.
-        figure: with its interval; None where it could not be had.
-        basis: on which it is told; None where it is not told at all.
+        metric: the metric.
+        figure: the mean with its interval; None if it has no value.
+        basis: the basis of the figure; None if the engine does not have this metric.
         best: whether it is the best of the compared engines.
     """
 
@@ -32,12 +32,12 @@ class Cell:
 
     @property
     def mean(self) -> str:
-        """As it is printed."""
+        """The mean as it is printed."""
         return "n/a" if self.figure is None else self.metric.shown(self.figure.mean)
 
     @property
     def interval(self) -> tuple[str, str] | None:
-        """Both ends as they are printed, without a unit; None where there is none, or both are alike."""
+        """Both ends of the interval as they are printed, without a unit; None if there is none or both are equal."""
         figure = self.figure
         if figure is None or figure.low is None or figure.high is None or figure.low == figure.high:
             return None
@@ -46,17 +46,17 @@ class Cell:
 
     @property
     def lines(self) -> tuple[str, str]:
-        """A mean and its interval, such as "97.5 %" and "96.3 - 98.3"; "" where there is no interval."""
+        """The mean and its interval, such as "97.5 %" and "96.3 - 98.3"; the latter is "" if there is no interval."""
         return self.mean, " - ".join(self.interval or ())
 
 
 @dataclass(frozen=True)
 class FigureTable:
-    """Metrics down, engines across.
+    """A table with metrics down and engines across.
 
     Attributes:
-        summary: whose figures they are.
-        basis: the questions that are looked at, where a metric is told on them.
+        summary: the summary that the figures come from.
+        basis: the basis of all metrics that are computed over it.
         rows: a cell for each engine, by metric.
     """
 
@@ -66,15 +66,15 @@ class FigureTable:
 
     @property
     def heading(self) -> str:
-        """Which questions it is of."""
+        """A sentence that says which questions the table is computed over."""
         if self.basis == "valid":
-            return "each engine's own valid counterfactuals: easy pairs flatter whoever solved only those"
+            return "each engine's own valid pairs; an engine that solved only easy pairs looks better here"
         pairs, shared = self.summary.pairs, self.summary.common_pairs
         return f"the {shared} of {pairs} pairs that all compared engines solved"
 
 
 def table_on(summary: Summary, basis: Basis) -> FigureTable:
-    """Every metric that any engine was measured by."""
+    """A table with every metric that at least one engine has."""
     rows: dict[Metric, dict[str, Cell]] = {}
     for metric in METRICS:
         if not any(metric.name in engine.metrics for engine in summary.engines.values()):
@@ -88,9 +88,9 @@ def table_on(summary: Summary, basis: Basis) -> FigureTable:
 
 
 def tables(summary: Summary) -> list[FigureTable]:
-    """The tables to show, without metrics that nobody has a figure of (but LPIPS, whose absence is worth a line).
+    """The tables to show, without metrics that no engine has a figure for. LPIPS is always shown.
 
-    One where all engines' valid pairs are the common ones, since both say the same.
+    If every engine's valid pairs are the common pairs, there is only one table, because both would be the same.
     """
     engines = [engine for engine in summary.engines.values() if not engine.control]
     if not summary.common_pairs:
@@ -103,7 +103,7 @@ def tables(summary: Summary) -> list[FigureTable]:
 
 
 def shown(table: FigureTable) -> FigureTable:
-    """The rows that have a figure."""
+    """The table with only the rows that have a figure, and LPIPS."""
     rows = {
         metric: cells
         for metric, cells in table.rows.items()
@@ -113,7 +113,7 @@ def shown(table: FigureTable) -> FigureTable:
 
 
 def as_markdown(summary: Summary) -> str:
-    """The tables of the terminal, for a README."""
+    """The tables as Markdown."""
     lines: list[str] = []
     for table in tables(summary):
         names = [f"`{name}`" + (" (control)" if e.control else "") for name, e in summary.engines.items()]
@@ -133,13 +133,13 @@ VALUES = ("mean", "low", "high", "median", "count")
 
 
 def as_csv(summary: Summary) -> str:
-    """One line for each engine, metric and basis; the column `pairs` names the basis."""
+    """The summary as CSV, one line for each engine, metric and basis. The column `pairs` names the basis."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["engine", "control", "metric", "pairs", *VALUES])
     for name, engine in summary.engines.items():
-        for metric, told in engine.metrics.items():
-            for basis, figure in told.items():
+        for metric, figures in engine.metrics.items():
+            for basis, figure in figures.items():
                 found = [None if figure is None else getattr(figure, value) for value in VALUES]
                 cells = ["" if value is None else value for value in found]
                 writer.writerow([name, str(engine.control).lower(), metric, basis, *cells])

@@ -104,10 +104,10 @@ def test_append_adds_to_what_is_there(tmp_path: Path) -> None:
 def test_a_lock_keeps_others_out_until_it_is_let_go(tmp_path: Path) -> None:
     lock = tmp_path / "run" / ".lock"
     with locked(lock):
-        with pytest.raises(UsageError, match="another process is at work in this directory"), locked(lock):
+        with pytest.raises(UsageError, match="another process is using this directory"), locked(lock):
             pass
         program = f"from cfx.files import locked\nfrom pathlib import Path\nwith locked(Path({str(lock)!r})): pass"
         other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-        assert other.returncode and "another process is at work" in other.stderr
+        assert other.returncode and "another process is using this directory" in other.stderr
     with locked(lock):
         pass

@@ -75,17 +75,36 @@ def test_a_block_of_commands(script: list[str], clone: Path):
 
 
 @pytest.mark.slow
-def test_the_four_lines_of_python(clone: Path):
-    (block,) = blocks("python")
+def test_the_lines_of_python(clone: Path):
+    explain, pieces = blocks("python")
+    check = "\nassert answer.valid and answer.metrics['judge_agrees'], answer\n"
+    (clone / "explain.py").write_text(explain + check)
+    result = run([sys.executable, "explain.py"], clone)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("a 4") and (clone / "four-to-nine.png").stat().st_size > 1000
     check = "\nassert bool(found.valid.all()) and scores[0]['judge_agrees'], scores\n"
-    (clone / "four_lines.py").write_text(block + check)
-    result = run([sys.executable, "four_lines.py"], clone)
+    (clone / "pieces.py").write_text(pieces + check)
+    result = run([sys.executable, "pieces.py"], clone)
     assert result.returncode == 0, result.stderr
 
 
 def test_the_pictures_are_there():
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
     assert pictures and all((ROOT / picture).is_file() for picture in pictures)
+
+
+def test_modules_that_a_page_names_are_there():
+    """Rooms and modules in backticks, of the root or of the room that the line speaks of."""
+    pages = [ROOT / "README.md", ROOT / "DEVELOPERS.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"`([a-z_/]+/[a-z_]+\.py)`", page.read_text("utf-8"))}
+    assert len(named) > 20
+    for name in named - {"cli/NAME.py"}:
+        assert (ROOT / name).is_file(), name
+    rooms = (ROOT / "DEVELOPERS.md").read_text("utf-8").split("## Rooms")[1].split("## Tests")[0]
+    for row in re.findall(r"^\| `(\w+)/` .*$", rooms, flags=re.MULTILINE):
+        (line,) = re.findall(rf"^\| `{row}/` .*$", rooms, flags=re.MULTILINE)
+        for name in re.findall(r"`([a-z_]+\.py)`", line):
+            assert (ROOT / row / name).is_file(), f"{row}/{name}"
 
 
 def test_linked_pages_are_there():

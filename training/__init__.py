@@ -1,1 +1,1 @@
-"""How a bundle is made: `cfx init`'s checks, the training session, one file a part in `parts/`."""
+"""Making a bundle: the checks of `cfx init`, the training session, and one file per part in `parts/`."""

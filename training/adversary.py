@@ -1,4 +1,4 @@
-"""The discriminator that only training uses, and its loss."""
+"""The discriminator used in training, and its loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..generative.layers import CHANNELS_LAST, Halvings, Size
 
 
 class Discriminator(nn.Module):
-    """Tells real images from drawn ones; with `classes` it also asks whether the class is right.
+    """Distinguishes real images from drawn ones; with `classes`, it also scores whether an image matches its class.
 
     Spectral normalisation: Miyato et al. 2018, arXiv 1802.05957. Projection discriminator: Miyato and
     Koyama 2018, arXiv 1802.05637. Only training uses it; it is never shipped.

@@ -1,4 +1,4 @@
-"""Random changes to training images that leave their class as it is."""
+"""Random deformations of training images that preserve their class."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training images are bent; called with a batch (N, C, H, W) in [0, 1] it bends each by its own amount.
+    """Limits of a random deformation. Called with a batch (N, C, H, W) in [0, 1], it deforms each image differently.
 
     Attributes:
         degrees: largest rotation, in degrees.
         scale: largest relative change of size.
         shear: largest horizontal shear.
         shift: largest shift, as a share of half the image's side.
-        flip: also mirror half of the images; only where left and right do not matter to the class.
-        ground: what comes in from beyond the edge, "zeros" or "border" (the edge's own colour).
+        flip: also mirror half of the images; only if left and right do not matter to the class.
+        ground: padding beyond the edge, "zeros" or "border" (the colour of the edge).
     """
 
     degrees: float = 12.0

@@ -1,4 +1,4 @@
-"""How the time that a user gives to `cfx train` is shared out among what remains to be fitted."""
+"""How the time budget of `cfx train` is divided among the remaining fits."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from ..files import write_text
 from ..progress import Progress, Task
 from .fit import Fit
 
-RESERVE = 0.08  # of the time, for what is not fitting: reading, measuring, drawing
-LEAST_STEPS = 30  # below which nothing at all is learnt
+RESERVE = 0.08  # of the time, for work other than training: reading, measuring, drawing
+LEAST_STEPS = 30  # with fewer a model learns nothing
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def seconds_in(text: str) -> float:
-    """ "90s", "20m", "1h30m", "2h" as seconds.
+    """Converts a duration such as "90s", "20m", "1h30m" or "2h" to seconds.
 
     Raises:
-        UsageError: it is no such time.
+        UsageError: the text is not a duration.
     """
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip().lower())
-    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    amounts = re.findall(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip().lower())
+    seconds = sum(float(number) * UNITS[unit] for number, unit in amounts)
     if not seconds or re.sub(r"(\d+(?:\.\d+)?)\s*([smh])", "", text.strip().lower()).strip():
         raise UsageError(f"budget {text!r}: not a time; write it as 90s, 20m, 2h or 1h30m")
     return seconds
 
 
 class Budget:
-    """The time given and what of it is spent, over all starts of one training.
+    """The time budget of a training session and the time already spent, counted over all restarts.
 
     Args:
-        seconds: given in all.
-        fits: the labels of all fits that remain, each with its share of the time.
-        file: where the time spent is kept between starts.
+        seconds: the whole budget.
+        fits: the labels of all remaining fits, each with its share of the time.
+        file: stores the time spent between restarts.
         began: when this start began, on `time.monotonic`'s clock; now, if None.
     """
 
@@ -53,32 +53,32 @@ class Budget:
 
     @property
     def spent(self) -> float:
-        """Seconds, over all starts."""
+        """Seconds spent, over all restarts."""
         return time.monotonic() - self.start
 
     def allot(self, label: str, fit: Fit) -> int:
-        """The steps that a fit gets: as many as its share of the time allows, and no more than it asks for."""
+        """The number of steps of a fit: what its share of the time allows, at most its own `total_steps`."""
         weight = self.left_to_do.get(label, 0.0)
         share = weight / (sum(self.left_to_do.values()) or 1.0)
         seconds = share * max(0.0, self.seconds * (1 - RESERVE) - self.spent)
         return min(fit.total_steps, max(LEAST_STEPS, int(seconds / fit.seconds_per_step())))
 
     def done(self, label: str) -> None:
-        """A fit has ended, sooner or later than planned; the others share what is left."""
+        """Record that a fit has ended, early or late; the remaining fits share the time that is left."""
         self.left_to_do.pop(label, None)
         self.save()
 
     def save(self) -> None:
-        """Keep the time spent for the next start."""
+        """Store the time spent for the next start."""
         write_text(self.file, json.dumps({"seconds": round(self.spent, 1)}))
 
 
 class Timed:
-    """Progress that also keeps the time spent, so that a killed training has not had it for nothing.
+    """Progress that also stores the time spent, so that time spent before a kill counts.
 
     Args:
-        progress: told of everything.
-        budget: whose time it is.
+        progress: receives all tasks and notes.
+        budget: stores the time spent at every step that is reported.
     """
 
     def __init__(self, progress: Progress, budget: Budget) -> None:

@@ -1,4 +1,4 @@
-"""Whether a classifier fits labelled images, and what its input must be: declared, or found by trying."""
+"""Whether a classifier matches labelled images, and its preprocessing: as declared, or found by trial."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import Labelled
 from .probe import Probe, logits_of
 
-SAMPLE = (128, 512)  # labelled images that the classifier is checked with: at least, at most
-TRIED = (48, 256)  # of them, for each normalisation
-LEAST_DIFFERENCE = 0.02  # in accuracy, that is worth a change of preprocessing
-ADAPTED = "Adapted"  # the architecture of a classifier that the user brought
-ELSE = "(anything else)"  # the class that stands for all classes without images
+SAMPLE = (128, 512)  # labelled images on which the classifier is checked: at least, at most
+TRIED = (48, 256)  # of them, for each normalisation: at least, at most
+LEAST_DIFFERENCE = 0.02  # smallest gain in accuracy that justifies another preprocessing
+ADAPTED = "Adapted"  # the architecture of a user's classifier
+ELSE = "(anything else)"  # the class that combines all classes without images
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What labelled images say of a classifier, and its entry in bundle.toml, but for the checksums of its files."""
+    """A classifier's results on labelled images, and its entry in bundle.toml, still without checksums of its files."""
 
     entry: PartEntry
     accuracy: float
@@ -38,11 +38,11 @@ class Checked:
 
 @dataclass(frozen=True)
 class Matched:
-    """The classes of a bundle, and which of the classifier's they are.
+    """The classes of a bundle, and the classifier's logits that they correspond to.
 
     Attributes:
         classes: names, in the order of the bundle's logits.
-        columns: the classifier's own classes among them; None where it has no others.
+        columns: the index of each class with images in the classifier's logits; None if both are the same classes.
         notes: what was decided.
     """
 
@@ -56,7 +56,7 @@ class Adaptation:
     """A classifier with its preprocessing.
 
     Attributes:
-        classifier: adapted.
+        classifier: the adapted classifier.
         declared: the fields of its preprocessing that are declared.
         notes, warnings: what was guessed, and what looks wrong.
     """
@@ -68,7 +68,7 @@ class Adaptation:
 
 
 def check(probe: Probe, matched: Matched) -> Checked:
-    """Adapt a classifier, ask it about labelled images, and see whether gradients come through."""
+    """Adapt a classifier, run it on labelled images, and check whether it has gradients."""
     adaptation = adapt(probe, matched.columns)
     adapted, notes, classes = adaptation.classifier, list(adaptation.notes), matched.classes
     sample = probe.affordable(SAMPLE)
@@ -77,7 +77,7 @@ def check(probe: Probe, matched: Matched) -> Checked:
     accuracy = float((seen == sample.labels).float().mean())
     differentiable = probe.foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     if not differentiable:
-        notes.append("no gradients come through the classifier: projection and vcnet can explain it, others cannot")
+        notes.append("the classifier has no gradients: projection and vcnet can explain it, other engines cannot")
     foreign = replace(
         describe(probe.foreign),
         declared=adaptation.declared,
@@ -106,22 +106,22 @@ def check(probe: Probe, matched: Matched) -> Checked:
 
 
 def match_classes(probe: Probe, images: ImageSet, named: Sequence[str] | None) -> Matched:
-    """Names of the classes, and which of the classifier's they are where it has more.
+    """Match the classes of the images with the classifier's logits.
 
     Args:
         probe: of the classifier.
-        images: whose classes they are.
-        named: the classes as the user named them, in the order of the logits.
+        images: the images with their classes.
+        named: the class names that the user gave, in the order of the logits.
 
     Raises:
-        UsageError: the classifier has other classes than the images, and nothing says which is which.
+        UsageError: the classifier and the images have different classes, and nothing tells how they correspond.
     """
     foreign, count, names = probe.foreign, probe.classes, images.classes
     if named is not None:
         if len(named) != count:
             raise UsageError(
                 f"the classes file names {len(named)} classes and the classifier {foreign.name} has {count}; "
-                "give one name for each logit, in their order"
+                "give one name for each logit, in the order of the logits"
             )
         if names == tuple(named):
             return Matched(names)
@@ -131,7 +131,7 @@ def match_classes(probe: Probe, images: ImageSet, named: Sequence[str] | None) -
         unknown = [name for name in names if name.casefold() not in known]
         if unknown:
             if len(names) == count:
-                note = "classes are taken in sorted order, for their names are not the classifier's own"
+                note = "classes are taken in sorted order, because the classifier has other names for its classes"
                 return Matched(names, notes=(note,))
             raise unknown_name(f"class of {foreign.name}", unknown[0], foreign.classes[:40])
         columns = tuple(known[name.casefold()] for name in names)
@@ -139,23 +139,23 @@ def match_classes(probe: Probe, images: ImageSet, named: Sequence[str] | None) -
             return Matched(names)
         return Matched((*names, ELSE) if len(names) < count else names, columns)
     if len(names) == count:
-        note = "classes are taken in sorted order, numbers as numbers; --classes FILE names another"
+        note = "classes are taken in sorted order, numbers by value; give another order with --classes FILE"
         return Matched(names, notes=(note,))
     raise UsageError(
         f"the classifier {foreign.name} has {count} classes and the images {len(names)}; "
-        "--classes FILE says which is which: one name a line, in the order of the logits"
+        "name the classifier's classes with --classes FILE: one name per line, in the order of the logits"
     )
 
 
 def adapt(probe: Probe, columns: Sequence[int] | None) -> Adaptation:
-    """The classifier with its preprocessing: declared where it is, else guessed; the guess is what errs least."""
+    """Find a classifier's preprocessing: the declared one, or else the candidate with the highest accuracy."""
     declared = (*dict.fromkeys((*probe.foreign.declared, *probe.given)),)
     notes: list[str] = []
     preprocessing = probe.preprocessing
     if "output" not in declared:
         preprocessing = replace(preprocessing, output=guess_output(probe.raw(64)))
         if preprocessing.output != "logits":
-            notes.append(f"its answers look like {preprocessing.output}, and are taken as such (--output)")
+            notes.append(f"the classifier's output is taken as {preprocessing.output}; --output overrides this")
     first = probe.adapted(columns, preprocessing)
     tried = candidates(preprocessing)
     if preprocessing.channels == 3 and "order" not in probe.given:
@@ -170,15 +170,15 @@ def adapt(probe: Probe, columns: Sequence[int] | None) -> Adaptation:
         says = f"{rates[best]:.1%} right with the normalisation {best!r}, {as_declared:.1%}"
         if known:
             return Adaptation(first, declared, (*notes,), (f"{says} as declared: is the declaration right?",))
-        notes.append(f"{says} without; it is used, --mean and --std say otherwise")
+        notes.append(f"{says} without; it is used, --mean and --std override it")
         return Adaptation(others[best], declared, (*notes,))
     if not known:
-        notes.append(f"no normalisation of the input does better than none ({as_declared:.1%} right)")
+        notes.append(f"no normalisation of the input improves the accuracy ({as_declared:.1%} right without)")
     return Adaptation(first, declared, (*notes,))
 
 
 def right(adapted: Adapted, sample: Labelled) -> float:
-    """Share of right answers; 0 where the model answers NaN."""
+    """The accuracy; 0 if some logits are NaN or infinite."""
     logits = logits_of(adapted, sample)
     if not torch.isfinite(logits).all():
         return 0.0
@@ -186,7 +186,7 @@ def right(adapted: Adapted, sample: Labelled) -> float:
 
 
 def other_order(seen: Tensor, labels: Tensor, classes: Sequence[str], accuracy: float) -> list[str]:
-    """A warning where numbered classes fit better as torchvision's ImageFolder sorts them: 0, 1, 10, 11, 2, ..."""
+    """A warning if numbered classes match better in the order of torchvision's ImageFolder: 0, 1, 10, 11, 2, ..."""
     if not all(name.isdecimal() for name in classes):
         return []
     as_text = sorted(classes)
@@ -195,37 +195,37 @@ def other_order(seen: Tensor, labels: Tensor, classes: Sequence[str], accuracy: 
     if rate <= accuracy + by_chance(accuracy, len(labels)):
         return []
     return [
-        f"{rate:.1%} right, instead of {accuracy:.1%}, if its classes are in the order of ImageFolder ("
-        f"{', '.join(as_text[:4])}, ...): say so with --classes FILE, one name a line"
+        f"{rate:.1%} right, instead of {accuracy:.1%}, if the classes are in the order of ImageFolder ("
+        f"{', '.join(as_text[:4])}, ...): give that order with --classes FILE, one name per line"
     ]
 
 
 def by_chance(share: float, count: int) -> float:
-    """By how much a share of `count` images may be exceeded by chance: three standard errors, and 2 %."""
+    """How much another share of `count` images may exceed this one by chance: three standard errors, at least 2 %."""
     return max(LEAST_DIFFERENCE, 3 * (share * (1 - share) / count) ** 0.5)
 
 
 def suspicious(logits: Tensor, labels: Tensor, accuracy: float) -> list[str]:
-    """What in a classifier's answers (N, K) to labelled images looks like wrong preprocessing."""
+    """Warnings about logits (N, K) of labelled images that suggest wrong preprocessing."""
     if not torch.isfinite(logits).all():
-        return ["some of its answers are NaN or infinite: is the preprocessing right?"]
+        return ["some of its outputs are NaN or infinite: is the preprocessing right?"]
     found = []
     commonest_class = float(labels.bincount().max()) / len(labels)
     if accuracy <= commonest_class + by_chance(commonest_class, len(labels)):
         found.append(
-            f"{accuracy:.1%} right is no better than always naming the commonest class ({commonest_class:.1%}): "
-            "the preprocessing or the order of the classes is wrong, or it was never trained"
+            f"{accuracy:.1%} right is no better than always predicting the most common class "
+            f"({commonest_class:.1%}): the preprocessing or the order of the classes is wrong, or it was never trained"
         )
     probabilities = logits.softmax(dim=1)
     if len(logits) > 1 and float((probabilities - probabilities[:1]).abs().max()) < 1e-3:
-        found.append("it answers the same to every image: is the scale of the input right (--scale 255)?")
+        found.append("its output is the same for every image: is the scale of the input right (--scale 255)?")
     elif float(probabilities.amax(dim=1).median()) > 1 - 1e-6 and accuracy < 0.9:
-        found.append("its answers are saturated (probability 1 for one class), though many are wrong")
+        found.append("its outputs are saturated (probability 1 for one class), although many are wrong")
     return found
 
 
 def commonest(seen: Tensor, labels: Tensor, classes: Sequence[str], most: int = 5) -> tuple[tuple[int, str, str], ...]:
-    """The commonest mistakes: how often, what it is, what is seen."""
+    """The most common mistakes: count, labelled class, predicted class."""
     wrong = seen != labels
     pairs, counts = torch.stack([labels[wrong], seen[wrong]]).unique(dim=1, return_counts=True)
     order = counts.argsort(descending=True, stable=True)[:most].tolist()

@@ -18,10 +18,10 @@ class ClassifierFit(Fit):
     Args:
         model: maps (N, C, H, W) in [0, 1] to logits (N, K).
         mixup: parameter of the Beta distribution that blends pairs of images and of labels; 0 for none.
-            Mixup makes a classifier unsure between classes instead of sure of either
+            Mixup lowers a classifier's confidence between classes
             (Zhang et al. 2018, arXiv 1710.09412; Thulasidasan et al. 2019, arXiv 1905.11001).
         noise: largest standard deviation of the Gaussian noise added to a training image.
-        augmentation: how training images are bent.
+        augmentation: random deformation of training images.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ def train_classifier(
     noise: float | None = None,
     mixup: float | None = None,
 ) -> None:
-    """Train a classifier on the judges' images, or on those of the explained world with the recipe's mixup.
+    """Train a classifier on the judges' images without mixup, or on the explained classifier's with the recipe's mixup.
 
-    Mixup leaves the explained classifier unsure where people are; see the README.
+    Mixup makes the explained classifier uncertain on images that are ambiguous to people; see the README.
 
     Args:
         context: of the bundle.
         model: the classifier.
-        label: of the training.
+        label: of the fit.
         epochs: passes over the data.
         seed: of order, deformations, mixup and noise.
-        judges: whether the images are the judges'.
+        judges: train on the judges' images.
         noise, mixup: as in `ClassifierFit`; the recipe's, if None.
     """
     recipe = context.recipe

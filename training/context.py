@@ -1,4 +1,4 @@
-"""What the parts of a bundle are made with: recipe, images, and the bundle as far as it has been made."""
+"""The context in which the parts of a bundle are made: recipe, images, and the unfinished bundle."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..bundles.file import NAME
 from ..images.sets.labelled import Labelled, in_batches
-from ..images.sets.split import SPLIT_PARTS, Name, Split
+from ..images.sets.split import SUBSETS, Split, SubsetName
 from ..progress import SILENT, Progress
 from .budget import Budget, Timed
 from .fit import Fit, FitError, length_of
 from .recipe import Recipe
 
-Photos = Callable[[Name, int], Iterator[Tensor]]
-"""Loads the first `count` images of a part of the split at the classifier's resolution, in batches (N, C, H, W)."""
+Photos = Callable[[SubsetName, int], Iterator[Tensor]]
+"""Loads the first `count` images of a split's subset at the classifier's resolution, in batches (N, C, H, W)."""
 
 
 class TrainingContext:
-    """What the parts of one bundle are made with.
+    """Recipe, images and unfinished bundle, as passed to every part.
 
     Args:
         recipe: what to make.
-        split: the images at the size that models work in, split so that judges and judged never share one.
+        split: the images at the working resolution; judges never share images with the models that they score.
         directory: of the bundle.
-        progress: told of every training.
-        photos: needed where the classifier takes images of another size than those of `split`.
+        progress: receives every fit as a task.
+        photos: required if the classifier takes another resolution than that of `split`.
 
     Attributes:
         sizes: `channels` and `size` (H, W) of the images, as the networks' arguments.
         pixels: `mean` and `std` of the training images' pixels, as the networks' arguments.
         count: number of classes K.
-        present: the classes that have images in every part of the split.
-        checkpoints: the directory of unfinished work.
-        budget: shares out the time; None gives each training what the recipe says.
+        present: the classes that have images in every subset of the split.
+        checkpoints: the directory of checkpoints.
+        budget: divides the available time; None runs each fit for as long as the recipe says.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class TrainingContext:
             "std": round(max(0.01, float(sample.std())), 4),
         }
         self.count = len(recipe.classes)
-        # A class counts where every part has images of it: one broken file may have been the only one.
-        counts = [split.part(name).labels.bincount(minlength=self.count) for name in SPLIT_PARTS]
+        # Unreadable files are left out, so a class may have lost its only image in a subset.
+        counts = [split.subset(name).labels.bincount(minlength=self.count) for name in SUBSETS]
         self.present: list[int] = torch.stack(counts).amin(dim=0).nonzero().flatten().tolist()
         self.checkpoints = directory / "checkpoints"
         self.budget: Budget | None = None
@@ -72,15 +72,15 @@ class TrainingContext:
 
     @property
     def has_bundle(self) -> bool:
-        """Whether the bundle has been begun."""
+        """Whether the directory has a bundle.toml."""
         return (self.directory / NAME).exists()
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle as far as it has been made; what it has loaded stays loaded.
+        """The bundle with the parts made so far; loaded models are kept.
 
         Raises:
-            BundleError: it is damaged, or has not been begun.
+            BundleError: it is damaged or does not exist yet.
         """
         if self._bundle is None:
             self._bundle = Bundle(self.directory)
@@ -88,24 +88,24 @@ class TrainingContext:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the classifier is one that the user brought."""
+        """Whether the classifier was supplied by the user."""
         return self.has_bundle and self.bundle.is_foreign
 
     def length(self, epochs: float, steps: int) -> float:
-        """The passes over the data that a training gets, as `Recipe.length`."""
+        """The passes over the data in a fit, as in `Recipe.length`."""
         return self.recipe.length(epochs, steps, len(self.split.train))
 
     def fit(self, label: str, fit: Fit, *, judges: bool = False, of_class: int | None = None) -> None:
-        """Run one training with the bundle's checkpoints, progress and budget.
+        """Run one fit with the bundle's checkpoints, progress and budget.
 
         Args:
-            label: a part, or PART-something; names the checkpoint.
-            fit: what to run.
-            judges: whether its images are the judges'.
-            of_class: the class that it is about, if it is about one.
+            label: a part's name, or one that starts with it; names the checkpoint.
+            fit: the fit to run.
+            judges: use the judges' held-out images.
+            of_class: use held-out images of this class only.
 
         Raises:
-            FitError: a loss is no longer a finite number.
+            FitError: a loss is NaN or infinite.
         """
         held_out = self.split.judge_held_out if judges else self.split.held_out
         fit.held_out = held_out if of_class is None else held_out.of_class(of_class)
@@ -126,17 +126,17 @@ class TrainingContext:
             self.budget.done(label)
 
     @torch.no_grad()
-    def probabilities(self, name: Name, most: int | None = None) -> Tensor:
-        """What the explained classifier says of the images, or the first `most`, of a part of the split, (N, K)."""
-        data = self.split.part(name)[:most]
+    def probabilities(self, name: SubsetName, most: int | None = None) -> Tensor:
+        """The explained classifier's probabilities of a subset's images, or of its first `most`, (N, K)."""
+        data = self.split.subset(name)[:most]
         if self.photos is not None:
             classifier = self.bundle.classifier
             return torch.cat([classifier(images).softmax(dim=1) for images in self.photos(name, len(data))])
-        return torch.cat([self.probabilities_of(part.floats()) for part in data.batches(1000)])
+        return torch.cat([self.probabilities_of(batch.floats()) for batch in data.batches(1000)])
 
     @torch.no_grad()
     def probabilities_of(self, images: Tensor) -> Tensor:
-        """What the explained classifier says of images (N, C, H, W) at the size that models work in, (N, K)."""
+        """The explained classifier's probabilities (N, K) of images (N, C, H, W) at the working resolution."""
         bundle = self.bundle
         classifier = bundle.classifier
-        return in_batches(lambda part: classifier(bundle.enlarge(part)).softmax(dim=1), images)
+        return in_batches(lambda batch: classifier(bundle.enlarge(batch)).softmax(dim=1), images)

@@ -1,4 +1,4 @@
-"""What the fits of the VAE and the conditional VAE have in common: the evidence lower bound and averaged weights."""
+"""Base class of the VAE's and the conditional VAE's fits: the evidence lower bound and averaged weights."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ Model = TypeVar("Model", bound=GaussianPosterior)
 
 
 class ElboFit(Fit, Generic[Model]):
-    """A fit of an autoencoder with a Gaussian posterior, whose adversaries may set in after a prelude.
+    """Trains an autoencoder with a Gaussian posterior; adversarial losses may start after a prelude.
 
     Args:
-        model: what to fit.
+        model: the model to train.
         beta: weight of the KL term against the likelihood.
-        likelihood: of pixels. "bernoulli", by their binary cross-entropy, suits images that are nearly black and white;
-            among greys and colours it hardly minds a blur. "gaussian" has the batch's own mean squared error as its
-            variance, so that a blur is never cheap (sigma-VAE: Rybkin, Daniilidis and Levine 2021, arXiv 2006.13202).
-        prelude: share of the steps that the model learns to draw in, before its critic and what else is slow set in.
+        likelihood: of pixels. "bernoulli" (binary cross-entropy) suits images that are nearly black and white; on grey
+            and coloured images it hardly penalises blur. "gaussian" uses the batch's mean squared error as its variance
+            and so keeps penalising blur (sigma-VAE: Rybkin, Daniilidis and Levine 2021, arXiv 2006.13202).
+        prelude: share of the steps, at the start, that train reconstruction without the slower losses, such as the
+            critic's.
 
     Raises:
-        UsageError: no such likelihood.
+        UsageError: the likelihood is unknown.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class ElboFit(Fit, Generic[Model]):
         self.prelude = prelude
 
     def elbo(self, logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor) -> dict[str, Tensor]:
-        """The two terms of the bound for images (N, C, H, W) drawn as `logits`, each a mean over images.
+        """The two terms of the bound for images (N, C, H, W) reconstructed as `logits`, each a mean over images.
 
-        They are in nats for "bernoulli". For "gaussian", of variance v, in units of 1 / (4 v) nats: there a squared
-        error weighs as much as it does in the cross-entropy at mid grey, and other terms need no other weights.
+        The unit is nats for "bernoulli" and 1 / (4 v) nats for "gaussian" with variance v. In that unit a squared error
+        weighs as much as in the cross-entropy at mid grey, so the other loss terms keep their weights.
         """
         divergence = self.beta * kl_to_standard_normal(mean, log_variance).mean()
         if self.likelihood == "bernoulli":
@@ -70,7 +71,7 @@ class ElboFit(Fit, Generic[Model]):
         return {"reconstruction": 2 * error, "kl": 4 * variance * divergence}
 
     def negative_elbo(self, logits: Tensor, images: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-        """The bound to be made small, in nats an image, up to a constant: what fits can be compared by."""
+        """The negative bound, in nats per image up to a constant; comparable between training runs."""
         losses = self.elbo(logits, images, mean, log_variance)
         if self.likelihood == "bernoulli":
             return losses["reconstruction"] + losses["kl"]
@@ -80,19 +81,19 @@ class ElboFit(Fit, Generic[Model]):
 
     @property
     def averaged(self) -> Model:
-        """The model with the averaged weights, which draw more steadily than the last ones."""
+        """The model with the moving average of the weights, which varies less than the latest weights."""
         return cast(Model, self.average.module)
 
     def finished(self) -> Model:
-        """The model, with the averaged weights put into it."""
+        """Copy the averaged weights into the model and return it in eval mode."""
         self.model.load_state_dict(self.averaged.state_dict())
         return self.model.eval()
 
 
 def moving_average(model: nn.Module, decay: float = 0.999) -> AveragedModel:
-    """The model with weights averaged over the last thousand steps, or over the last fifth if that is less.
+    """The model with a moving average of its weights over the last thousand steps, or the last fifth if that is less.
 
-    Without the latter, what a short training starts from would still be in its average when it ends.
+    The latter keeps the initial weights out of the average of a short run.
     """
 
     def update(average: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:

@@ -18,37 +18,37 @@ from ..errors import CfxError, OutputError
 from ..images.sets.labelled import Labelled
 from ..progress import SILENT, Progress
 
-CHECKS = 20  # looks at held-out images in the course of a fit
-PATIENCE = 6  # of them without a better one, after which a fit has learnt what it can
-FIRST_LOOK = 50  # steps after which the running means of batch norms say what the weights do
-SETTLING = 0.2  # share of the steps after a prelude in which averaged weights are still mostly the prelude's
-ENOUGH = 1000  # held-out images that are looked at
-AT_ONCE = 250  # of them in memory as floats
+CHECKS = 20  # evaluations on held-out images in a full run
+PATIENCE = 6  # evaluations without improvement before the run stops early
+FIRST_CHECK = 50  # steps until the running statistics of batch normalisation match the weights
+SETTLING = 0.2  # share of the steps, after a prelude, in which the averaged weights still reflect mostly the prelude
+MOST_CHECKED = 1000  # held-out images in an evaluation
+CHECK_BATCH = 250  # held-out images converted to floats at a time
 REPORT_EVERY = 20  # steps
 
 
 class FitError(CfxError):
-    """A fit went astray."""
+    """Training diverged."""
 
 
 class Fit(ABC):
-    """A model being fitted: its modules, its optimisers, and one step of training.
+    """A training run: its modules, its optimisers, and one step of training.
 
-    Everything random in a step follows from `seed` and the step's index alone, so that a run which was
-    killed and resumed sees the same batches and the same noise as one that was not.
+    All random numbers of a step depend only on `seed` and the step's index, so a run that was killed and resumed
+    sees the same batches and the same noise as an uninterrupted one.
 
     Args:
-        data: the images to fit.
+        data: the training images.
         batch_size: images per step.
         epochs: passes over the data.
         seed: of initialisation, order and noise.
 
     Attributes:
         total_steps: the length of the run; may be set before it starts.
-        prelude: share of the steps that are of another, easier kind, and prepare for the real ones; held-out images
-            are not looked at before those have taken effect.
-        held_out: images that are not fitted; where there are some, the run ends early once it no longer gets
-            better at them, and the weights that were best are kept.
+        prelude: share of the steps, at the start, that use a simpler loss. Held-out images are not evaluated until
+            the steps after it have taken effect.
+        held_out: images that are not trained on. If given, training stops early when the loss on them no longer
+            improves, and the best weights are restored.
     """
 
     def __init__(self, data: Labelled, batch_size: int, epochs: float, seed: int) -> None:
@@ -66,18 +66,18 @@ class Fit(ABC):
 
     @abstractmethod
     def step(self, index: int) -> dict[str, Tensor]:
-        """Train on batch number `index`; returns the losses to report, by name."""
+        """Train on batch number `index` and return the losses to report, by name."""
 
     def check(self, data: Labelled) -> Tensor:
-        """The loss of images that are not fitted, lower is better, without noise; in whatever unit."""
+        """The loss on held-out images, without noise; lower is better, the unit is up to the subclass."""
         raise NotImplementedError
 
     def in_prelude(self, index: int) -> bool:
-        """Whether step `index` is one of the prelude's."""
+        """Whether step `index` belongs to the prelude."""
         return index < self.prelude * self.total_steps
 
     def chosen(self, index: int) -> Tensor:
-        """Which images batch number `index` consists of, (N,)."""
+        """Indices of the images in batch number `index`, (N,)."""
         epoch, place = divmod(index, self.steps_per_epoch)
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -90,7 +90,7 @@ class Fit(ABC):
         return self.data.floats(chosen), self.data.labels[chosen]
 
     def seconds_per_step(self, steps: int = 6) -> float:
-        """How long a step takes here, on average over the run, as the median of some on a copy says."""
+        """Average duration of a step over the whole run, in seconds: the median of `steps` steps of a copy."""
         shared = [data for data in (self.data, self.held_out) if data is not None]
         probe = copy.deepcopy(self, {id(data): data for data in shared})
 
@@ -107,23 +107,24 @@ class Fit(ABC):
             return real + self.prelude * (typical(0) - real) if self.prelude else real
 
     def run(self, checkpoint: Path | None = None, progress: Progress = SILENT, every_s: float = 30.0) -> None:
-        """Train to the end, from `checkpoint` where it exists, writing it every `every_s` seconds.
+        """Train to the end, resuming from `checkpoint` if it exists.
 
         Args:
-            checkpoint: a file.
-            progress: told of every `REPORT_EVERY`-th step and of the latest losses.
-            every_s: seconds.
+            checkpoint: the file to resume from and to write.
+            progress: receives the latest losses at every `REPORT_EVERY`-th step.
+            every_s: seconds between two checkpoints.
 
         Raises:
-            FitError: a loss is no longer a finite number.
+            FitError: a loss is NaN or infinite.
+            OutputError: the checkpoint cannot be written.
         """
         start = self._resume(checkpoint)
         saved = time.monotonic()
         for module in self.modules.values():
             module.train()
         check_every = max(1, self.total_steps // CHECKS)
-        first_look = max(FIRST_LOOK, (self.prelude + SETTLING) * self.total_steps if self.prelude else 0)
-        told = start
+        first_check = max(FIRST_CHECK, (self.prelude + SETTLING) * self.total_steps if self.prelude else 0)
+        reported = start
         with (
             progress.task("" if checkpoint is None else checkpoint.stem, self.total_steps, start) as task,
             torch.random.fork_rng(devices=[]),
@@ -136,16 +137,16 @@ class Fit(ABC):
                 if index % REPORT_EVERY == 0 or last or save:
                     values = {name: float(loss.detach()) for name, loss in losses.items()}
                     self._must_be_finite(values, index + 1)
-                    task.advance(index + 1 - told, **values)
-                    told = index + 1
-                look = ((index + 1) % check_every == 0 and index >= first_look) or last
-                if self.held_out is not None and look and self._learnt_out(index):
-                    task.advance(self.total_steps - told)
+                    task.advance(index + 1 - reported, **values)
+                    reported = index + 1
+                is_check = ((index + 1) % check_every == 0 and index >= first_check) or last
+                if self.held_out is not None and is_check and self._should_stop(index):
+                    task.advance(self.total_steps - reported)
                     break
                 if checkpoint and save:
                     self._save(checkpoint, index + 1)
                     saved = time.monotonic()
-        self._best.put_back(self.modules)
+        self._best.restore(self.modules)
         if checkpoint:
             self._save(checkpoint, self.total_steps)
         for module in self.modules.values():
@@ -155,23 +156,23 @@ class Fit(ABC):
         wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
         if wrong:
             raise FitError(
-                f"training went astray: {wrong[0]} is {losses[wrong[0]]} at step {step} of {self.total_steps}; start "
-                "it again to go on from the last checkpoint, and if it happens again look for images that are all alike"
+                f"training diverged: {wrong[0]} is {losses[wrong[0]]} at step {step} of {self.total_steps}; run the "
+                "command again to continue from the last checkpoint, and if it happens again check for identical images"
             )
 
-    def _learnt_out(self, index: int) -> bool:
-        """Whether the last looks at held-out images were all worse than one before them."""
+    def _should_stop(self, index: int) -> bool:
+        """Evaluate the held-out images; True if their loss has not improved in the last `PATIENCE` evaluations."""
         assert self.held_out is not None
         for module in self.modules.values():
             module.eval()
-        data = self.held_out[:ENOUGH]
+        data = self.held_out[:MOST_CHECKED]
         with torch.no_grad():
-            loss = sum(float(self.check(part)) * len(part) for part in data.batches(AT_ONCE)) / len(data)
+            loss = sum(float(self.check(batch)) * len(batch) for batch in data.batches(CHECK_BATCH)) / len(data)
         for module in self.modules.values():
             module.train()
         self._must_be_finite({"held-out loss": loss}, index + 1)
-        self._best.look(loss, self.modules)
-        # While the learning rate is high, a bad spell means nothing.
+        self._best.update(loss, self.modules)
+        # While the learning rate is high, the loss may rise for a while and still improve later.
         return index > 0.4 * self.total_steps and self._best.since >= PATIENCE
 
     def _save(self, checkpoint: Path, step: int) -> None:
@@ -207,13 +208,13 @@ class Fit(ABC):
 
 @dataclass
 class _Best:
-    """The weights that did best on held-out images, and how many looks ago that was."""
+    """The weights with the lowest held-out loss, and the number of evaluations since; checkpoints hold its fields."""
 
     loss: float = math.inf
     since: int = 0
     weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
-    def look(self, loss: float, modules: Mapping[str, nn.Module]) -> None:
+    def update(self, loss: float, modules: Mapping[str, nn.Module]) -> None:
         self.since += 1
         if loss < self.loss:
             self.loss, self.since = loss, 0
@@ -222,26 +223,26 @@ class _Best:
                 for name, module in modules.items()
             }
 
-    def put_back(self, modules: Mapping[str, nn.Module]) -> None:
+    def restore(self, modules: Mapping[str, nn.Module]) -> None:
         for name, weights in self.weights.items():
             modules[name].load_state_dict(weights)
         self.weights = {}
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step of an optimiser down the gradient of a loss."""
+    """Take one optimiser step on a loss."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
 
 
 def length_of(checkpoint: Path) -> int | None:
-    """The steps in all of the run that left a checkpoint, or None where there is no checkpoint."""
+    """Total steps of the run that wrote a checkpoint; None if there is no checkpoint."""
     return torch.load(checkpoint, weights_only=True, mmap=True)["total_steps"] if checkpoint.exists() else None
 
 
 def one_cycle(index: int, total: int, warm_up: float = 0.15) -> float:
-    """Share of the peak learning rate at step `index`: linear up, then cosine down to zero."""
+    """Share of the peak learning rate at step `index`: linear warm-up, then cosine decay to zero."""
     place = index / max(1, total)
     if place < warm_up:
         return max(place, 1 / max(1, total)) / warm_up
@@ -249,6 +250,6 @@ def one_cycle(index: int, total: int, warm_up: float = 0.15) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Give every parameter group of an optimiser the learning rate `value`."""
+    """Set the learning rate of every parameter group of an optimiser."""
     for group in optimizer.param_groups:
         group["lr"] = value

@@ -1,4 +1,4 @@
-"""What several parts measure alike, on images that they were not trained on."""
+"""Measurements that several parts share, on images that they were not trained on."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from ..images.sets.labelled import Labelled
 from ..images.sets.split import Split
 from .part import Measured, Verdict
 
-LOOKED_AT = 2000  # test images
+MEASURED_ON = 2000  # images
 
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, data: Labelled, batch_size: int = 512) -> float:
-    """Share of `data` that `model` classifies as labelled, in [0, 1]; higher is better."""
+    """Share of `data` that `model` classifies correctly, in [0, 1]; higher is better."""
     model.eval()
-    right = sum(int((model(part.floats()).argmax(1) == part.labels).sum()) for part in data.batches(batch_size))
+    right = sum(int((model(batch.floats()).argmax(1) == batch.labels).sum()) for batch in data.batches(batch_size))
     return right / len(data)
 
 
 def measure_classifier(model: nn.Module, test: Labelled) -> Measured:
-    """The accuracy of a classifier, and that of always naming the commonest class."""
+    """The accuracy of a classifier, and of always predicting the most common class."""
     commonest = float(test.labels.bincount().max()) / len(test)
     return {"test_accuracy": round(accuracy(model, test), 5), "commonest_class": round(commonest, 5)}
 
 
 def sample_of(test: Labelled) -> tuple[Tensor, Tensor]:
-    """The test images (N, C, H, W) that models are measured on, and their labels (N,)."""
-    return test.floats(slice(0, LOOKED_AT)), test.labels[:LOOKED_AT]
+    """The test images (N, C, H, W) on which models are measured, and their labels (N,)."""
+    return test.floats(slice(0, MEASURED_ON)), test.labels[:MEASURED_ON]
 
 
 def reconstruction(split: Split[Labelled], images: Tensor, drawn: Tensor) -> Measured:
-    """Mean squared error a pixel, and the share of the variance about the mean image that is drawn."""
+    """Mean squared error per pixel, and the share of the variance about the mean image that is explained."""
     error = (drawn - images).square().mean()
-    spread = (images - split.train.floats(slice(0, LOOKED_AT)).mean(dim=0)).square().mean()
+    spread = (images - split.train.floats(slice(0, MEASURED_ON)).mean(dim=0)).square().mean()
     return {
         "reconstruction_error": round(float(error), 5),
         "variance_explained": round(1 - float(error / spread.clamp(min=1e-9)), 5),
@@ -44,7 +44,7 @@ def reconstruction(split: Split[Labelled], images: Tensor, drawn: Tensor) -> Mea
 
 
 def next_class(labels: Tensor, present: Sequence[int]) -> Tensor:
-    """For each label (N,) the class that follows it among those that have images."""
+    """For each label (N,), the next class among those that have images."""
     following = {label: present[(place + 1) % len(present)] for place, label in enumerate(present)}
     return torch.tensor([following.get(label, present[0]) for label in labels.tolist()])
 
@@ -55,5 +55,5 @@ def share(yes: Tensor) -> float:
 
 
 def verdict_on(good: bool, says: str, otherwise: str) -> Verdict:
-    """A verdict that says what was measured, and, where that is not good, what it means."""
+    """A verdict with the measured figures; if it is not good, also with their consequence (`otherwise`)."""
     return Verdict(good, says if good else f"{says}: {otherwise}")

@@ -1,4 +1,4 @@
-"""Training sessions: of a shipped bundle's recipe, or of the images that a bundle of one's own names."""
+"""Opening a training session: from the recipe of a shipped bundle, or from the images that a user's bundle names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..bundles import own_images
 from ..bundles.bundle import Bundle
 from ..errors import BundleError
 from ..images.sets.image_set import Loaded
-from ..images.sets.split import SPLIT_PARTS, Name
+from ..images.sets.split import SUBSETS, SubsetName
 from ..progress import SILENT, Progress
 from .recipe import find_recipe, recipe_for
 from .session import TrainingSession
@@ -29,10 +29,10 @@ def open_session(
     joint: bool = False,
     budget: float | None = None,
 ) -> TrainingSession:
-    """Read the data set of a recipe of `RECIPES` and set up the directory in which it is followed.
+    """Read the data set of one of `RECIPES` and open a session for it.
 
     Raises:
-        UsageError: no such recipe.
+        UsageError: the recipe is unknown.
         DataError: the data set is not below `data`.
     """
     began = time.monotonic()
@@ -54,25 +54,25 @@ def open_session(
 
 
 def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: float | None = None) -> TrainingSession:
-    """Read the images that a bundle names (`cfx init`) and go on with it.
+    """Read the images that a bundle made by `cfx init` names, and open a session for it.
 
     Raises:
         BundleError: it names none.
-        DataError: they are not there any more, do not fit in memory, or too many are broken.
+        DataError: they are missing or changed, do not fit in memory, or too many cannot be read.
     """
     began = time.monotonic()
     bundle = Bundle(directory)
     if bundle.is_foreign:
-        _ = bundle.classifier  # what is wrong with it is better known before an hour of training than after
+        _ = bundle.classifier  # loaded now, so that an error comes before the training and not after it
     own = own_images.images_of(bundle)
     if own is None:
         raise BundleError(
-            f"bundle {directory}: names no images to train on; begin with `cfx init`, or give the --recipe of it"
+            f"bundle {directory}: names no images to train on; create it with `cfx init`, or give its --recipe"
         )
     images, split = own
     shape = (bundle.shape[0], *bundle.working)
 
-    def load(name: Name, indices: Tensor) -> Loaded:
+    def load(name: SubsetName, indices: Tensor) -> Loaded:
         with progress.task(f"reading images ({name.replace('_', ' ')})", len(indices)) as task:
             return images.load(indices, shape, resize=bundle.resize, task=task)
 
@@ -87,19 +87,19 @@ def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: floa
         flip=entry is not None and entry.flip,
     )
 
-    def photos(name: Name, count: int) -> Iterator[Tensor]:
-        for indices in loaded.part(name).indices[:count].split(PHOTOS_AT_ONCE):
+    def photos(name: SubsetName, count: int) -> Iterator[Tensor]:
+        for indices in loaded.subset(name).indices[:count].split(PHOTOS_AT_ONCE):
             yield images.load(indices, bundle.shape, resize=bundle.resize).data.floats()
 
-    notes = [f"left out: {sentence}" for name in SPLIT_PARTS for sentence in loaded.part(name).broken]
-    used = sum(len(split.part(name)) for name in SPLIT_PARTS)
+    notes = [f"left out: {sentence}" for name in SUBSETS for sentence in loaded.subset(name).broken]
+    used = sum(len(split.subset(name)) for name in SUBSETS)
     too_few = int(images.counts()[list(split.too_few)].sum())
     if used + too_few < len(images):
         most = own_images.MOST_IMAGES
-        notes.append(f"{used} of {len(images)} images are used, drawn at random: no more than {most} for a part")
+        notes.append(f"{used} of {len(images)} images are used, sampled at random: at most {most} in each subset")
     return TrainingSession(
         recipe,
-        loaded.map(lambda _, part: part.data),
+        loaded.map(lambda _, subset: subset.data),
         directory,
         command="cfx train DIR",
         progress=progress,

@@ -1,4 +1,4 @@
-"""The contract of a trained part: how it is made, measured and judged. One file a part, in `parts/`."""
+"""The contract of a trained part: how it is made and measured, and when it is good. Each has a file in `parts/`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..bundles.bundle import Bundle
 from .context import TrainingContext
 
 Measured = dict[str, float]
-"""Figures of images that a part was not trained on, by name; bundle.toml keeps them."""
+"""Figures measured on images that a part was not trained on, by name; stored in bundle.toml."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """A trained model and the arguments by which its class builds it again."""
+    """A trained model and the constructor arguments that rebuild it."""
 
     model: nn.Module
     arguments: dict[str, object]
@@ -26,7 +26,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a part is good enough to be trusted, and why, in one sentence."""
+    """Whether a part is good enough to be trusted, and the reason in one sentence."""
 
     good: bool
     because: str
@@ -34,12 +34,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Sample:
-    """What is drawn on the contact sheet.
+    """The images shown on the contact sheet.
 
     Attributes:
-        images: (N, C, H, W) in the size that models work in, which no part was trained on.
+        images: (N, C, H, W) at the working resolution, on which no part was trained.
         labels: (N,) their classes.
-        probabilities: (N, K) what the explained classifier says of them.
+        probabilities: (N, K) the explained classifier's probabilities.
         present: the classes that have images.
     """
 
@@ -51,14 +51,14 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Part(ABC):
-    """One trained model of a bundle, or several that are trained jointly. Fields are what a recipe may set.
+    """One trained model of a bundle, or several that are trained jointly. A recipe may set its fields.
 
     Attributes:
-        makes: the names under which bundle.toml lists what it makes; a recipe sets its fields by the first.
-        needs: the parts that making or measuring it asks something of.
-        invalidates: the parts that become invalid when it is made anew, because they store its outputs.
-        optional: whether a bundle is finished without it. One that an engine of somebody else needs is: bundles that
-            were made before it came stay finished.
+        makes: the names of its models in bundle.toml; a recipe refers to the part by the first.
+        needs: the parts that are used to make or measure it.
+        invalidates: the parts that become invalid when it is retrained, because they store its outputs.
+        optional: whether a bundle is complete without it. True by default, so that bundles made before a part was
+            added stay complete.
     """
 
     makes: ClassVar[tuple[str, ...]]
@@ -67,7 +67,7 @@ class Part(ABC):
     optional: ClassVar[bool] = True
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:
-        """The trainings that it takes, by label, each with its share of a budget.
+        """The labels of its fits, each with its share of a time budget.
 
         Args:
             present: the classes that have images.
@@ -76,25 +76,25 @@ class Part(ABC):
 
     @abstractmethod
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
-        """Train, and return what `makes` names. Seeds everything random itself, so that it is the same each time.
+        """Train the models that `makes` names, and return them. Seeds all random numbers, so the result is repeatable.
 
         Raises:
-            FitError: a loss is no longer a finite number.
-            BundleError: a part that it needs is not there.
+            FitError: a loss is NaN or infinite.
+            BundleError: a part that it needs is missing.
         """
 
     def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
-        """What is measured of one of the models that it makes, as it will be stored; nothing by default."""
+        """Figures of one of its models, at the precision at which it will be stored; none by default."""
         return {}
 
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
-        """Whether that is good enough; None where nothing is judged."""
+        """Whether the measured figures are good enough; None if the part has no criterion."""
         return None
 
     def left_out(self, context: TrainingContext) -> str | None:
-        """Why it cannot be made here at all; None where it can."""
+        """Why it cannot be made for this bundle; None if it can."""
         return None
 
     def sheet_rows(self, bundle: Bundle, sample: Sample) -> list[tuple[str, Tensor]]:
-        """What the contact sheet shows of it: titles and images (N, C, H, W); nothing by default."""
+        """Its rows on the contact sheet: titles and images (N, C, H, W); none by default."""
         return []

@@ -1,4 +1,4 @@
-"""Asks a foreign classifier about labelled images, before it is known what its input must be."""
+"""Runs a foreign classifier on labelled images before its preprocessing is known."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ..classifiers.foreign.preprocessing import Preprocessing
 from ..errors import UsageError, first_line
 from ..images.sets.labelled import Labelled
 
-PATIENCE = 20.0  # seconds for all that a classifier is asked at once; a slow one is asked about fewer images
+TIME_LIMIT = 20.0  # seconds for one check; a slow classifier is checked on fewer images
 AT_ONCE = 64  # images in one call
 
 
 class Probe:
-    """A foreign classifier being asked about labelled images.
+    """A foreign classifier and the labelled images on which it is tried.
 
     Args:
         foreign: the classifier.
@@ -28,8 +28,8 @@ class Probe:
         given: fields of `Preprocessing` that the user has set.
 
     Attributes:
-        preprocessing: what is set or declared; else that it takes the images as they are, in their own channels or,
-            failing that, in three or one.
+        preprocessing: as set or declared; otherwise the images unchanged, in their own number of channels or, if the
+            classifier fails on that, in three or one.
     """
 
     def __init__(self, foreign: Foreign, sample: Labelled, given: Mapping[str, object]) -> None:
@@ -39,16 +39,16 @@ class Probe:
         self.preprocessing = self._first_guess()
 
     def adapted(self, columns: Sequence[int] | None = None, preprocessing: Preprocessing | None = None) -> Adapted:
-        """The classifier with its preprocessing, or with another."""
+        """The classifier with `preprocessing`, or with `self.preprocessing` if None."""
         model, differentiable = self.foreign.model, self.foreign.differentiable
         used = preprocessing or self.preprocessing
         return Adapted(model, used, differentiable, columns, fixed_batch=self.foreign.fixed_batch)
 
     def raw(self, count: int) -> Tensor:
-        """What the classifier itself answers to the first images, (count, ...).
+        """The classifier's own output for the first images, (count, ...).
 
         Raises:
-            UsageError: it fails.
+            UsageError: the classifier fails.
         """
         adapted, images = self.adapted(), self.sample.floats(slice(0, count))
         try:
@@ -56,30 +56,31 @@ class Probe:
                 return adapted.raw(images)
         except UsageError:
             raise
-        except Exception as error:  # a foreign model may fail in any way at a shape that it does not take
+        except Exception as error:  # a foreign model may raise anything for a shape that it does not accept
             channels, *size = adapted.preprocessing.to_input(images).shape[1:]
             raise UsageError(
                 f"classifier {self.foreign.name}: it fails on images of {channels} channels and {size[0]}x{size[1]} "
-                f"pixels ({first_line(error)}); say what it takes with --channels and --input-size"
+                f"pixels ({first_line(error)}); set its input with --channels and --input-size"
             ) from error
 
     @cached_property
     def classes(self) -> int:
-        """How many classes the classifier tells apart."""
+        """The number of the classifier's classes."""
         answer = self.raw(2)
-        return max(2, answer.reshape(len(answer), -1).shape[1])  # one number an image tells two apart
+        return max(2, answer.reshape(len(answer), -1).shape[1])  # one output per image distinguishes two classes
 
     @cached_property
     def seconds_per_image(self) -> float:
+        """The classifier's running time per image."""
         self.raw(8)  # the first call is slower
         start = perf_counter()
         count = len(self.raw(8))
         return (perf_counter() - start) / count
 
     def affordable(self, limits: tuple[int, int], runs: int = 1) -> Labelled:
-        """As many images as it can be asked about `runs` times within `PATIENCE`, within limits."""
+        """As many images, within limits, as the classifier can process `runs` times within `TIME_LIMIT`."""
         least, most = limits
-        return self.sample[: max(least, min(most, int(PATIENCE / (runs * self.seconds_per_image))))]
+        return self.sample[: max(least, min(most, int(TIME_LIMIT / (runs * self.seconds_per_image))))]
 
     def _first_guess(self) -> Preprocessing:
         declared = self.foreign.preprocessing
@@ -101,5 +102,5 @@ class Probe:
 
 @torch.no_grad()
 def logits_of(adapted: Adapted, sample: Labelled) -> Tensor:
-    """The classifier's answers to labelled images, (N, K)."""
-    return torch.cat([adapted(part.floats()) for part in sample.batches(AT_ONCE)])
+    """The classifier's logits of labelled images, (N, K)."""
+    return torch.cat([adapted(batch.floats()) for batch in sample.batches(AT_ONCE)])

@@ -1,4 +1,4 @@
-"""Recipes: what a bundle is made from, and how its parts differ from their defaults."""
+"""Recipes: the images that a bundle is made from, and the fields of its parts that differ from their defaults."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from ..images.sets.split import Split, split_in_two
 from .augment import Augmentation
 
 FEW = 5000  # images
-MOST_EPOCHS = 300  # on few images, more would be learning by heart
+MOST_EPOCHS = 300  # more would overfit to few images
 
-SURE = "projection"  # falls back on real images where the conditional VAE misses, and needs no gradients
+SURE = "projection"  # uses real images if the conditional VAE fails, and needs no gradients
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a bundle is made from, and how its parts differ from their defaults.
+    """The images that a bundle is made from, and the fields of its parts that differ from their defaults.
 
     Attributes:
         name: of the bundle.
         classes: class names in the order of the labels.
-        light_on_dark: whether its images are light strokes on a dark ground.
-        images: what they are read from, one of torchvision's data sets; None where the user says.
-        engine: the engine that does best with these models; None for cfx's default.
-        share: of the training images that the explained classifier and the generative models see; the judges see
-            the others.
-        parts: part -> fields of it that differ from its defaults.
-        by_steps: whether the parts' training is measured in steps, as for a user's images, or in epochs.
-        latents: dimension of both VAEs.
-        likelihood, prelude: as in `ElboFit`, of both VAEs.
-        augmentation: how the classifiers' training images are bent.
-        batch_size: images a step.
-        mixup, noise: as in `ClassifierFit`, of the explained classifier; judges get the noise alone.
+        light_on_dark: whether the images show light strokes on a dark ground.
+        images: the name of a torchvision data set; None for a user's own images.
+        engine: the engine that works best with these models; None for cfx's default.
+        share: of the training images that the explained classifier and the generative models are trained on; the
+            judges are trained on the others.
+        parts: by a part's name, the fields that differ from its defaults.
+        by_steps: whether the length of a fit is given in steps, as for a user's images, or in epochs.
+        latents: dimension of the latent space of both VAEs.
+        likelihood, prelude: as in `ElboFit`, for both VAEs.
+        augmentation: random deformation of the classifiers' training images.
+        batch_size: images per step.
+        mixup, noise: as in `ClassifierFit`, for the explained classifier; judges use the noise only.
     """
 
     name: str
@@ -59,20 +59,20 @@ class Recipe:
     noise: float = 0.05
 
     def length(self, epochs: float, steps: int, images: int) -> float:
-        """The passes over the data that a training gets.
+        """The number of passes over the data in a fit.
 
         Args:
-            epochs: over a data set of tens of thousands of images.
-            steps: of `batch_size` images on a user's images.
-            images: that it is trained on.
+            epochs: the length for a data set of tens of thousands of images.
+            steps: the length for a user's images, in steps of `batch_size` images.
+            images: the number of training images.
         """
         return min(MOST_EPOCHS, steps * self.batch_size / max(1, images)) if self.by_steps else epochs
 
     def open(self, data: Path) -> tuple[ImageSet, Split[Tensor]]:
-        """The data set of a shipped bundle, and how it is split.
+        """Open the data set of a shipped bundle and split it.
 
         Raises:
-            DataError: it is not below `data`.
+            DataError: the data set is not below `data`.
         """
         assert self.images is not None
         found = open_images(self.images, root=data)
@@ -101,7 +101,7 @@ RECIPES = {
         images="fashion-mnist",
         engine=SURE,
         share=2 / 3,
-        parts={  # sized so that the bundle keeps below 15 MB
+        parts={  # sized so that the bundle stays below 15 MB
             "classifier": {"network": {"width": 32, "hidden": 128, "mean": 0.286, "std": 0.353}},
             "second_judge": {"epochs": 16.0},
             "retrained": {"epochs": 12.0, "network": {"width": 12, "hidden": 64}},
@@ -119,7 +119,7 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of this name.
 
     Raises:
-        UsageError: no such recipe; names the nearest.
+        UsageError: the recipe is unknown; the message names the nearest.
     """
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
@@ -140,9 +140,9 @@ def recipe_for(
     Args:
         name: of the bundle.
         classes: class names in the order of the logits.
-        shape: (C, H, W) that the models work in.
-        images: that the explained classifier and the generative models get to see.
-        light_on_dark: whether they are light strokes on a dark ground.
+        shape: (C, H, W) of the images at the working resolution.
+        images: the number of training images of the explained classifier and the generative models.
+        light_on_dark: whether they show light strokes on a dark ground.
         flip: whether left and right do not matter to the class.
     """
     channels, height, width = shape
@@ -152,7 +152,7 @@ def recipe_for(
         tuple(classes),
         light_on_dark,
         by_steps=True,
-        batch_size=128 if images > FEW else 64,  # small batches are quicker, and few images need no large ones
+        batch_size=128 if images > FEW else 64,  # small batches are faster and sufficient for few images
         latents=32 if channels * height * width <= 1024 else 64,
         parts={
             "judge": {"network": {"stride": 4 if max(height, width) > 64 else 2}},

@@ -1,7 +1,7 @@
-"""Where a bundle is made from images, part by part, resumable after a kill.
+"""Makes a bundle from images, part by part; a killed session can be resumed.
 
-A part is done once bundle.toml lists it. Unfinished work lies in `checkpoints/` beside it and is picked up
-by the same command; when every part is done the checkpoints are removed.
+A part is done once bundle.toml lists it. Checkpoints of unfinished fits are in `checkpoints/` beside it, and the same
+command resumes from them. They are removed when every part is done.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ SPACE = 400 * 2**20  # bytes of disk that a bundle and its checkpoints need at m
 
 
 class TrainingSession:
-    """One directory in which a recipe is being followed.
+    """Makes the parts of a recipe in one directory.
 
     Args:
         recipe: what to make.
-        split: the images at the size that models work in, split so that judges and judged never share one.
-        directory: where the bundle grows; if it has a bundle.toml, its classifier is the one that is explained.
+        split: the images at the working resolution; judges never share images with the models that they score.
+        directory: of the bundle; if it has a bundle.toml with a classifier, that one is explained.
         command: recorded in bundle.toml as the way to remake it.
-        progress: told of every training.
-        joint: train classifier and conditional VAE in one loss, as VCNet's paper does.
-        budget: seconds for all of it; without it, each part gets the recipe's work.
-        began: when that time began to run, on `time.monotonic`'s clock; now, if None.
+        progress: receives every fit as a task.
+        joint: train classifier and conditional VAE in one loss, as in VCNet's paper.
+        budget: seconds for all parts; None runs each fit for as long as the recipe says.
+        began: start of the budget's time, on `time.monotonic`'s clock; now, if None.
         photos: as in `TrainingContext`.
-        notes: what the user should know of the images.
+        notes: what the user should know about the images.
     """
 
     def __init__(
@@ -71,18 +71,18 @@ class TrainingSession:
 
     @property
     def bundle(self) -> Bundle:
-        """The bundle as far as it has been made."""
+        """The bundle with the parts made so far."""
         return self.context.bundle
 
     def make(self, only: Sequence[str] = ()) -> Bundle:
-        """Make every part that is not there yet; with `only`, make these anew, and those that they invalidate.
+        """Make every missing part; with `only`, remake these parts and those that they invalidate.
 
         Raises:
-            UsageError: `only` names an unknown part, or one that cannot be made here.
-            BundleError: one of them needs a part that is not there.
-            DataError: there is nothing to tell apart, or no room.
+            UsageError: `only` names an unknown part, or one that cannot be made for this bundle.
+            BundleError: one of them needs a part that is missing.
+            DataError: there are fewer than two classes, or not enough disk space.
             OutputError: the directory cannot be written to.
-            FitError: a loss is no longer a finite number.
+            FitError: a loss is NaN or infinite.
         """
         context = self.context
         self._check(only)
@@ -102,13 +102,13 @@ class TrainingSession:
         if self.seconds is not None:
             shares = {label: share for part in parts for label, share in part.fits(context.present).items()}
             spent = context.checkpoints / "spent.json"
-            if only:  # time of its own
+            if only:  # remaking parts gets the whole budget again
                 spent.unlink(missing_ok=True)
             context.budget = Budget(self.seconds, shares.items(), spent, self.began)
         for part in parts:
             self._make(part)
-        for part in parts:  # a verdict may compare with a part that was made later
-            self._judge(part)
+        for part in parts:  # a verdict may depend on a part that was made later
+            self._update_verdict(part)
         self._note_left_out()
         bundle = context.bundle
         bundle.verify()
@@ -128,24 +128,24 @@ class TrainingSession:
                 raise UsageError(f"--only {name}: {why_not}")
 
     def _want(self, only: Sequence[str]) -> None:
-        """Note what was asked for by name: a bundle is not finished without it from now on."""
+        """Add optional parts named in `only` to the parts that the bundle needs to be complete."""
         wanted = self.bundle.file.wanted or wanted_parts()
         optional = tuple(name for name in only if name not in wanted)
         if optional:
             self.bundle.update(wanted=(*wanted, *optional))
 
     def _parts_to_make(self, only: Sequence[str]) -> list[Part]:
-        """The parts in the order of their making."""
+        """The parts in the order in which they are made."""
         if not only:
             return [part for part in self.parts if self._is_wanted(part)]
-        anew = [part for part in self.parts if not {*part.makes}.isdisjoint(only)]
-        stale = {name for part in anew for name in part.invalidates if self.bundle.has(name)}
-        return [part for part in self.parts if part in anew or not stale.isdisjoint(part.makes)]
+        named = [part for part in self.parts if not {*part.makes}.isdisjoint(only)]
+        stale = {name for part in named for name in part.invalidates if self.bundle.has(name)}
+        return [part for part in self.parts if part in named or not stale.isdisjoint(part.makes)]
 
     def _make(self, part: Part) -> None:
         context = self.context
         for name, made in part.make(context).items():
-            round_to_stored(made.model)  # what is measured is what a user gets
+            round_to_stored(made.model)  # measure the model as it will be stored
             measured = part.measure(context, name, made.model)
             entry = PartEntry(architecture=type(made.model).__name__, arguments=made.arguments, measured=measured)
             entry = with_verdict(entry, part.verdict(context, name, measured))
@@ -153,14 +153,14 @@ class TrainingSession:
         for label in part.fits(context.present):
             (context.checkpoints / f"{label}.ckpt").unlink(missing_ok=True)
 
-    def _judge(self, part: Part) -> None:
-        """Write down the verdict on a part that has been made, where it is another one by now."""
+    def _update_verdict(self, part: Part) -> None:
+        """Write the verdict on a part to bundle.toml if it has changed since the part was made."""
         bundle = self.bundle
         for name in part.makes:
             entry = bundle.parts[name]
-            judged = with_verdict(entry, part.verdict(self.context, name, dict(entry.measured)))
-            if judged != entry:
-                bundle.update(parts={**bundle.parts, name: judged})
+            updated = with_verdict(entry, part.verdict(self.context, name, dict(entry.measured)))
+            if updated != entry:
+                bundle.update(parts={**bundle.parts, name: updated})
 
     def _note_left_out(self) -> None:
         context, bundle = self.context, self.context.bundle
@@ -175,8 +175,8 @@ class TrainingSession:
         free = make_directory(self.context.checkpoints)
         if free < SPACE:
             raise DataError(
-                f"{self.directory}: {free // 2**20} MB free, and models and checkpoints need up to "
-                f"{SPACE // 2**20} MB; make room or choose a directory on another disk"
+                f"{self.directory}: only {free // 2**20} MB free, but models and checkpoints need up to "
+                f"{SPACE // 2**20} MB; free some space or choose a directory on another disk"
             )
 
     def _new_file(self) -> BundleFile:
@@ -192,21 +192,21 @@ class TrainingSession:
         )
 
     def _is_wanted(self, part: Part) -> bool:
-        """Whether the bundle wants something of a part that it does not have and that can be made."""
+        """Whether the bundle wants a model of this part, does not have it, and it can be made."""
         wanted = self.bundle.file.wanted or wanted_parts()
         missing = any(name in wanted and not self.bundle.has(name) for name in part.makes)
         return missing and part.left_out(self.context) is None
 
 
 def with_verdict(entry: PartEntry, verdict: Verdict | None) -> PartEntry:
-    """What bundle.toml says of a part, with the verdict on it."""
+    """A part's entry in bundle.toml with a verdict added."""
     if verdict is None:
         return entry
     return replace(entry, verdict="good" if verdict.good else "weak", because=verdict.because)
 
 
 def is_finished(directory: Path) -> bool:
-    """Whether the bundle in a directory has every part that it wants and that can be made, and its contact sheet."""
+    """Whether the bundle in a directory has its contact sheet and every wanted part that can be made."""
     if (directory / "checkpoints").exists() or not all((directory / name).exists() for name in (NAME, SHEET)):
         return False
     bundle = Bundle(directory)

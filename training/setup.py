@@ -1,4 +1,4 @@
-"""The first step with a classifier of one's own: does it fit the images, and what does it take to make it fit?"""
+"""`cfx init`: checks whether a user's classifier matches the images, and writes a new bundle."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .parts import wanted_parts
 from .probe import Probe
 from .recipe import SURE
 
-LARGEST_DIRECT = 128  # pixels; larger images are worked on in a smaller size
-WORKING = 64  # pixels of the longer side of that size, unless the user says
-LARGEST_SIDE = 256  # pixels of images whose classifier takes any size
+LARGEST_DIRECT = 128  # pixels; the models work on larger images at a lower resolution
+WORKING = 64  # pixels of the longer side at that resolution, unless the user sets it
+LARGEST_SIDE = 256  # pixels of the longer side if the classifier takes any size
 
 
 @dataclass(frozen=True, kw_only=True)
 class InitOptions:
-    """What the user said of a classifier and images; None where it is left to be found out.
+    """The user's settings for a classifier and images; None means that cfx finds the value.
 
     Attributes:
-        images: as `open_images` takes it.
-        classifier: as `open_classifier` takes it; None to have cfx train one.
-        weights: a file, for a classifier that is code.
+        images: as in `open_images`.
+        classifier: as in `open_classifier`; None to have cfx train one.
+        weights: a file of weights, for a classifier that is code.
         classes: a file of class names in the order of the logits.
-        root: where torchvision's data sets lie.
+        root: the directory of torchvision's data sets.
         preprocessing: fields of `Preprocessing`.
         size: (H, W) of the images.
-        working: pixels of the longer side that models work in.
+        working: pixels of the longer side at the working resolution.
         resize: "pad", "crop" or "stretch"; the option --fit.
         flip: whether left and right do not matter to the class.
     """
@@ -59,16 +59,16 @@ class InitOptions:
 
 @dataclass(frozen=True)
 class InitReport:
-    """What `set_up` found out and wrote down.
+    """The results of `set_up`.
 
     Attributes:
         directory: of the bundle.
         file: bundle.toml.
         images: the image set.
-        accuracy: share of `looked_at` images that the classifier names as they are labelled; None without one.
-        looked_at: labelled images that it was asked about.
-        confusions: (count, labelled, seen) of the commonest mistakes.
-        notes: what was decided, and what had to be left out.
+        accuracy: share of the `looked_at` images that the classifier classifies correctly; None without a classifier.
+        looked_at: the number of labelled images on which it was checked.
+        confusions: (count, labelled class, predicted class) of the most common mistakes.
+        notes: what was decided or left out.
         warnings: what looks wrong.
     """
 
@@ -83,10 +83,10 @@ class InitReport:
 
 
 def set_up(directory: Path, options: InitOptions) -> InitReport:
-    """Look at classifier and images, check that they fit, and write bundle.toml and the classifier into `directory`.
+    """Check that classifier and images match, and write bundle.toml and the classifier into `directory`.
 
     Raises:
-        UsageError, DataError, BundleError: one cannot be had, or they do not fit; nothing is written then.
+        UsageError, DataError, BundleError: one cannot be opened, or they do not match; then nothing is written.
         OutputError: the directory cannot be written to.
     """
     _must_be_free(directory)
@@ -139,32 +139,32 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
 
 
 def broken(survey: Survey) -> list[str]:
-    """A warning where some of the images are broken."""
+    """A warning if some of the images cannot be read."""
     if not survey.broken:
         return []
-    return [f"{len(survey.broken)} of {survey.looked_at} images looked at are broken: {survey.broken[0]}"]
+    return [f"{len(survey.broken)} of {survey.looked_at} sampled images cannot be read: {survey.broken[0]}"]
 
 
 def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:
-    """A warning for classes of too few images, and one for those of none."""
+    """Warnings for classes with too few images, and for classes without images."""
     counts = images.counts().tolist()
     rare = [images.classes[label] for label in too_few if counts[label]]
     missing = [name for name, count in zip(images.classes, counts, strict=True) if not count]
     found = []
     if rare:
-        found.append(f"too few images to learn from, fewer than 8, so no target: {few(rare)}")
+        found.append(f"classes with too few images (fewer than 8), which cannot be targets: {few(rare)}")
     if missing:
-        found.append(f"no images, so no target: {few(missing)}")
+        found.append(f"classes without images, which cannot be targets: {few(missing)}")
     return found
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What images are made into.
+    """The shapes in which images are used.
 
     Attributes:
-        shape: (C, H, W) that they are read in.
-        working: (H, W) that models work in.
+        shape: (C, H, W) in which they are read.
+        working: (H, W) of the working resolution.
         resize: one of `resizing.RESIZES`.
         notes: what was decided.
     """
@@ -176,17 +176,17 @@ class Sizes:
 
 
 def choose_sizes(options: InitOptions, foreign: Foreign | None, survey: Survey) -> Sizes:
-    """What is asked for, else what the classifier declares, else what the images are, if that is not too large."""
+    """The size that the user set, else the images' own if it is small, else the classifier's, else a limited one."""
     found, channels = survey.size, survey.channels
     notes: list[str] = []
     said = foreign.preprocessing if foreign is not None else None
     declared = foreign.declared if foreign is not None else ()
     takes = options.preprocessing.get("channels") or (said.channels if said and "channels" in declared else None)
     if takes == 1 and channels == 3:
-        notes.append("the images are in colour and the classifier takes grey: they are read as grey")
+        notes.append("the images are in colour and the classifier takes grey images: they are converted to grey")
         channels = 1
     elif takes == 3 and channels == 1:
-        notes.append("the images are grey and the classifier takes colour: each is given three times")
+        notes.append("the images are grey and the classifier takes colour: the grey channel is repeated three times")
     if options.size is not None:
         size = options.size
     elif max(found) <= LARGEST_DIRECT:
@@ -198,12 +198,12 @@ def choose_sizes(options: InitOptions, foreign: Foreign | None, survey: Survey) 
         size = (round(found[0] * scale), round(found[1] * scale))
     longest = options.working or (max(size) if max(size) <= LARGEST_DIRECT else WORKING)
     if longest < 8:
-        raise UsageError(f"--working {longest}: too small to draw anything in; choose at least 8 pixels")
+        raise UsageError(f"--working {longest}: the resolution is too low; choose at least 8 pixels")
     scale = min(1.0, longest / max(size))
     working = (max(4, round(size[0] * scale)), max(4, round(size[1] * scale)))
     if working != size:
         notes.append(
-            f"models work in {working[0]}x{working[1]}, and changes are carried back to {size[0]}x{size[1]} "
+            f"models work at {working[0]}x{working[1]}, and changes are carried back to {size[0]}x{size[1]} "
             "and to the original photo"
         )
     proportions = abs(found[0] / found[1] - size[0] / size[1]) < 0.02
@@ -218,23 +218,25 @@ def _absolute(images: str) -> str:
 
 def _must_be_free(directory: Path) -> None:
     if (directory / NAME).exists():
-        raise BundleError(f"{directory}: holds a bundle already; remove it or choose another directory")
+        raise BundleError(f"{directory}: already holds a bundle; remove it or choose another directory")
     if directory.exists() and not directory.is_dir():
         raise BundleError(f"{directory}: is a file; choose a directory for the bundle")
 
 
 def write(directory: Path, file: BundleFile, foreign: Foreign | None) -> BundleFile:
-    """Write the classifier's files and, last, bundle.toml; returns it with their checksums.
+    """Write the classifier's files and then bundle.toml, which is returned with their checksums.
 
     Raises:
         OutputError: the directory cannot be written to.
-        DataError: the disk has no room for them.
+        DataError: there is not enough disk space.
     """
     free = make_directory(directory)
     files = foreign.files if foreign is not None else {}
     needed = sum(len(c) if isinstance(c, bytes) else c.stat().st_size for c in files.values())
     if free < 2 * needed:
-        raise DataError(f"{directory}: the classifier needs {needed // 2**20} MB, and {free // 2**20} are free there")
+        raise DataError(
+            f"{directory}: the classifier needs {needed // 2**20} MB, but only {free // 2**20} MB are free there"
+        )
     digests: list[str] = []
     for name, content in files.items():
         data = content if isinstance(content, bytes) else content.read_bytes()

@@ -1,4 +1,4 @@
-"""The contact sheet of a bundle: what its generators draw, beside the images that they were not shown."""
+"""The contact sheet of a bundle: images that its generators draw, below images that they were not trained on."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .part import Part, Sample
 
 NAME = "contact-sheet.png"
 COLUMNS = 12
-CHOICE = 200  # images from which those on the sheet are taken
+CHOICE = 200  # test images to choose from
 
 
 @torch.inference_mode()
 def draw_sheet(context: TrainingContext, parts: Sequence[Part]) -> None:
-    """Write `contact-sheet.png` into the bundle's directory; rows of parts that it does not have are left out."""
+    """Write `contact-sheet.png` into the bundle's directory, without rows for parts that the bundle does not have."""
     test, bundle = context.split.test[:CHOICE], context.bundle
     chosen = one_of_each(test.labels, COLUMNS)
     sample = Sample(

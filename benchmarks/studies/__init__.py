@@ -1,1 +1,1 @@
-"""Studies that are run from a clone: other tools on the same questions, cost, scaling, letters, captures."""
+"""Studies, which are run from a clone: other tools on the same questions, overhead, scaling, letters, captures."""

@@ -1,13 +1,13 @@
-"""Everything that two versions of cfx answer to the same questions, captured through the command line and compared.
+"""Captures all results of a version of cfx through the command line, and compares them with those of another version.
 
     python benchmarks/studies/capture.py take OUT --cfx CHECKOUT/.venv/bin/cfx --data DIR   # once for each version
     python benchmarks/studies/capture.py compare OUT OTHER                                  # exit code 1: they differ
     python benchmarks/studies/capture.py digests OUT > benchmarks/studies/capture-VERSION.json
 
-`take` benches five engines and the controls on 200 questions of each shipped bundle, explains some of the same images
-with every engine, and notes the checksums of the shipped files. OUT keeps all of it; `digests` sums it up in a few
-lines that can be committed. Digests hold on one machine with one version of torch; `compare` allows for rounding.
-Takes the standard library only, so that it can be run with any Python beside any version of cfx.
+`take` runs `cfx bench` with five engines and the controls on 200 questions of each shipped bundle, runs `cfx explain`
+with every engine on some of the same images, and stores the checksums of the shipped files, all in OUT. `digests`
+prints a summary that is short enough to commit; it is valid for one machine and one version of torch. `compare` allows
+for rounding. The script needs only the standard library, so it runs in any Python with any version of cfx.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ BUNDLES = ("mnist", "fashion-mnist")
 ENGINES = ("latent", "diffeo", "vcnet", "projection", "pixel")
 QUESTIONS = 200
 BATCH = 50
-EXPLAINED = 10  # of the images, by `cfx explain`, too
+EXPLAINED = 10  # images that `cfx explain` is run on, too
 
 TOLERANCE = 1e-5  # relative
 VARYING = {
     *("seconds", "images_per_second", "peak_memory_mb", "begun", "versions", "version", "command", "machine"),
     *("python", "torch", "directory", "devices", "unavailable", "schema", "goal", "place", "notes", "missing"),
 }
-"""Keys of what is another value each time: times, memory, dates, versions, places; and what only some schemas have."""
+"""Keys that are not compared: times, memory, dates, versions and places, which vary; and keys of some schemas only."""
 COUNTED = {"realism_percentile", "knn_agreement", "judge_agrees", "looks_real", "valid", "robust_noise", "l0"}
-"""Metrics that count something, so that the last digit of a sum can move them by a whole step."""
-MOST_COUNTED = 2  # of these may differ in each bundle's 1,000 records
+"""Metrics that count something, so that rounding can change them by a whole step."""
+MOST_COUNTED = 2  # values of these metrics that may differ in each bundle's 1,000 records
 
 
 def take(out: Path, cfx: str, data: Path, threads: int, count: int) -> None:
-    """Run the commands; each that was finished before is left as it is."""
+    """Run the commands, except for those that were finished before."""
     out.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
 
@@ -65,28 +65,28 @@ def take(out: Path, cfx: str, data: Path, threads: int, count: int) -> None:
         if not (out / f"explain-{bundle}.jsonl").exists():
             factuals = sorted((out / f"bench-{bundle}" / "images" / "factual").glob("*.png"))[:EXPLAINED]
             images = [str(path.relative_to(out)) for path in factuals]
-            told = run(
+            answers = run(
                 *("explain", *images, "--bundle", bundle, "--engine", "all", "--path", "--html", "--format", "json"),
                 *("--device", "cpu", "--out", f"explain-{bundle}"),
             )
-            (out / f"explain-{bundle}.jsonl").write_text(told, encoding="utf-8")
+            (out / f"explain-{bundle}.jsonl").write_text(answers, encoding="utf-8")
 
 
 def checksums(directory: Path) -> dict[str, str]:
-    """sha256 of each file of a directory, by name."""
+    """sha256 of each file in a directory, by name."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(directory.glob("*.*"))}
 
 
 def pictures(out: Path, bundle: str) -> dict[str, str]:
     """sha256 of every picture of a bundle's answers, by its path."""
     found = [*(out / f"bench-{bundle}" / "images").rglob("*.png"), *(out / f"explain-{bundle}").glob("*.*g*")]
-    # The overview of all engines says how many seconds each took.
+    # The overview of all engines is left out, because it shows the seconds of each search.
     chosen = [path for path in sorted(found) if path.suffix in (".png", ".gif") and ".engines." not in path.name]
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in chosen}
 
 
 def records(out: Path, bundle: str) -> dict[str, Any]:
-    """Every record of a bundle's answers by its question and engine, and its summary."""
+    """The records of a bundle's answers, by engine and question, and its summary."""
     result: dict[str, Any] = {}
     for line in (out / f"bench-{bundle}" / "records.jsonl").read_text(encoding="utf-8").splitlines():
         record = as_schema_2(json.loads(line))
@@ -99,7 +99,7 @@ def records(out: Path, bundle: str) -> dict[str, Any]:
 
 
 def as_schema_2(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with the names of schema 2, whichever it was written in."""
+    """A record of schema 1 or 2, with the names of schema 2."""
     if "target_confidence" in record:
         return dict(record)
     result = {**record, "target_confidence": record["confidence"], "metrics": dict(record["metrics"])}
@@ -116,7 +116,7 @@ def as_schema_2(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def values(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in a document with its path, those that vary left out."""
+    """Every value in a document with its path, without the keys that vary."""
     if isinstance(document, Mapping):
         for key, value in document.items():
             if key not in VARYING:
@@ -129,14 +129,14 @@ def values(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def digests(out: Path) -> dict[str, Any]:
-    """What can be committed: checksums of the shipped files, and a digest of each engine's pictures and records."""
+    """The checksums of the shipped files, and a digest of each engine's pictures and records."""
 
     def digest(content: Any) -> str:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     result: dict[str, Any] = {"files": json.loads((out / "files.json").read_text(encoding="utf-8"))}
     for bundle in BUNDLES:
-        drawn, told = pictures(out, bundle), records(out, bundle)
+        drawn, recorded = pictures(out, bundle), records(out, bundle)
         result[bundle] = {
             "pictures": {
                 engine: digest(
@@ -145,23 +145,23 @@ def digests(out: Path) -> dict[str, Any]:
                 for engine in ENGINES
             },
             "records": {
-                engine: digest([list(values(record)) for key, record in told.items() if f" {engine} " in key])
+                engine: digest([list(values(record)) for key, record in recorded.items() if f" {engine} " in key])
                 for engine in ENGINES
             },
-            "summary": digest(list(values(told["summary"]))),
+            "summary": digest(list(values(recorded["summary"]))),
         }
     return result
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal but for rounding."""
+    """Whether two values are equal apart from rounding."""
     if isinstance(one, float) or (isinstance(other, float) and isinstance(one, int | float)):
         return isinstance(other, int | float) and math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=1e-12)
     return one == other
 
 
 def compare(one: Path, other: Path) -> int:
-    """Print what differs between two captures; returns the exit code."""
+    """Print the differences between two captures, and return the exit code."""
     differs = False
     for name in ("files.json", "info.json"):
         documents = [dict(values(json.loads((out / name).read_text(encoding="utf-8")))) for out in (one, other)]
@@ -173,17 +173,17 @@ def compare(one: Path, other: Path) -> int:
         names = drawn[0].keys() | drawn[1].keys()
         changed = sorted(name for name in names if drawn[0].get(name) != drawn[1].get(name))
         print(f"{bundle}: {len(changed)} of {len(names)} pictures differ", *changed[:10], sep="\n  ")
-        told = [records(out, bundle) for out in (one, other)]
+        recorded = [records(out, bundle) for out in (one, other)]
         counted, wrong, compared = [], [], 0
-        for key in sorted(told[0].keys() | told[1].keys()):
-            here, there = (dict(values(side.get(key, {}))) for side in told)
+        for key in sorted(recorded[0].keys() | recorded[1].keys()):
+            here, there = (dict(values(side.get(key, {}))) for side in recorded)
             for path in sorted(here.keys() | there.keys()):
                 compared += 1
                 if not same(here.get(path), there.get(path)):
                     metric = path.rpartition(".")[2]
                     allowed = metric in COUNTED and key != "summary"
                     (counted if allowed else wrong).append(f"{key}: {path}: {here.get(path)} {there.get(path)}")
-        print(f"{bundle}: {len(wrong)} of {compared} values differ, {len(counted)} counted ones", sep="")
+        print(f"{bundle}: {len(wrong)} of {compared} values differ, and {len(counted)} counts", sep="")
         print(*wrong[:20], *counted, sep="\n  ")
         differs |= bool(changed or wrong) or len(counted) > MOST_COUNTED
     return int(differs)
@@ -195,8 +195,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     taking = commands.add_parser("take")
     taking.add_argument("out", type=Path)
-    taking.add_argument("--cfx", required=True, help="the command of the version to capture")
-    taking.add_argument("--data", type=Path, required=True, help="MNIST and Fashion-MNIST in torchvision's layout")
+    taking.add_argument("--cfx", required=True, help="cfx command of the version to capture")
+    taking.add_argument("--data", type=Path, required=True, help="directory of torchvision's data sets")
     taking.add_argument("--threads", type=int, default=1)
     taking.add_argument("-n", "--count", type=int, default=QUESTIONS)
     comparing = commands.add_parser("compare")

@@ -1,4 +1,4 @@
-"""The fonts of installed font packages, and the one that Pillow carries within it."""
+"""The fonts of installed font packages, and Pillow's built-in font."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FONT_GROUPS = ("fonts_ttf", "fonts_otf")
 
 @dataclass(frozen=True)
 class Face:
-    """One font in one weight and slope: a file, or (None) the one that Pillow carries within it."""
+    """One font in one weight and slope: a file, or Pillow's built-in font if `path` is None."""
 
     name: str
     path: Path | None
 
     def at(self, size: int) -> ImageFont.FreeTypeFont:
-        """The face at `size` pixels an em."""
+        """Load the face at `size` pixels per em."""
         if self.path is not None:
             return ImageFont.truetype(str(self.path), size, layout_engine=ImageFont.Layout.BASIC)
         built_in = ImageFont.load_default(size)
@@ -36,13 +36,13 @@ PILLOWS_OWN = Face("Aileron Regular", None)
 
 
 def installed_faces(letters: str) -> list[Face]:
-    """Every face that installed font packages bring and that has these letters, sorted by name.
+    """Find the faces of installed font packages that have these letters, sorted by name.
 
     Raises:
-        DataError: there is none; says what to install.
+        DataError: there are none.
     """
     found: dict[str, Face] = {}
-    for group in FONT_GROUPS:  # of a face in both formats, the first
+    for group in FONT_GROUPS:  # if a face has both formats, the first is used
         for entry in entry_points(group=group):
             for path in sorted(map(Path, entry.load().values())):
                 family, style = ImageFont.truetype(str(path), 10).getname()
@@ -55,7 +55,7 @@ def installed_faces(letters: str) -> list[Face]:
 
 
 def _has_letters(face: Face, letters: str) -> bool:
-    """Whether all letters are there and differ; a symbol font draws a box, or nothing, for each."""
+    """Whether a face has all letters. For a missing letter, fonts draw nothing, or the same box for each."""
     font = face.at(40)
     drawn: list[bytes] = []
     for letter in (*letters, "\uffff"):
@@ -67,6 +67,6 @@ def _has_letters(face: Face, letters: str) -> bool:
 
 @cache
 def cap_height(face: Face) -> float:
-    """Height of an E, in ems."""
+    """Height of the letter E, in ems."""
     _, top, _, bottom = face.at(200).getbbox("E")
     return (bottom - top) / 200

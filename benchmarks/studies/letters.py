@@ -1,8 +1,8 @@
-"""A data set in colour whose factors are known: look-alike capital letters, drawn with real fonts.
+"""Draws a data set of similar capital letters in colour, with real fonts and known factors of variation.
 
     python -m cfx.benchmarks.studies.letters OUT [--count 12000] [--seed 0] [--height 40] [--width 32]
 
-writes one folder of PNG files for each class, and factors.csv with what each image was drawn from.
+writes one folder of PNG files for each class, and factors.csv with the font, colours, rotation and scale of each image.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ from torch import Tensor
 from ...errors import CfxError, OutputError, UsageError, reason_of
 from .letter_fonts import Face, cap_height, installed_faces
 
-# Each is one stroke away from another: C and G, E and F, O and Q, P and R. Rare classes are part of the exercise.
+# Each letter differs from another by one stroke: C and G, E and F, O and Q, P and R. Two classes are rare on purpose.
 LETTERS = "CEFGOPQR"
 SHARES = {letter: {"Q": 1 / 8, "G": 1 / 3}.get(letter, 1.0) for letter in LETTERS}
 CLASSES = tuple(f"letter {letter}" for letter in LETTERS)
 
 OVERSAMPLING = 4
-MARGIN = 1.5  # pixels of the result that stay free on every side
+MARGIN = 1.5  # free pixels on every side of the final image
 SCALES = (0.5, 0.75)
 ROTATIONS = (-10.0, 10.0)  # degrees
-LEAST_CONTRAST = 2.5  # of 21; WCAG 2 asks for 3 of large text, which people must be able to read with ease
-GRADIENT = 70  # of 255; how far the two colours of a ground may be apart in each channel
+LEAST_CONTRAST = 2.5  # of 21; WCAG 2 requires 3 for large text that is easy to read
+GRADIENT = 70  # of 255; maximum difference between the two background colours in each channel
 
 
 @dataclass(frozen=True)
 class Factors:
-    """What an image was drawn from.
+    """The factors of variation of an image.
 
     Attributes:
         font: name of the face.
         foreground: colour of the letter, "#rrggbb".
-        background: the two colours of the ground, "#rrggbb to #rrggbb".
-        rotation: degrees, counter-clockwise.
-        scale: height of the unturned letter, as a share of the image's.
+        background: the two colours of the background, "#rrggbb to #rrggbb".
+        rotation: rotation in degrees, counter-clockwise.
+        scale: height of the letter before rotation, relative to the image's height.
     """
 
     font: str
@@ -67,14 +67,14 @@ def draw_letters(
     """Draw letters in random faces, colours, sizes, places and slants.
 
     Args:
-        count: N.
+        count: number of images N.
         size: (H, W) in pixels, at least 16 each.
-        seed: the same seed, size and fonts give the same images.
-        fonts: at least one face.
-        report: told of the progress, as report(images done, images in all).
+        seed: seed of the random numbers; the same seed, size and fonts give the same images.
+        fonts: the faces to choose from, at least one.
+        report: called as report(images done, images in total) after each image.
 
     Returns:
-        Images (N, 3, H, W) uint8; labels (N,) int64, indices into `CLASSES`; and the N images' factors.
+        Images (N, 3, H, W) uint8; labels (N,) int64, which are indices into `CLASSES`; and the factors of each image.
 
     Raises:
         UsageError: there are too few images or pixels, or no fonts.
@@ -97,7 +97,7 @@ def draw_letters(
 
 
 def _labels(count: int, rng: np.random.Generator) -> np.ndarray:
-    """(N,) int64 in random order; each class has its share of the images, and at least one."""
+    """Labels (N,) int64 in random order. Each class has its share of the images, and at least one."""
     shares = np.array([SHARES[letter] for letter in LETTERS])
     counts = np.maximum(1, np.floor(count * shares / shares.sum()).astype(int))
     while counts.sum() > count:
@@ -111,14 +111,14 @@ def _labels(count: int, rng: np.random.Generator) -> np.ndarray:
 def _draw(
     letter: str, size: tuple[int, int], fonts: Sequence[Face], rng: np.random.Generator
 ) -> tuple[np.ndarray, Factors]:
-    """One image (H, W, 3) uint8."""
+    """Draw one image (H, W, 3) uint8; also returns its factors."""
     height, width = (OVERSAMPLING * side for side in size)
     margin = MARGIN * OVERSAMPLING
     face = fonts[int(rng.integers(len(fonts)))]
     rotation = float(rng.uniform(*ROTATIONS))
     scale = float(rng.uniform(*SCALES))
     mask = _letter(face, letter, scale * height, rotation)
-    # what a wide letter, turned, lacks in room it gives up in size
+    # A rotated letter that is too wide or too high is drawn smaller.
     shrink = min(1.0, (width - 2 * margin) / mask.width, (height - 2 * margin) / mask.height)
     if shrink < 1:
         scale *= shrink
@@ -135,7 +135,7 @@ def _draw(
 
 
 def _letter(face: Face, letter: str, height: float, rotation: float) -> Image.Image:
-    """A letter's coverage as L, `height` pixels high before it is turned, cut to what is drawn."""
+    """The coverage mask of a letter in mode L, `height` pixels high before rotation, cropped to the letter."""
     font = face.at(max(1, round(height / cap_height(face))))
     left, top, right, bottom = (round(side) for side in font.getbbox(letter))
     mask = Image.new("L", (right - left + 2, bottom - top + 2))
@@ -145,7 +145,7 @@ def _letter(face: Face, letter: str, height: float, rotation: float) -> Image.Im
 
 
 def _colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A letter's colour and two of its ground, (3,) uint8 each, with enough contrast all over the ground."""
+    """Sample a letter's colour and two background colours, (3,) uint8 each, with enough contrast everywhere."""
     while True:
         foreground, one = rng.integers(0, 256, (2, 3))
         other = np.clip(one + rng.integers(-GRADIENT, GRADIENT + 1, 3), 0, 255)
@@ -155,7 +155,7 @@ def _colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def contrast(one: np.ndarray, other: np.ndarray) -> float:
-    """Contrast ratio of two sRGB colours (3,) in 0 to 255: from 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    """Contrast ratio in [1, 21] of two sRGB colours (3,) in [0, 255] (WCAG 2.2, "contrast ratio")."""
     dark, light = sorted((_luminance(one), _luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
@@ -168,7 +168,7 @@ def _luminance(colour: np.ndarray) -> float:
 
 
 def _gradient(size: tuple[int, int], one: np.ndarray, other: np.ndarray, direction: float) -> np.ndarray:
-    """From one colour to the other across (H, W, 3), in a direction in radians."""
+    """A gradient (H, W, 3) from one colour to the other; `direction` is in radians."""
     y, x = np.mgrid[0 : size[0], 0 : size[1]] / np.array(size).reshape(2, 1, 1)
     along = x * np.cos(direction) + y * np.sin(direction)
     along = (along - along.min()) / (along.max() - along.min())
@@ -180,10 +180,10 @@ def _hex(colour: np.ndarray) -> str:
 
 
 def write_letters(out: Path, images: Tensor, labels: Tensor, factors: Sequence[Factors]) -> None:
-    """Write one folder of PNG files for each class, and factors.csv; all of it or nothing.
+    """Write one folder of PNG files for each class, and factors.csv. If anything fails, nothing is written.
 
     Raises:
-        OutputError: `out` is there and not an empty directory, or cannot be written.
+        OutputError: `out` exists and is not an empty directory, or cannot be written.
     """
     _check_empty(out)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
@@ -200,9 +200,9 @@ def write_letters(out: Path, images: Tensor, labels: Tensor, factors: Sequence[F
                 table.writerow([file, CLASSES[label], *asdict(drawn).values()])
             (partial / "factors.csv").write_text(rows.getvalue(), encoding="utf-8", newline="")
             if out.exists():
-                out.rmdir()  # Windows does not rename onto a directory
+                out.rmdir()  # Windows cannot rename a directory onto another
             os.replace(partial, out)
-        except BaseException:  # Ctrl-C, too, must not leave half a data set
+        except BaseException:  # includes Ctrl-C, which must not leave half a data set
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except OSError as error:
@@ -213,19 +213,19 @@ def _check_empty(out: Path) -> None:
     if out.is_dir() and not any(out.iterdir()):
         return
     if out.exists():
-        raise OutputError(f"{out}: is there already and not an empty directory; choose another, or remove it")
+        raise OutputError(f"{out}: exists and is not an empty directory; choose another, or remove it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of the module; returns the exit code."""
+    """Run the command line of the module, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m cfx.benchmarks.studies.letters", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("out", type=Path, help="directory to write: new or empty")
-    parser.add_argument("--count", type=int, default=12000, help="images in all")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--height", type=int, default=40, help="pixels")
-    parser.add_argument("--width", type=int, default=32, help="pixels")
+    parser.add_argument("out", type=Path, help="directory to write to, new or empty")
+    parser.add_argument("--count", type=int, default=12000, help="number of images")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random number generator")
+    parser.add_argument("--height", type=int, default=40, help="height of the images, in pixels")
+    parser.add_argument("--width", type=int, default=32, help="width of the images, in pixels")
     options = parser.parse_args(arguments)
     try:
         _check_empty(options.out)

@@ -1,11 +1,11 @@
-"""What a search costs beyond its models: its time over that of the same passes through the same models, bare.
+"""Measures the overhead of engines: the time of a search relative to that of the model calls that it makes.
 
     python -m cfx.benchmarks.studies.overhead --run runs/NAME [--engines latent,vcnet] [-n 256] [--repeats 5]
 
-Every call that a search makes to the classifier and to the generative models is noted: which one, with what, and
-whether it was differentiated. The same calls are then made again with nothing around them. The ratio of the two times
-is the engine's overhead; both are medians of alternating repeats in one process. The last column is what scoring the
-same answers takes, with every metric but LPIPS. Questions come from a run of `cfx bench`.
+The script records every call that a search makes to the classifier and to the generative models, with its arguments and
+whether it was differentiated. It then makes the same calls alone. The ratio of the two times is the engine's overhead.
+Both times are medians of alternating repeats in one process. The last column is the time to score the same answers with
+every metric but LPIPS. The questions come from a run of `cfx bench`.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from ..questions import load_batch, read_questions
 
 @dataclass
 class Call:
-    """One pass through a model: what was called, with what, and whether gradients came back through it."""
+    """One call to a model: the function, its arguments, and whether gradients were computed through it."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     differentiated: bool = False
 
     def repeat(self) -> None:
-        """The same pass again, bare."""
+        """Make the same call again."""
         if not self.differentiated:
             with torch.no_grad():
                 self.function(*self.arguments)
@@ -53,13 +53,13 @@ class Call:
 
 @dataclass
 class Recorder:
-    """Notes the outermost calls to models while `listening`."""
+    """Records the outermost calls to models while `listening`."""
 
     calls: list[Call] = field(default_factory=list)
     depth: int = 0
 
     def wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, but noted."""
+        """Wrap `function` so that its calls are recorded."""
 
         def call(*arguments: Any) -> Any:
             self.depth += 1
@@ -69,12 +69,12 @@ class Recorder:
                 self.depth -= 1
             if self.depth == 0:
                 kept = tuple(a.detach().clone() if isinstance(a, Tensor) else a for a in arguments)
-                noted = Call(function, kept)
-                self.calls.append(noted)
+                recorded = Call(function, kept)
+                self.calls.append(recorded)
                 if isinstance(result, Tensor) and result.requires_grad:
 
                     def came_back(gradient: Tensor) -> None:
-                        noted.differentiated = True
+                        recorded.differentiated = True
 
                     result.register_hook(came_back)
             return result
@@ -83,7 +83,7 @@ class Recorder:
 
     @contextmanager
     def listening(self, models: list[nn.Module]) -> Iterator[None]:
-        """Note every public method of these models for as long as the context lasts."""
+        """Record the calls to all public methods of these models while the context lasts."""
         patched: list[tuple[nn.Module, str]] = []
         for model in models:
             for kind in type(model).__mro__:
@@ -101,13 +101,13 @@ class Recorder:
 
 
 def models_of(engine: Engine, classifier: nn.Module) -> list[nn.Module]:
-    """The classifier and the generative models of a search; what is no network counts as the engine's own work."""
+    """The classifier and the generative models of a search. Other parts count as the engine's own work."""
     parts = [getattr(engine, name) for name in engine.needs]
     return [classifier, *(part for part in parts if isinstance(part, nn.Module) and hasattr(part, "decode"))]
 
 
 def passes(engine: Engine, classifier: nn.Module, images: Tensor, targets: Tensor) -> list[Call]:
-    """The calls to models that a search makes."""
+    """Record the model calls of a search."""
     recorder = Recorder()
     with recorder.listening(models_of(engine, classifier)):
         engine.search(classifier, images, targets)
@@ -117,7 +117,7 @@ def passes(engine: Engine, classifier: nn.Module, images: Tensor, targets: Tenso
 def overhead(
     engine: Engine, classifier: nn.Module, images: Tensor, targets: Tensor, repeats: int = 5
 ) -> tuple[float, float]:
-    """Seconds of a search, and of its bare passes: medians of alternating repeats."""
+    """Measure the seconds of a search and of its model calls alone, as medians of alternating repeats."""
     calls = passes(engine, classifier, images, targets)
     searching, bare = [], []
     for _ in range(repeats):
@@ -132,12 +132,12 @@ def overhead(
 
 
 def main() -> None:
-    """Command line of the script."""
+    """Run the command line of the script."""
     parser = argparse.ArgumentParser(prog="python -m cfx.benchmarks.studies.overhead", description=__doc__)
-    parser.add_argument("--run", type=Path, required=True, help="a run of cfx bench, for its questions")
-    parser.add_argument("--bundle", default="mnist", help="name or directory")
+    parser.add_argument("--run", type=Path, required=True, help="directory of a run of cfx bench, for its questions")
+    parser.add_argument("--bundle", default="mnist", help="bundle, by name or directory")
     parser.add_argument("--engines", default="latent,diffeo,vcnet,projection,pixel")
-    parser.add_argument("-n", type=int, default=256, help="images, in one batch")
+    parser.add_argument("-n", type=int, default=256, help="number of images, in one batch")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     keep_freed_memory()

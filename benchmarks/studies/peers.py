@@ -1,10 +1,10 @@
-"""Other people's tools on the questions of a cfx run: the same images, targets, threshold, classifier and judges.
+"""Runs other people's tools on the questions of a cfx run, with the same images, targets, threshold and classifier.
 
     python -m cfx.benchmarks.studies.peers --run runs/NAME --data DIR --peer proto --out runs/PEER [-n 100]
 
-The peers run in an environment of their own, which uv makes; cfx itself never imports them. What they are asked and
-what they answer goes through the directory runs/NAME.peers, which keeps each answer as soon as it is there: the same
-command goes on with a search that was stopped. `peers_exchange.py` says which tools these are, and their settings.
+The peers run in a separate environment, which uv creates; cfx itself never imports them. Questions and answers are
+exchanged through the directory runs/NAME.peers, where each answer is stored at once, so that the same command resumes
+an interrupted search. The same judges score the answers. `peers_exchange.py` describes the tools and their settings.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from ..run import Run, run_directory
 from ..runner import record
 from .peers_exchange import FOUND, PEERS, WORK, Array, Work, read_arrays
 
-OURS = ("PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV")  # of the environment; not for the peers
+OURS = ("PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV")  # environment variables that the peers must not inherit
 PROGRAM = Path(__file__).with_name("peers_search.py")
-CHECKED = 256  # images on which the port must agree; the asked ones come on top
+CHECKED = 256  # images on which the port must agree, in addition to those that are asked about
 
 # alibi 0.9.4 is under the Apache licence; the two searches are the same to the letter in 0.9.6, under BSL 1.1.
-# TensorFlow and numpy are the newest that it takes. click is what its spaCy imports but does not ask for.
+# TensorFlow and numpy are the newest versions that it supports. Its spaCy imports click, but does not require it.
 PYTHON = "3.11"
 PACKAGES = ("alibi[tensorflow]==0.9.4", "tensorflow==2.12.1", "numpy==1.24.3", "click")
 
@@ -60,10 +60,10 @@ class Found:
     """What a peer found, one row per question.
 
     Attributes:
-        images: (N, C, H, W) float32 in [0, 1], not yet rounded to 8 bits; the factual where nothing was found.
+        images: (N, C, H, W) float32 in [0, 1], not yet rounded to 8 bits; the factual if nothing was found.
         found: (N,) bool, whether the peer calls it a counterfactual.
-        seconds: (N,) of the search alone, warm, one image at a time.
-        processor_seconds: (N,) of all threads meanwhile.
+        seconds: (N,) wall-clock time of each search, without warm-up, one image at a time.
+        processor_seconds: (N,) processor time of all threads during the search.
         about: peer, settings, versions, threads, logit_difference, autoencoder_seconds, setup_seconds.
     """
 
@@ -75,18 +75,18 @@ class Found:
 
 
 def exported(classifier: nn.Module) -> dict[str, Array]:
-    """The weights of a `ConvNet` for channels-last networks, batch norms folded into the convolutions before them.
+    """Export a `ConvNet` for channels-last networks; batch norms are folded into the convolutions before them.
 
     Returns:
-        mean and deviation; for each convolution kernel (3, 3, inputs, outputs) and bias (outputs,); for `hidden`
-        and `head` kernel (inputs, outputs) and bias. Inputs of `hidden` are in the order (row, column, channel).
+        Mean and deviation; for each convolution a kernel (3, 3, inputs, outputs) and a bias (outputs,); for `hidden`
+        and `head` a kernel (inputs, outputs) and a bias. Inputs of `hidden` are in the order (row, column, channel).
 
     Raises:
-        UsageError: it is no `ConvNet`.
+        UsageError: the classifier is not a `ConvNet`.
     """
     if not isinstance(classifier, ConvNet):
-        raise UsageError(f"the peers' port knows ConvNet only, and this bundle explains a {type(classifier).__name__}")
-    # As in ConvNet.forward; peers_search.py checks logits, and so notices if they change there.
+        raise UsageError(f"the peers' port supports only ConvNet, but the classifier is a {type(classifier).__name__}")
+    # As in ConvNet.forward. peers_search.py compares the logits, so it detects if they change there.
     arrays: dict[str, Array] = {
         "mean": np.asarray(classifier.mean, np.float32),
         "deviation": np.asarray(classifier.std, np.float32),
@@ -111,7 +111,7 @@ def exported(classifier: nn.Module) -> dict[str, Array]:
             channels = convolution.out_channels
         (hidden,) = (layer for layer in layers if isinstance(layer, nn.Linear))
         side = round((hidden.in_features / channels) ** 0.5)
-        # torch flattens channel, row, column
+        # torch flattens in the order (channel, row, column)
         kernel = hidden.weight.view(-1, channels, side, side).permute(2, 3, 1, 0).flatten(0, 2)
         put("hidden", kernel, hidden.bias)
         put("head", classifier.head.weight.T, classifier.head.bias)
@@ -120,13 +120,13 @@ def exported(classifier: nn.Module) -> dict[str, Array]:
 
 @torch.no_grad()
 def work_of(bundle: Bundle, batch: QuestionBatch, threshold: float, trained_on: Tensor) -> Work:
-    """Everything that a peer needs to answer some questions of a run.
+    """Collect everything that a peer needs to answer questions of a run.
 
     Args:
-        bundle: brings the classifier.
+        bundle: holds the classifier.
         batch: the questions.
-        threshold: least confidence of a counterfactual.
-        trained_on: (M, C, H, W) uint8, the images that the generative models have seen.
+        threshold: minimum confidence of a counterfactual.
+        trained_on: (M, C, H, W) uint8, the training images of the generative models.
     """
     images = batch.images
     checked = torch.cat([images, trained_on[:CHECKED].to(images) / 255])
@@ -144,17 +144,17 @@ def work_of(bundle: Bundle, batch: QuestionBatch, threshold: float, trained_on: 
 
 
 def bundle_of(run: Path, manifest: Manifest, name: str | None) -> Bundle:
-    """The bundle that a run was made with.
+    """Load the bundle that a run was made with.
 
     Raises:
-        UsageError: the bundle of that name is not the same any more.
+        UsageError: the bundle has changed since.
     """
     made_with = BundleName.from_json(manifest.settings.need_table("bundle"))
     bundle = load_bundle(name or made_with.name)
     if bundle.digest != made_with.digest:
         raise UsageError(
-            f"{run}: made with another state of the bundle {made_with.name!r}; name that one's directory "
-            "with --bundle, or make the run again"
+            f"{run}: made with another version of the bundle {made_with.name!r}; give that version's directory "
+            "with --bundle, or repeat the run"
         )
     return bundle
 
@@ -163,26 +163,26 @@ def ask(exchange: Path, peer: str, threads: int) -> Found:
     """Run a peer in its own environment on an exchange directory, and read what it found.
 
     Raises:
-        CfxError: uv is not there, the environment cannot be made, or the peer failed.
+        CfxError: uv is missing, the environment cannot be created, or the peer failed.
     """
     uv = shutil.which("uv")
     if uv is None:
         raise CfxError(
-            "uv: not found on PATH; it makes the environment in which the peers run: `pip install uv`, "
+            "uv: not found on PATH; it creates the environment of the peers: run `pip install uv`, "
             "then the same command again"
         )
-    wanted = [part for package in PACKAGES for part in ("--with", package)]
+    packages = [word for package in PACKAGES for word in ("--with", package)]
     program = [str(PROGRAM), str(exchange), "--peer", peer, "--threads", str(threads)]
-    command = [uv, "run", "--isolated", "--no-project", "--python", PYTHON, *wanted, "python", *program]
+    command = [uv, "run", "--isolated", "--no-project", "--python", PYTHON, *packages, "python", *program]
     clean = {name: value for name, value in os.environ.items() if name not in OURS}
     clean |= {"OMP_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
     line = ""
     with subprocess.Popen(command, env=clean, stderr=subprocess.PIPE, text=True, errors="replace") as process:
-        for part in process.stderr or ():
-            line = part.strip() or line
-            print(part, end="", file=sys.stderr, flush=True)
+        for text in process.stderr or ():
+            line = text.strip() or line
+            print(text, end="", file=sys.stderr, flush=True)
     if process.returncode:
-        reason = line.removeprefix("error: ") or "it said nothing"
+        reason = line.removeprefix("error: ") or "it printed nothing"
         raise CfxError(f"peer {peer}: failed with exit code {process.returncode}: {reason}")
     return read_found(exchange / peer / FOUND)
 
@@ -191,31 +191,31 @@ def read_found(path: Path) -> Found:
     """Read what a peer found.
 
     Raises:
-        DataError: the file is missing or not what `peers_search.py` writes.
+        DataError: the file is missing, or has another format than `peers_search.py` writes.
     """
     try:
         arrays = read_arrays(path)
         tensors = (torch.from_numpy(arrays[name]) for name in ("images", "found", "seconds", "processor_seconds"))
         return Found(*tensors, about=json.loads(str(arrays["about"])))
     except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise DataError(f"{path}: not what a peer writes ({error}); run the same command again") from error
+        raise DataError(f"{path}: not a valid answer of a peer ({error}); run the same command again") from error
 
 
 @torch.no_grad()
 def counterfactuals_of(bundle: Bundle, images: Tensor, targets: Tensor, threshold: float) -> Counterfactuals:
-    """What a peer found as an engine would return it: as written, and valid by the explained classifier's own word.
+    """Convert what a peer found to an engine's result: rounded to 8 bits, with the explained classifier's validity.
 
-    Nothing is tightened or mended. Peers count neither steps nor calls; they are 0 here.
+    The images are not tightened. Peers count neither steps nor calls, so both are 0.
     """
     written = as_written(images.to(bundle.device))
-    valid, confidence = judged(bundle, written, targets, threshold)
+    valid, confidence = goal_met(bundle, written, targets, threshold)
     nothing = torch.zeros(len(targets), dtype=torch.int64)
     return Counterfactuals(written, targets, valid, confidence, nothing, nothing, nothing)
 
 
 @torch.no_grad()
-def judged(bundle: Bundle, images: Tensor, targets: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Whether each image is the target's with the confidence asked for, (N,) bool, and that confidence, (N,)."""
+def goal_met(bundle: Bundle, images: Tensor, targets: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Whether each image meets the goal, (N,) bool, and the target's probability, (N,)."""
     rows = torch.arange(len(targets), device=targets.device)
     return TargetClass(targets, threshold).met(bundle.classifier(images).log_softmax(dim=1), rows)
 
@@ -223,16 +223,16 @@ def judged(bundle: Bundle, images: Tensor, targets: Tensor, threshold: float) ->
 def score(
     bundle: Bundle, source: Path, questions: Sequence[Question], found: Found, peer: str, manifest: Manifest, out: Path
 ) -> Run:
-    """Judge what a peer found exactly as an engine's answers are judged, and leave a run that `cfx compare` reads.
+    """Score what a peer found in the same way as an engine's answers, and write a run that `cfx compare` can read.
 
     Args:
-        bundle: brings the classifier and the judges.
-        source: the directory of the run whose questions these are.
-        questions: of that run.
-        found: one row for each.
-        peer: by name.
-        manifest: of the run asked about.
-        out: the run directory to write.
+        bundle: holds the classifier and the judges.
+        source: directory of the run that the questions come from.
+        questions: the questions.
+        found: what the peer found, one row per question.
+        peer: name of the peer.
+        manifest: manifest of the run that the questions come from.
+        out: directory of the run to write.
     """
     threshold = manifest.settings.need("confidence", float)
     settings = Table(found.about, "about").need_table("settings").values
@@ -266,11 +266,11 @@ def score(
 
 
 def report(bundle: Bundle, run: Run, found: Found) -> dict[str, object]:
-    """What the table of a comparison does not say: how far a peer came by its own lights, and what it ran with."""
+    """Figures that `cfx compare` does not show: the peer's success by its own criterion, and its settings."""
     threshold = run.manifest.settings.need("confidence", float)
     targets = targets_of(run.questions, bundle)
-    unrounded, _ = judged(bundle, found.images.to(bundle.device), targets, threshold)
-    reached, confidence = judged(bundle, as_written(found.images.to(bundle.device)), targets, 0.0)
+    unrounded, _ = goal_met(bundle, found.images.to(bundle.device), targets, threshold)
+    reached, confidence = goal_met(bundle, as_written(found.images.to(bundle.device)), targets, 0.0)
     return {
         "run": str(run.directory),
         "pairs": len(run.questions),
@@ -286,9 +286,9 @@ def report(bundle: Bundle, run: Run, found: Found) -> dict[str, object]:
 
 
 def compare(options: argparse.Namespace) -> dict[str, object]:
-    """Do what the command line asks for."""
+    """Run the command with parsed options."""
     if options.n < 1:
-        raise UsageError(f"-n {options.n}: ask at least one question")
+        raise UsageError(f"-n {options.n}: expected at least one question")
     manifest = Manifest.read(options.run)
     bundle = bundle_of(options.run, manifest, options.bundle)
     threshold = manifest.settings.need("confidence", float)
@@ -314,16 +314,16 @@ def compare(options: argparse.Namespace) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line of the script; returns the exit code."""
+    """Run the command line of the script, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m cfx.benchmarks.studies.peers", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--run", type=Path, required=True, help="directory of a run, finished or only begun")
-    parser.add_argument("--data", type=Path, required=True, help="directory with MNIST in torchvision's layout")
+    parser.add_argument("--run", type=Path, required=True, help="directory of a run, which need not be finished")
+    parser.add_argument("--data", type=Path, required=True, help="directory of torchvision's data sets")
     parser.add_argument("--peer", choices=PEERS, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the run to write, which cfx compare reads")
-    parser.add_argument("--bundle", help="directory of the run's bundle, where its name does not say which")
-    parser.add_argument("-n", type=int, default=100, help="the run's first pairs")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the run to write, for cfx compare")
+    parser.add_argument("--bundle", help="directory of the run's bundle, if its name is not enough")
+    parser.add_argument("-n", type=int, default=100, help="number of pairs, from the beginning of the run")
+    parser.add_argument("--threads", type=int, default=2, help="number of CPU threads")
     options = parser.parse_args(arguments)
     try:
         print(json.dumps(compare(options)))

@@ -1,21 +1,21 @@
-"""What passes between cfx and a peer: questions one way, answers the other, kept one by one.
+"""The files that cfx and a peer exchange: the questions, and the answers one by one.
 
-The one module here that both environments import, so it takes nothing but numpy. An exchange directory holds
-work.npz, and for each peer a directory with a file for each answer as soon as it is there, so that a search which was
-stopped goes on where it was; and found.npz when all are there.
+Both environments import this module, so it needs only numpy. An exchange directory holds work.npz, and a directory for
+each peer. The latter gets a file for each answer at once, so that an interrupted search can be resumed, and found.npz
+when all answers are there.
 
 The peers are two searches of alibi, by Seldon, with the settings of its own MNIST examples
 (doc/source/examples/cfproto_mnist.ipynb and cf_mnist.ipynb in github.com/SeldonIO/alibi), not tuned for or against
 anything here:
 
 - `proto`: Van Looveren and Klaise, "Interpretable Counterfactual Explanations Guided by Prototypes"
-  (arXiv 1907.02584). It asks for the target as the most probable class, and knows no confidence. Asked twice, it
-  gives two answers: alibi updates both of a step's variables in one `session.run`, in whatever order they come.
-- `proto-confident`: the same, with the one setting that asks for more, kappa, at 2 * threshold - 1: the target must
-  then lead the factual class by that much, as it does at the threshold if the two share all probability.
+  (arXiv 1907.02584). It requires the target to be the most probable class, and has no setting for the confidence. It
+  is not deterministic: alibi updates both variables of a step in one `session.run`, in no fixed order.
+- `proto-confident`: the same with kappa = 2 * threshold - 1, the only setting that demands more. The target's
+  probability must then exceed the factual class's by kappa, as at the threshold if the two share all probability.
 - `wachter`: Wachter, Mittelstadt and Russell, "Counterfactual Explanations without Opening the Black Box"
-  (arXiv 1711.00399), with alibi's L1 distance. The example wants a probability within `tol` 0.01 of 1; here `tol` is
-  1 - threshold, the question that cfx asks, less `ROUNDING`.
+  (arXiv 1711.00399), with alibi's L1 distance. The example requires a probability within `tol` 0.01 of 1; here `tol`
+  is 1 - threshold - `ROUNDING`, which is cfx's criterion with a margin.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ WORK, FOUND = "work.npz", "found.npz"
 PEERS = ("proto", "proto-confident", "wachter")
 
 POOLED = (True, True, False, False)
-"""The convolutions of the explained classifier in their order, and whether each is followed by a pooling."""
+"""For each convolution of the explained classifier, in order, whether a pooling follows it."""
 
-TOLERANCE = 1e-4  # of a logit; single precision leaves some 1e-5 between two ways to compute the same network
+TOLERANCE = 1e-4  # of a logit; two float32 implementations of the same network differ by about 1e-5
 FEWEST_CHECKED = 100  # images
 
 PROTO: dict[str, float] = {
@@ -55,15 +55,15 @@ WACHTER: dict[str, float | str] = {
 }  # fmt: skip
 
 ROUNDING = 0.005
-"""Of a probability: what `wachter`, which stops as near to the threshold as it can, is asked for beyond it.
+"""Margin above the threshold for `wachter`, which stops as near to the threshold as it can.
 
-An answer is judged as an 8-bit file holds it, which was measured to move the probability by up to 0.002: without
-this, two of ten answers that reach the threshold would be called invalid.
+Answers are scored after rounding to 8 bits, which was measured to change the probability by up to 0.002. Without the
+margin, two of ten answers that reach the threshold would be invalid.
 """
 
 
 def settings_of(peer: str, threshold: float) -> dict[str, Any]:
-    """All settings of a peer, by name; what its answers depend on and what a record should say."""
+    """All settings that a peer's answers depend on, by name."""
     if peer == "wachter":
         return {"peer": peer, **WACHTER, "tol": round(1 - threshold - ROUNDING, 6)}
     kappa = round(2 * threshold - 1, 6) if peer == "proto-confident" else 0.0
@@ -71,22 +71,22 @@ def settings_of(peer: str, threshold: float) -> dict[str, Any]:
 
 
 class Stop(Exception):
-    """The search cannot go on; `str(error)` is the one line that says why."""
+    """The search cannot continue; the message is one line that says why."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is asked, and of what.
+    """The questions, and everything that a peer needs to answer them.
 
     Attributes:
         images: (N, C, H, W) float32 in [0, 1], the factuals.
-        factuals: (N,) int64, what the explained classifier sees in them.
-        targets: (N,) int64.
-        threshold: confidence that a counterfactual must have.
-        fit: (M, C, H, W) uint8, real images for an autoencoder and prototypes.
-        weights: of the explained classifier, as `layers` takes them.
-        checked: (K, C, H, W) float32 in [0, 1], real images for the check of the port.
-        logits: (K, classes) what the explained classifier says of them.
+        factuals: (N,) int64, the classes that the explained classifier sees in the factuals.
+        targets: (N,) int64, the target classes.
+        threshold: minimum confidence of a counterfactual.
+        fit: (M, C, H, W) uint8, real images to train the autoencoder and to compute prototypes.
+        weights: weights of the explained classifier, by layer.
+        checked: (K, C, H, W) float32 in [0, 1], real images to check the port with.
+        logits: (K, classes), the explained classifier's logits for them.
     """
 
     images: Array
@@ -105,7 +105,7 @@ class Work:
 
     @classmethod
     def load(cls, path: Path) -> Work:
-        """Read it again."""
+        """Read what `save` has written."""
         arrays = read_arrays(path)
         weights = {name.removeprefix("weights."): v for name, v in arrays.items() if name.startswith("weights.")}
         others = {name: value for name, value in arrays.items() if not name.startswith("weights.")}
@@ -113,7 +113,7 @@ class Work:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write an .npz file to a temporary name, then rename it: whoever reads sees a whole file or none."""
+    """Write an .npz file to a temporary name, then rename it, so that readers see a complete file or none."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(temporary, "wb") as file:
@@ -124,7 +124,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """All arrays of an .npz file; never a pickle."""
+    """Read all arrays of an .npz file; pickles are refused."""
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
@@ -134,10 +134,10 @@ class Answer:
     """What a peer found for one image.
 
     Attributes:
-        image: (C, H, W) float32 in [0, 1]; the factual itself where nothing was found.
+        image: (C, H, W) float32 in [0, 1]; the factual if nothing was found.
         found: whether the peer calls it a counterfactual.
-        seconds: of the search alone, warm.
-        processor_seconds: of all threads meanwhile; on a machine that others use too, the steadier figure.
+        seconds: wall-clock time of the search, without warm-up.
+        processor_seconds: processor time of all threads; it varies less on a machine that is shared.
     """
 
     image: Array
@@ -147,12 +147,12 @@ class Answer:
 
 
 class Answers:
-    """The answers that are there already, one file each.
+    """The answers of a peer so far, one file each.
 
     Args:
-        directory: made if it is not there.
+        directory: directory of the files; created if it is missing.
         work: the questions.
-        settings: of the peer.
+        settings: settings of the peer.
     """
 
     def __init__(self, directory: Path, work: Work, settings: Mapping[str, Any]) -> None:
@@ -168,16 +168,16 @@ class Answers:
         return self.directory / f"{row:06d}.npz"
 
     def _fingerprint(self, row: int) -> str:
-        """Names one question with all that its answer depends on: an answer to another one is not taken for it."""
+        """A hash of everything that an answer depends on, so that answers to other questions are not used."""
         asked = self.work.images[row].tobytes() + self.work.targets[row].tobytes()
         return hashlib.sha256(self._common + asked).hexdigest()
 
     def keep(self, row: int, answer: Answer) -> None:
-        """Write one answer, whole or not at all."""
+        """Store one answer atomically."""
         write_arrays(self._path(row), {**vars(answer), "fingerprint": self._fingerprint(row)})
 
     def get(self, row: int) -> Answer | None:
-        """The answer to a question; None where there is none yet, or one to another question."""
+        """The stored answer to a question; None if there is none, or it belongs to another question."""
         try:
             arrays = read_arrays(self._path(row))
             if str(arrays["fingerprint"]) != self._fingerprint(row):
@@ -185,11 +185,11 @@ class Answers:
             return Answer(
                 arrays["image"], bool(arrays["found"]), float(arrays["seconds"]), float(arrays["processor_seconds"])
             )
-        except (OSError, ValueError, KeyError, BadZipFile):  # not there, or damaged
+        except (OSError, ValueError, KeyError, BadZipFile):  # missing or damaged
             return None
 
     def pending(self) -> dict[int, list[int]]:
-        """The questions without an answer, by target."""
+        """The rows of the questions without an answer, by target."""
         rows: dict[int, list[int]] = {}
         for row, target in enumerate(self.work.targets.tolist()):
             if self.get(row) is None:
@@ -198,24 +198,24 @@ class Answers:
 
 
 Explain = Callable[[Array], "Array | None"]
-"""One factual (1, H, W, C) in [0, 1] -> its counterfactual, or None where none is found"""
+"""Maps one factual (1, H, W, C) in [0, 1] to its counterfactual, or to None if none is found."""
 
 
 class Peer(Protocol):
     """One of the tools."""
 
     setup_seconds: float
-    """What building and training took, none of which counts as search."""
+    """Time of building and training, which does not count as search."""
     autoencoder_seconds: float
     logit_difference: float
 
     def explainer(self, target: int) -> Explain:
-        """The search for one target, warm: whatever TensorFlow builds and traces is there."""
+        """The search for one target, warmed up: TensorFlow has built and traced everything."""
         ...
 
 
 def answer(explain: Explain, factual: Array) -> Answer:
-    """Ask about one factual (C, H, W), and take the time."""
+    """Search one factual (C, H, W), and measure the time."""
     images = last(factual[None])
     started, busy = time.perf_counter(), time.process_time()
     found = explain(images)
@@ -225,7 +225,7 @@ def answer(explain: Explain, factual: Array) -> Answer:
 
 
 def answer_all(answers: Answers, peer: Peer) -> None:
-    """Answer what has no answer yet, target by target, with a line of progress for every ten images."""
+    """Answer the open questions, target by target; prints a line of progress every ten images."""
     pending = answers.pending()
     left, total = sum(map(len, pending.values())), len(answers.work.images)
     for target, rows in pending.items():
@@ -238,19 +238,19 @@ def answer_all(answers: Answers, peer: Peer) -> None:
 
 
 def last(images: Array) -> Array:
-    """Colours first to colours last: (N, C, H, W) -> (N, H, W, C)."""
+    """Channels first to channels last: (N, C, H, W) -> (N, H, W, C)."""
     return np.ascontiguousarray(images.transpose(0, 2, 3, 1))
 
 
 def difference(logits: Array, expected: Array) -> float:
-    """The largest difference between two tables of logits (K, classes).
+    """The largest difference between two arrays of logits (K, classes).
 
     Raises:
-        Stop: it is larger than rounding explains, or too few images were compared.
+        Stop: the difference is larger than `TOLERANCE`, or too few images were compared.
     """
     largest = float(np.abs(logits - expected).max())
     if len(expected) < FEWEST_CHECKED:
-        raise Stop(f"the port was checked on {len(expected)} images only; it takes {FEWEST_CHECKED}")
+        raise Stop(f"the port was checked on {len(expected)} images only; {FEWEST_CHECKED} are needed")
     if not largest <= TOLERANCE:
         raise Stop(
             f"the port is not the explained classifier: on {len(expected)} images its logits are up to {largest:.2g} "
@@ -260,5 +260,5 @@ def difference(logits: Array, expected: Array) -> float:
 
 
 def say(line: str) -> None:
-    """A line of progress."""
+    """Print a line of progress on stderr."""
     print(line, file=sys.stderr, flush=True)

@@ -1,9 +1,9 @@
-"""Ask one of alibi's searches every question of an exchange directory; runs in the peers' environment, not in cfx's.
+"""Answers the questions of an exchange directory with one of alibi's searches; runs in the peers' environment.
 
     python peers_search.py EXCHANGE --peer proto|proto-confident|wachter [--threads 2]
 
-reads EXCHANGE/work.npz and writes EXCHANGE/PEER/found.npz; `peers_exchange.py`, beside it, says what is in them, and
-which searches these are. Takes numpy, TensorFlow and alibi; neither torch nor cfx.
+reads EXCHANGE/work.npz and writes EXCHANGE/PEER/found.npz. `peers_exchange.py` describes these files and the searches.
+The program needs numpy, TensorFlow and alibi, but neither torch nor cfx.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-# Not relative: this file is run as a program, where cfx is not installed.
+# An absolute import, because this file is run as a program where cfx is not installed.
 from peers_exchange import (
     AUTOENCODER,
     FOUND,
@@ -46,7 +46,7 @@ from peers_exchange import (
 
 
 class Wachter:
-    """alibi's Counterfactual; a search for one target is an object of its own."""
+    """alibi's `Counterfactual`, with one search object for each target."""
 
     def __init__(self, work: Work, settings: Mapping[str, Any]) -> None:
         self.work = work
@@ -59,7 +59,7 @@ class Wachter:
         from tensorflow import keras  # pyright: ignore[reportMissingModuleSource]
 
         started = time.perf_counter()
-        keras.backend.clear_session()  # alibi's documentation: otherwise the settings of the first object stay in force
+        keras.backend.clear_session()  # else the first object's settings stay in force (alibi's documentation)
         model, _ = port(self.work, shift=0.0)
         shape = (1, *self.work.images.shape[2:], self.work.images.shape[1])
         search = Counterfactual(model, shape, target_class=target, feature_range=(0.0, 1.0), **self.settings)
@@ -68,7 +68,7 @@ class Wachter:
             found = search.explain(factual).cf
             return None if found is None else found["X"]
 
-        search.max_iter, steps = 10, search.max_iter  # the learning rate's schedule was fixed with the real number
+        search.max_iter, steps = 10, search.max_iter  # the learning rate's schedule keeps the real number of steps
         explain(last(self.work.images[:1]))
         search.max_iter = steps
         self.setup_seconds += time.perf_counter() - started
@@ -76,7 +76,7 @@ class Wachter:
 
 
 class Proto:
-    """alibi's CounterfactualProto; one object, with one autoencoder, for all targets. Its images lie in [-0.5, 0.5]."""
+    """alibi's `CounterfactualProto`, with one search object for all targets; its images lie in [-0.5, 0.5]."""
 
     def __init__(self, work: Work, settings: Mapping[str, Any], directory: Path) -> None:
         from alibi.explainers import CounterfactualProto  # pyright: ignore[reportMissingImports]
@@ -92,7 +92,7 @@ class Proto:
             model, shape, ae_model=autoencoder, enc_model=encoder, feature_range=(-0.5, 0.5), **numbers
         )
         self._search.fit(images)
-        self._search.max_iterations, steps = 2, self._search.max_iterations  # the schedule was fixed above
+        self._search.max_iterations, steps = 2, self._search.max_iterations  # the schedule keeps the real number
         self.explainer(int(work.targets[0]))(last(work.images[:1]))
         self._search.max_iterations = steps
         self.setup_seconds = time.perf_counter() - started
@@ -106,14 +106,17 @@ class Proto:
 
 
 def port(work: Work, shift: float) -> tuple[Any, float]:
-    """The explained classifier in Keras, with a softmax at its end, and how far its logits are from the original's.
+    """Build the explained classifier in Keras, with a final softmax, and compare its logits with the original's.
 
     Args:
-        work: weights, and what to check them with.
+        work: the weights, and images and logits to check them with.
         shift: added to the images first; 0.5 for a peer whose images lie in [-0.5, 0.5].
 
+    Returns:
+        The Keras model, and the largest difference of a logit.
+
     Raises:
-        Stop: it is not the same classifier.
+        Stop: the logits differ.
     """
     from tensorflow import keras  # pyright: ignore[reportMissingModuleSource]
 
@@ -142,11 +145,14 @@ def port(work: Work, shift: float) -> tuple[Any, float]:
 
 
 def fitted_autoencoder(images: Array, directory: Path) -> tuple[Any, Any, float]:
-    """The autoencoder of alibi's example, fitted once and kept: itself, its encoder, the seconds that fitting took.
+    """Train the autoencoder of alibi's example, or load it if it was trained before.
 
     Args:
         images: (M, H, W, C) in [-0.5, 0.5].
-        directory: where autoencoder.npz is or will be.
+        directory: directory of autoencoder.npz.
+
+    Returns:
+        The autoencoder, its encoder, and the seconds of training.
     """
     from tensorflow import keras  # pyright: ignore[reportMissingModuleSource]
 
@@ -159,7 +165,7 @@ def fitted_autoencoder(images: Array, directory: Path) -> tuple[Any, Any, float]
         if str(kept["fingerprint"]) == digest:
             autoencoder.set_weights([kept[f"weight{place}"] for place in range(len(autoencoder.weights))])
             return autoencoder, encoder, float(kept["seconds"])
-    say(f"fitting the autoencoder to {len(images)} images")
+    say(f"training the autoencoder on {len(images)} images")
     started = time.perf_counter()
     autoencoder.fit(images, images, verbose=0, **AUTOENCODER)
     seconds = time.perf_counter() - started
@@ -169,7 +175,7 @@ def fitted_autoencoder(images: Array, directory: Path) -> tuple[Any, Any, float]
 
 
 def build_autoencoder(shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """The autoencoder of cfproto_mnist.ipynb for images (H, W, C), and the encoder in it: a code of half the side."""
+    """Build the autoencoder of cfproto_mnist.ipynb for images (H, W, C); its encoder halves both sides."""
     from tensorflow import keras  # pyright: ignore[reportMissingModuleSource]
 
     layers = keras.layers
@@ -193,10 +199,10 @@ def build_autoencoder(shape: tuple[int, ...]) -> tuple[Any, Any]:
 
 
 def prepare(threads: int) -> dict[str, str]:
-    """Put TensorFlow into the mode that alibi needs, and say the versions of everything.
+    """Put TensorFlow into the mode that alibi needs, and return the versions of all packages.
 
     Raises:
-        Stop: TensorFlow or alibi is not there.
+        Stop: TensorFlow or alibi is missing.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -206,7 +212,7 @@ def prepare(threads: int) -> dict[str, str]:
         raise Stop(f"{error}; this program needs an environment with alibi[tensorflow]") from error
     tf.get_logger().setLevel("ERROR")
     warnings.filterwarnings("ignore", module="keras")
-    logging.getLogger("alibi").setLevel("CRITICAL")  # that nothing was found stands in the answer
+    logging.getLogger("alibi").setLevel("CRITICAL")  # the answer says if nothing was found
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.compat.v1.disable_v2_behavior()
@@ -214,10 +220,10 @@ def prepare(threads: int) -> dict[str, str]:
 
 
 def search(directory: Path, name: str, threads: int) -> None:
-    """Answer all of a directory's questions, and write found.npz.
+    """Answer all questions of an exchange directory, and write found.npz.
 
     Raises:
-        Stop: it cannot be done.
+        Stop: the search cannot continue.
     """
     work = Work.load(directory / WORK)
     settings = settings_of(name, work.threshold)
@@ -252,11 +258,11 @@ def search(directory: Path, name: str, threads: int) -> None:
 
 
 def main() -> int:
-    """Command line of the program."""
+    """Run the command line of the program, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exchange", type=Path, help="directory with work.npz")
+    parser.add_argument("exchange", type=Path, help="exchange directory, which holds work.npz")
     parser.add_argument("--peer", choices=PEERS, required=True)
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--threads", type=int, default=2, help="number of CPU threads")
     options = parser.parse_args()
     try:
         search(options.exchange, options.peer, options.threads)

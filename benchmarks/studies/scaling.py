@@ -1,9 +1,9 @@
-"""Whether cost grows in proportion to the images, and memory not at all.
+"""Checks that the time of a run grows in proportion to the number of images, and that its memory does not grow.
 
     python -m cfx.benchmarks.studies.scaling --data DIR [--engines vcnet,projection] [--sizes 100,1000,10000]
 
-runs `cfx bench` once for each engine and size, each in a process of its own, and prints what the runs measured:
-seconds of search an image, seconds of the whole command, and the highest resident memory of either.
+runs `cfx bench` once for each engine and size, each in a separate process, and prints the seconds of search per image,
+the seconds of the whole command, and the peak resident memory of both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..compare import read_finished
 
 @dataclass(frozen=True)
 class Point:
-    """One size of one engine: all in seconds and megabytes."""
+    """The measurements of one engine at one size, in seconds and megabytes."""
 
     engine: str
     images: int
@@ -34,32 +34,32 @@ class Point:
 
 
 def run_once(engine: str, count: int, data: Path, directory: Path) -> Point:
-    """One `cfx bench` in a process of its own.
+    """Run `cfx bench` in a separate process.
 
     Raises:
-        CfxError: it failed.
+        CfxError: the command failed.
     """
     command = [sys.executable, "-m", "cfx.cli", "bench", "--engines", engine, "-n", str(count), "--no-lpips"]
     command += ["--data", str(data), "--out", str(directory), "--format", "json", "--batch-size", "256"]
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         highest = 0.0
-        while process.poll() is None:  # the search restarts the system's own count of the peak, so it is watched here
+        while process.poll() is None:  # the search resets the system's own peak, so it is measured here
             highest = max(highest, resident(process.pid))
             time.sleep(0.05)
-        said = process.stderr.read() if process.stderr else ""
+        output = process.stderr.read() if process.stderr else ""
     if process.returncode:
-        raise CfxError(f"{' '.join(command)}: exit code {process.returncode}; {said.strip()}")
+        raise CfxError(f"{' '.join(command)}: exit code {process.returncode}; {output.strip()}")
     whole = time.perf_counter() - began
     columns = read_finished(directory).columns[engine]
     per_second, peak = columns.sets["images_per_second"], columns.sets["peak_memory_mb"]
     if per_second is None or peak is None:
-        raise CfxError(f"{directory}: this system does not tell a process's peak memory")
+        raise CfxError(f"{directory}: this system does not report the peak memory of a process")
     return Point(engine, len(columns.valid), 1 / per_second, whole, peak, highest)
 
 
 def resident(process: int) -> float:
-    """Megabytes of memory that a process holds now; 0 where it has gone or the system does not tell."""
+    """Resident memory of a process in megabytes; 0 if the process has ended or the system does not report it."""
     try:
         pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     except (OSError, IndexError, ValueError):
@@ -68,13 +68,13 @@ def resident(process: int) -> float:
 
 
 def main() -> None:
-    """Command line of the script."""
+    """Run the command line of the script."""
     parser = argparse.ArgumentParser(prog="python -m cfx.benchmarks.studies.scaling", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="directory with MNIST in torchvision's layout")
+    parser.add_argument("--data", type=Path, required=True, help="directory of torchvision's data sets")
     parser.add_argument("--engines", default="vcnet,projection")
     parser.add_argument("--sizes", default="100,1000,10000")
     options = parser.parse_args()
-    print("| engine | images | search, ms an image | whole command, s | peak in search, MB | peak in all, MB |")
+    print("| engine | images | search, ms per image | whole command, s | peak in search, MB | peak in all, MB |")
     print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
         for engine in options.engines.split(","):

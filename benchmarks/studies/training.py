@@ -1,10 +1,10 @@
-"""Digests of every part's weights after 40 training steps, as the code of today trains them.
+"""Digests of every part's weights after 40 training steps with the current code.
 
     python -m cfx.benchmarks.studies.training OUT --data DIR > digests.json
 
-`training_e44a19a.py` beside it does the same with the code of that commit: the two outputs are equal as long as
-nothing changed what a training does. Trained are MNIST's recipe, separately and jointly (VCNet), and two bundles of a
-user's own images: at their own size, and carried.
+`training_e44a19a.py` does the same with the code of that commit. The two outputs are equal as long as training has not
+changed. Both scripts train MNIST's recipe, separately and jointly (VCNet), and two bundles of a user's own images: one
+at the images' size, and one at a smaller working size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STEPS = 40
 
 
 def train(session: TrainingSession) -> dict[str, str]:
-    """Digests by training of the weights in single precision, and by file of what is in the bundle."""
+    """Train with `STEPS` steps; return digests of the float32 weights of each fit, and of each file of the bundle."""
     found: dict[str, str] = {}
     run = Fit.run
 
@@ -53,7 +53,7 @@ def train(session: TrainingSession) -> dict[str, str]:
 
 
 def own_images(directory: Path, checkout: Path) -> Path:
-    """The tests' 400 digits as a folder a class."""
+    """Write the tests' 400 digits as one folder per class."""
     with np.load(checkout / "tests" / "data" / "digits.npz") as file:
         for place, (image, label) in enumerate(zip(file["images"], file["labels"], strict=True)):
             path = directory / str(label) / f"{place:03d}.png"
@@ -63,7 +63,7 @@ def own_images(directory: Path, checkout: Path) -> Path:
 
 
 def main() -> None:
-    """Command line of the script."""
+    """Run the command line of the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", type=Path, required=True)

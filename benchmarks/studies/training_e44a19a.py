@@ -1,9 +1,10 @@
-"""Digests of every part's weights after 40 training steps, as commit e44a19a trains them.
+"""Digests of every part's weights after 40 training steps with the code of commit e44a19a.
 
     CHECKOUT/.venv/bin/python training_e44a19a.py OUT --data DIR > digests.json
 
-Runs in a checkout of that commit; `training.py` beside it does the same with the code of today. Trained are MNIST's
-recipe, separately and jointly (VCNet), and two bundles of a user's own images: at their own size, and carried.
+Run it in a checkout of that commit; `training.py` does the same with the current code. Both scripts train MNIST's
+recipe, separately and jointly (VCNet), and two bundles of a user's own images: one at the images' size, and one at a
+smaller working size.
 """
 # pyright: reportMissingImports=false
 
@@ -28,7 +29,7 @@ STEPS = 40
 
 
 class FortySteps:
-    """Stands in for a budget, and gives every fit as many steps."""
+    """Replaces the budget, and gives every fit the same number of steps."""
 
     def allot(self, label: str, fit: Fit) -> int:
         return STEPS
@@ -39,7 +40,7 @@ class FortySteps:
 
 
 def train(shop: Workshop) -> dict[str, str]:
-    """Digests by fit of the weights in single precision, and by file of what is in the bundle."""
+    """Train with `STEPS` steps; return digests of the float32 weights of each fit, and of each file of the bundle."""
     found: dict[str, str] = {}
     run = Fit.run
 
@@ -62,7 +63,7 @@ def train(shop: Workshop) -> dict[str, str]:
 
 
 def own_images(directory: Path, checkout: Path) -> Path:
-    """The tests' 400 digits as a folder a class."""
+    """Write the tests' 400 digits as one folder per class."""
     with np.load(checkout / "tests" / "data" / "digits.npz") as file:
         for place, (image, label) in enumerate(zip(file["images"], file["labels"], strict=True)):
             path = directory / str(label) / f"{place:03d}.png"

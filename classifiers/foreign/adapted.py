@@ -1,4 +1,4 @@
-"""A classifier that someone else trained, behind the contract of cfx: image batch -> logits (N, K)."""
+"""Adapts a foreign classifier to the interface that cfx uses: image batch -> logits (N, K)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .preprocessing import Preprocessing
 
 
 class Called(nn.Module):
-    """A plain callable as a module, so that it can be part of one."""
+    """Wraps a plain callable as a module, so that another module can contain it."""
 
     def __init__(self, function: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -24,18 +24,18 @@ class Called(nn.Module):
 
 
 class Adapted(nn.Module):
-    """image batch (N, C, H, W) in [0, 1] -> logits (N, K) of a foreign model, which stays in eval mode for good.
+    """image batch (N, C, H, W) in [0, 1] -> logits (N, K) of a foreign model, which always stays in eval mode.
 
     Args:
-        model: takes what `preprocessing.to_input` makes; answers a tensor, an array, or a tuple, list, dict or
-            Hugging Face output that holds one.
-        preprocessing: what the model takes and what its answers mean.
-        differentiable: whether gradients may be asked of it; without, it is called under `no_grad`.
-        columns: the classes of the foreign model that are asked about. One more logit, the last, stands for all
-            the others (their logsumexp), so that the softmax of the chosen is what the whole model says; where
-            none is left over there is none.
-        fixed_batch: how many images the model takes at once, no more and no fewer. A batch is cut into parts of
-            this size, the last one filled up with its own last image.
+        model: takes the output of `preprocessing.to_input`; returns a tensor, an array, or a tuple, list, dict or
+            Hugging Face output that contains one.
+        preprocessing: the input that the model expects and the meaning of its output.
+        differentiable: whether the model has gradients; if not, it is called under `no_grad`.
+        columns: the classes of the foreign model to keep. One additional last logit, their logsumexp, represents all
+            other classes, so that the probabilities of the kept classes are those of the whole model. It is left out
+            if no class remains.
+        fixed_batch: the exact number of images that the model takes at once. A batch is split into batches of this
+            size, and the last one is padded with copies of its last image.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Adapted(nn.Module):
             len(set(self.columns)) < len(self.columns) or min(self.columns, default=-1) < 0
         ):
             raise UsageError(f"columns {list(self.columns)}: name at least one class, none below 0 and none twice")
-        settle(self.model)
+        set_eval_mode(self.model)
         self.training = False
 
     def train(self, mode: bool = True) -> Self:
-        """Keeps the flag for the callers that ask; what is explained is never trained, so the model stays as it is.
+        """Sets only the `training` flag. The model stays in eval mode, because cfx never trains a foreign model.
 
-        A module made by torch.export would refuse the call, too.
+        A module made by torch.export would also refuse the call.
         """
         self.training = mode
         return self
@@ -72,7 +72,7 @@ class Adapted(nn.Module):
         """images: (N, C, H, W) in [0, 1] -> logits (N, K).
 
         Raises:
-            UsageError: the model's answer holds no tensor, or one of another shape.
+            UsageError: the model's output contains no tensor, or one of the wrong shape.
         """
         if not self.differentiable:
             with torch.no_grad():
@@ -80,22 +80,23 @@ class Adapted(nn.Module):
         return self._logits(images)
 
     def raw(self, images: Tensor) -> Tensor:
-        """images: (N, C, H, W) in [0, 1] -> what the model answers, (N, ...), before `to_logits` and `columns`."""
+        """images: (N, C, H, W) in [0, 1] -> the model's output, (N, ...), before `to_logits` and `columns`."""
         inputs = self.preprocessing.to_input(images)
         count = len(inputs)
-        if count == 0:  # the number of classes is known to the model alone
+        if count == 0:  # only the model knows the number of classes
             inputs = inputs.new_zeros(1, *inputs.shape[1:])
         size = self.fixed_batch or len(inputs)
-        output = torch.cat([self._part(part, size) for part in inputs.split(size)])
+        output = torch.cat([self._run_batch(batch, size) for batch in inputs.split(size)])
         return output[:count]
 
-    def _part(self, inputs: Tensor, size: int) -> Tensor:
+    def _run_batch(self, inputs: Tensor, size: int) -> Tensor:
         missing = size - len(inputs)
-        filled = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)]) if missing else inputs
-        output = answer(self.model(filled)).to(inputs.device)
+        padded = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)]) if missing else inputs
+        output = output_tensor(self.model(padded)).to(inputs.device)
         if output.dim() == 0 or len(output) != size:
             raise UsageError(
-                f"the classifier answers {tuple(output.shape)} to {size} images; its first dimension must be the images"
+                f"the classifier returns {tuple(output.shape)} for {size} images; "
+                "its first dimension must be the images"
             )
         return output[: len(inputs)]
 
@@ -111,11 +112,11 @@ class Adapted(nn.Module):
         return torch.cat([chosen, logits[:, others].logsumexp(1, keepdim=True)], dim=1) if others else chosen
 
 
-def answer(output: Any) -> Tensor:
-    """The tensor in what a model returned: `.logits`, the entry "logits", or the first tensor there is.
+def output_tensor(output: Any) -> Tensor:
+    """Finds the tensor in a model's output: the output itself, `.logits`, the entry "logits", or the first tensor.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no tensor.
     """
     if isinstance(output, Tensor):
         return output
@@ -128,15 +129,15 @@ def answer(output: Any) -> Tensor:
     if isinstance(output, tuple | list):
         for value in output:
             if isinstance(value, Tensor) or hasattr(value, "__array__"):
-                return answer(value)
+                return output_tensor(value)
     raise UsageError(
         f"the classifier returned a {type(output).__name__} without a tensor; it must return logits (N, K), "
-        "or a tuple or dict that holds them"
+        "or a tuple or dict that contains them"
     )
 
 
-def settle(model: nn.Module) -> None:
-    """Put a model in eval mode, also one that holds a module of torch.export, which refuses `eval`."""
+def set_eval_mode(model: nn.Module) -> None:
+    """Puts a model in eval mode, even if it contains a module of torch.export, which refuses `eval`."""
     try:
         model.eval()
     except NotImplementedError:
@@ -145,16 +146,17 @@ def settle(model: nn.Module) -> None:
 
 
 def has_gradients(adapted: nn.Module, images: Tensor) -> bool:
-    """Whether the classifier's answer about at least one of the images (N, C, H, W) has a usable gradient.
+    """Whether the classifier's output has a usable gradient for at least one of the images (N, C, H, W).
 
-    Usable: finite, and not zero everywhere. A black box has none, nor has a model that rounds its input.
+    A usable gradient is finite and not zero everywhere. A black box has none, and neither has a model that rounds its
+    input.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        asked = images.detach().clone().requires_grad_()
+        inputs = images.detach().clone().requires_grad_()
         try:
-            total = adapted(asked).log_softmax(dim=1).sum()
-            (gradient,) = torch.autograd.grad(total, asked)
-        except RuntimeError:  # there is no way back from the answer to the image
+            total = adapted(inputs).log_softmax(dim=1).sum()
+            (gradient,) = torch.autograd.grad(total, inputs)
+        except RuntimeError:  # the output does not depend on the image through autograd
             return False
     per_image = gradient.flatten(1)
     return bool((per_image.isfinite().all(dim=1) & per_image.ne(0).any(dim=1)).any())

@@ -1,9 +1,9 @@
-"""Program files that are zip archives, read without running what they hold.
+"""Reads program files, which are zip archives, without running their contents.
 
 `torch.export.load` trusts its file: it unpickles, loads shared libraries, evaluates expressions and executes code
-made from the names it finds (torch 2.15: export/pt2_archive/_package.py, _export/serde/serialize.py,
-export/_unlift.py). So a program is read here first, and what torch gets to see is a new archive of nothing but
-tensors, plain words and operators of a known list.
+built from names in the file (torch 2.15: export/pt2_archive/_package.py, _export/serde/serialize.py,
+export/_unlift.py). A program is therefore checked here first. Torch then reads a new archive, which contains only
+tensors, plain words and operators from an allow-list.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Any
 
 from ...errors import UsageError
 
-# Members of a program, below the archive's own folder.
+# Names of the members of a program, relative to the archive's own folder.
 PROGRAM_MEMBERS = re.compile(
     r"archive_format|archive_version|version|byteorder|\.format_version|\.storage_alignment|\.data/\w+"
     r"|models/\w+\.json|data/sample_inputs/\w+\.pt"
     r"|data/weights/(weight_\d+|\w+_weights_config\.json|\w+\.pt)"
     r"|data/constants/(tensor_\d+|\w+_constants_config\.json|\w+\.pt)"
 )
-# Those of a program of torch 2.6 or 2.7, which has no folder of its own.
+# The same for programs of torch 2.6 and 2.7, which have no folder of their own.
 OLD_PROGRAM = "serialized_exported_program.json"
 OLD_MEMBERS = re.compile(
     r"version|serialized_(exported_program|state_dict|constants)\.json"
     r"|serialized_(state_dict|constants|example_inputs)\.pt"
 )
-EXTRAS = ("extra/", "extra_files/")  # whatever the user put beside the program: not needed, not kept
+EXTRAS = ("extra/", "extra_files/")  # files that the user added to the program; they are not needed and are dropped
 
-# What a program may call: tensors in, tensors out. Two operators of ATen reach files instead.
+# The operators that a program may call. Two operators of ATen access files and are excluded.
 OPERATORS = re.compile(
     r"torch\.ops\.(aten|prims|quantized_decomposed)\.(?!(save|from_file)\b)\w+\.\w+"
     r"|torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond)"
@@ -42,22 +42,22 @@ OPERATORS = re.compile(
 
 PLAIN = re.compile(r"[A-Za-z0-9_.:+\-]*")
 TREES = re.compile(r"builtins\.(tuple|list|dict)|collections\.OrderedDict|transformers\.modeling_outputs\.\w+")
-# What an expression of sizes is made of: sympy's constructors, and torch/utils/_sympy/functions.py.
+# Names allowed in size expressions: sympy's constructors, and those of torch/utils/_sympy/functions.py.
 EXPRESSIONS = re.compile(
     r"Symbol|Integer|Float|Rational|Add|Mul|Pow|Max|Min|Eq|Ne|Equality|Unequality|StrictLessThan|LessThan"
     r"|StrictGreaterThan|GreaterThan|And|Or|Not|FloorDiv|ModularIndexing|Where|PythonMod|Mod|CleanDiv|CeilToInt"
     r"|FloorToInt|CeilDiv|LShift|RShift|PowByNatural|FloatPow|FloatTrueDiv|IntTrueDiv|TruncToFloat|TruncToInt"
     r"|RoundToInt|RoundDecimal|ToFloat|Identity"
 )
-# TorchScript is a language of its own, whose few ways to a file are these.
+# The calls with which TorchScript, a language of its own, can write files.
 SCRIPT_WRITERS = re.compile(r"\b(save|from_file|write_file|write_png|write_jpeg)\(")
 
 
 def members(content: bytes, where: str) -> dict[str, bytes]:
-    """The files of a zip archive by name.
+    """Reads the files of a zip archive, by name.
 
     Raises:
-        UsageError: it is damaged.
+        UsageError: the archive is damaged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -67,7 +67,7 @@ def members(content: bytes, where: str) -> dict[str, bytes]:
 
 
 def names_of(content: bytes) -> list[str]:
-    """The names in a zip archive, without its own folder; none where it is not one."""
+    """The names of the members of a zip archive, without its own folder; empty if it is not an archive."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return [_inner(name) for name in archive.namelist()]
@@ -76,12 +76,12 @@ def names_of(content: bytes) -> list[str]:
 
 
 def clean_program(content: bytes, where: str) -> bytes:
-    """A program of torch.export without anything that loading it could run.
+    """Rewrites a program of torch.export without anything that could run when torch loads it.
 
-    Written anew, so that torch reads exactly what was looked at here, however oddly the file is made.
+    A new archive is written, so that torch reads exactly what was checked here, even if the file is malformed.
 
     Raises:
-        UsageError: it holds a pickled object, a library, an operator or a text that could run code.
+        UsageError: it contains a pickled object, a library, an operator or a text that could run code.
     """
     kept = {}
     found = members(content, where)
@@ -92,7 +92,7 @@ def clean_program(content: bytes, where: str) -> bytes:
             continue
         if not (OLD_MEMBERS if old else PROGRAM_MEMBERS).fullmatch(inner):
             raise UsageError(
-                f"{where}: holds {inner!r}, which could run code when loaded; export the model again as plain "
+                f"{where}: contains {inner!r}, which could run code when loaded; export the model again as plain "
                 "operators and tensors, with torch.export.save"
             )
         if inner.endswith(".json"):
@@ -102,17 +102,17 @@ def clean_program(content: bytes, where: str) -> bytes:
 
 
 def clean_script(content: bytes, where: str) -> bytes:
-    """A TorchScript archive, written anew, that has no call which writes files.
+    """Rewrites a TorchScript archive after checking that its code does not write files.
 
     Raises:
-        UsageError: it has one.
+        UsageError: it contains such a call.
     """
     found = members(content, where)
     for name, data in found.items():
         call = SCRIPT_WRITERS.search(data.decode("utf-8", "replace")) if name.endswith(".py") else None
         if call:
             raise UsageError(
-                f"{where}: its code calls {call[1]!r}, which reaches files; export the model with torch.export.save"
+                f"{where}: its code calls {call[1]!r}, which accesses files; export the model with torch.export.save"
             )
     return _packed(found)
 
@@ -126,19 +126,19 @@ def _packed(files: dict[str, bytes]) -> bytes:
 
 
 def _inner(name: str) -> str:
-    """A member's name below the folder that torch puts everything in."""
+    """The name of a member relative to the folder in which torch puts all members."""
     return name.partition("/")[2] or name
 
 
 def _clean_json(inner: str, data: bytes, where: str) -> bytes:
     if inner in ("serialized_state_dict.json", "serialized_constants.json"):
-        return data  # despite the name a pickle, which torch.load reads with weights_only
+        return data  # despite the name a pickle; torch.load reads it with weights_only
     try:
         parsed = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: {inner} is damaged ({error}); export the model again") from error
     if isinstance(parsed, dict) and "graph_module" in parsed:
-        parsed["guards_code"] = []  # checks of the input as Python, which torch executes; cfx makes its own
+        parsed["guards_code"] = []  # Python code that checks the input, which torch executes; cfx has its own checks
     try:
         _check(parsed)
     except (LookupError, TypeError, RecursionError) as error:
@@ -149,10 +149,10 @@ def _clean_json(inner: str, data: bytes, where: str) -> bytes:
 
 
 def _check(value: Any, key: str = "") -> None:
-    """Raises ValueError on the first text that is more than a plain word and not known to be harmless."""
+    """Raises ValueError on the first text that is neither a plain word nor known to be harmless."""
     if isinstance(value, dict):
         if "target" in value and {"inputs", "outputs", "metadata"} & value.keys():  # a call
-            value["metadata"] = {}  # where in the source it stood: free text, which torch writes into code
+            value["metadata"] = {}  # source locations: free text, which torch writes into code
             if not isinstance(value["target"], str) or not OPERATORS.fullmatch(value["target"]):
                 raise ValueError(f"it calls {_shown(value['target'])}")
         for name, inner in value.items():
@@ -167,12 +167,12 @@ def _check(value: Any, key: str = "") -> None:
             _check_expression(value)
         elif key in ("in_spec", "out_spec") and value:
             _check_tree(json.loads(value)[1])
-        elif key not in ("as_string", "as_strings") and not PLAIN.fullmatch(value):  # those are only ever quoted
+        elif key not in ("as_string", "as_strings") and not PLAIN.fullmatch(value):  # torch only quotes those
             raise ValueError(f"it uses the name {_shown(value)}")
 
 
 def _check_tree(tree: Any) -> None:
-    """The shape of arguments: nested tuples, lists and dicts with plain keys."""
+    """Raises ValueError unless arguments are nested tuples, lists and dicts with plain keys."""
     kind, context = tree["type"], tree["context"]
     if kind is not None and not TREES.fullmatch(kind):
         raise ValueError(f"its arguments are a {_shown(kind)}")

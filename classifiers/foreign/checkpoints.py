@@ -1,4 +1,4 @@
-"""Weights in files of their own, read as data: safetensors, or what torch.save made of a state dict."""
+"""Reads weights files as data: safetensors, or a state dict written by torch.save."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch import Tensor, nn
 
 from ...errors import UsageError, few, reason_of
 
-# Under which a checkpoint keeps the weights: Lightning and timm, plain PyTorch habit, timm's averaged weights.
+# Keys under which checkpoints store the weights: of Lightning and timm, common in plain PyTorch, timm's EMA weights.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "weights", "net")
-# What training adds before every name: DataParallel, torch.compile, Lightning.
+# Prefixes that training adds to all names: of DataParallel, torch.compile and Lightning.
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
-SHOWN = 3  # keys in an error
+SHOWN = 3  # number of keys that an error lists
 
 
 class PickledModel(UsageError):
-    """The file is a pickle of objects, not of tensors."""
+    """The file is a pickle that contains objects other than tensors."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or checkpoint by name; nothing in the file runs.
+    """Reads the tensors of a safetensors file or checkpoint, by name, without running code from the file.
 
     Raises:
-        PickledModel: it holds more than tensors.
-        UsageError: it is missing, damaged, or holds no tensors.
+        PickledModel: it contains more than tensors.
+        UsageError: it is missing, damaged, or contains no tensors.
     """
     try:
         content = path.read_bytes()
@@ -42,7 +42,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def parse_weights(content: bytes, path: Path) -> dict[str, Tensor]:
-    """As `read_weights`, of a file's content."""
+    """As `read_weights`, for the content of a file."""
     if content[:1] == b"\x80" or content[:2] == b"PK":
         return _unwrapped(_load_pickle(path), path)
     try:
@@ -54,13 +54,13 @@ def parse_weights(content: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Put tensors into a model, whatever training wrote before their names.
+    """Loads tensors into a model, ignoring prefixes that training adds to their names.
 
     Raises:
-        UsageError: names or shapes differ; says the first few.
+        UsageError: names or shapes differ; the message lists the first few.
     """
     expected = model.state_dict()
-    tensors = fitted_names(tensors, expected)
+    tensors = without_prefix(tensors, expected)
     missing = [name for name in expected if name not in tensors]
     unknown = [name for name in tensors if name not in expected]
     shapes = [
@@ -75,13 +75,13 @@ def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) ->
     ]
     if problems:
         raise UsageError(
-            f"{where}: does not fit the model ({'; '.join(problems)}); give the weights of this very model"
+            f"{where}: does not match the model ({'; '.join(problems)}); give the weights of exactly this model"
         )
     model.load_state_dict(tensors)
 
 
-def fitted_names(tensors: Mapping[str, Tensor], expected: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors without the prefix that training gave to all of their names, if any fits better without."""
+def without_prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors without the prefix that training adds to all names, if no name matches the model with it."""
     known = set(expected)
     for prefix in PREFIXES:
         if not known & set(tensors) and all(name.startswith(prefix) for name in tensors):
@@ -94,11 +94,11 @@ def _load_pickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise PickledModel(
-            f"{path}: holds pickled objects, which could run code; save the weights alone, where the model's code is: "
-            "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+            f"{path}: contains pickled objects, which could run code; save only the weights, "
+            "where the model's code is: safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
         ) from error
     except Exception as error:  # a damaged archive fails in many ways
-        raise UsageError(f"{path}: is damaged, torch.load cannot read it; save model.state_dict() again") from error
+        raise UsageError(f"{path}: is damaged, so torch.load cannot read it; save model.state_dict() again") from error
 
 
 def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
@@ -107,5 +107,5 @@ def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
             found = found[name]
             break
     if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UsageError(f"{path}: holds no weights (a {type(found).__name__}); save model.state_dict()")
+        raise UsageError(f"{path}: contains no weights (a {type(found).__name__}); save model.state_dict()")
     return {str(name): tensor for name, tensor in found.items()}

@@ -1,4 +1,4 @@
-"""What cfx knows of a classifier that the user brings, whatever it came from."""
+"""The contract of foreign classifiers: how cfx represents a classifier that the user provides."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from ...documents import Table
 from ...errors import UsageError
 from .preprocessing import Preprocessing
 
-STEM = "classifier"  # of the files that a foreign classifier leaves in a bundle
+STEM = "classifier"  # stem of the names of the files that a foreign classifier has in a bundle
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A classifier that someone else trained, loaded but not adapted.
+    """A classifier that cfx did not train, loaded but not yet adapted.
 
     Attributes:
-        model: takes what its preprocessing makes; in eval mode.
-        kind: where it came from: "pt2", "torchscript", "onnx", "factory", "torchvision", "timm" or "hf".
-        name: what the user called it: a file's name, "module:factory", "resnet18@DEFAULT".
-        preprocessing: what its source declares, the rest as `Preprocessing` has it; None where nothing is known.
-        declared: the fields of `preprocessing` that the source itself declares; the others are guesses.
-        classes: names of the classes, where the source has them.
-        files: name -> content or where it lies: what a bundle must keep. The first is the model or its weights.
-        fixed_batch: how many images it takes at once, where it takes no other number.
-        differentiable: whether its gradients can be had.
+        model: takes the output of its preprocessing; in eval mode.
+        kind: the kind of source: "pt2", "torchscript", "onnx", "factory", "torchvision", "timm" or "hf".
+        name: the name that the user gave: a file's name, "module:factory", "resnet18@DEFAULT".
+        preprocessing: what the source declares, with the defaults of `Preprocessing` for the rest; None if nothing is
+            known.
+        declared: the fields of `preprocessing` that the source declares; the others are guesses.
+        classes: names of the classes, if the source has them.
+        files: name -> content or path of the files that a bundle must store. The first is the model or its weights.
+        fixed_batch: how many images the model takes at once, if it takes no other number; else None.
+        differentiable: whether the model has gradients.
     """
 
     model: nn.Module
@@ -50,15 +51,15 @@ class Foreign:
 
 @dataclass(frozen=True, kw_only=True)
 class ForeignEntry:
-    """What a bundle says of a classifier that the user brought, and by which it is opened again.
+    """A bundle's description of a foreign classifier, from which it can be opened again.
 
     Attributes:
         kind, name, fixed_batch, declared, preprocessing: as in `Foreign`.
-        differentiable: whether its gradients could be had when the bundle was begun.
-        file: in the bundle's directory, with the model or its weights; None where it is code without weights.
-        other_files: in the bundle's directory, too.
+        differentiable: whether it had gradients when the bundle was created.
+        file: name of the file in the bundle's directory with the model or its weights; None for code without weights.
+        other_files: names of its other files in the bundle's directory.
         columns: as in `Adapted`.
-        sha256, other_sha256: of `file`, and of each of `other_files`.
+        sha256, other_sha256: hashes of `file` and of each of `other_files`.
     """
 
     kind: str
@@ -75,17 +76,17 @@ class ForeignEntry:
 
     @classmethod
     def from_json(cls, table: Table) -> ForeignEntry:
-        """From the classifier's table in bundle.toml, which holds other fields, too.
+        """Reads the entry from the classifier's table in bundle.toml, which may contain other fields, too.
 
         Raises:
-            CfxError: of the table's type; a field is missing or not what it should be.
+            CfxError: a field is missing or has the wrong type; the table determines the subclass.
         """
         values = table.values
         if not isinstance(values.get("kind"), str) or not isinstance(values.get("name"), str):
             raise table.error(f"{table.where}: its classifier has no kind or no name; make the bundle again")
-        said = table.table("preprocessing")
+        stored = table.table("preprocessing")
         try:
-            preprocessing = None if said is None else Preprocessing.from_dict(said.values)
+            preprocessing = None if stored is None else Preprocessing.from_dict(stored.values)
         except UsageError as error:
             raise table.error(f"{table.where}: {error}") from error
         return cls(
@@ -104,43 +105,43 @@ class ForeignEntry:
 
     def as_json(self) -> dict[str, object]:
         """The inverse of `from_json`."""
-        said: dict[str, object] = {"kind": self.kind, "name": self.name, "differentiable": self.differentiable}
+        fields: dict[str, object] = {"kind": self.kind, "name": self.name, "differentiable": self.differentiable}
         if self.file is not None:
-            said["file"] = self.file
+            fields["file"] = self.file
         if self.other_files:
-            said["other_files"] = list(self.other_files)
+            fields["other_files"] = list(self.other_files)
         if self.fixed_batch is not None:
-            said["fixed_batch"] = self.fixed_batch
+            fields["fixed_batch"] = self.fixed_batch
         if self.preprocessing is not None:
-            said |= {"declared": list(self.declared), "preprocessing": self.preprocessing.as_dict()}
+            fields |= {"declared": list(self.declared), "preprocessing": self.preprocessing.as_dict()}
         if self.columns is not None:
-            said["columns"] = list(self.columns)
+            fields["columns"] = list(self.columns)
         if self.sha256 is not None:
-            said["sha256"] = self.sha256
+            fields["sha256"] = self.sha256
         if self.other_sha256:
-            said["other_sha256"] = list(self.other_sha256)
-        return said
+            fields["other_sha256"] = list(self.other_sha256)
+        return fields
 
 
 def pack(model: nn.Module, name: str) -> bytes:
-    """A model's weights as the content of a safetensors file.
+    """Serialises a model's weights as the content of a safetensors file.
 
     Raises:
-        UsageError: its state holds something that is no tensor.
+        UsageError: its state contains something that is not a tensor.
     """
     state = model.state_dict()
     other = [key for key, value in state.items() if not hasattr(value, "contiguous")]
     if other:
-        raise UsageError(f"{name}: its state holds {other[0]!r}, which is no tensor and cannot be kept as data")
-    # A copy of each, because safetensors refuses tensors that share memory.
+        raise UsageError(f"{name}: its state contains {other[0]!r}, which is not a tensor and cannot be stored as data")
+    # Copies, because safetensors refuses tensors that share memory.
     return dump_safetensors({key: value.detach().clone().contiguous() for key, value in state.items()})
 
 
 def optional(spec: str, package: str) -> Any:
-    """The optional package that `spec` needs.
+    """Imports the optional package that `spec` needs.
 
     Raises:
-        UsageError: it is not installed, or does not load.
+        UsageError: it is not installed, or cannot be imported.
     """
     try:
         return import_module(package)
@@ -152,7 +153,7 @@ def optional(spec: str, package: str) -> Any:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """No warnings and no log for as long as the context lasts: what matters in a library's talk is raised."""
+    """Suppresses warnings and logging. Libraries raise the problems that matter."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

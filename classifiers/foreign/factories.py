@@ -1,4 +1,4 @@
-"""Classifiers made by the user's own code, `module:factory`, and whose code cfx may import on a bundle's word."""
+"""Classifiers made by the user's own code, `module:factory`, and the record of code that a bundle may import."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from ...errors import BundleError, UsageError, first_line
 from ...files import write_text
-from .adapted import Called, settle
+from .adapted import Called, set_eval_mode
 from .checkpoints import load_weights, read_weights
 from .contract import STEM, Foreign, pack
 
@@ -25,31 +25,32 @@ TRUST_VARIABLE = "CFX_TRUST_CODE"
 
 
 def open_factory(name: str, weights: Path | None = None) -> Foreign:
-    """What the callable `name`, "package.module:attribute.path", makes when called with no arguments.
+    """Calls `name`, "package.module:attribute.path", without arguments and opens the classifier that it returns.
 
-    An nn.Module is taken as it is, with `weights` put into it; any other callable is a black box.
+    An nn.Module is used as it is, after loading `weights` into it. Any other callable is a black box.
 
     Raises:
-        UsageError: it cannot be imported, fails, makes something else, or the weights do not fit.
+        UsageError: it cannot be imported, fails, returns something else, or the weights do not match.
     """
     made = _made(name)
     if not isinstance(made, nn.Module):
         if not callable(made):
             raise UsageError(
-                f"{name}: made a {type(made).__name__}; it must take no arguments and return an nn.Module or a callable"
+                f"{name}: returned a {type(made).__name__}; it must take no arguments "
+                "and return an nn.Module or a callable"
             )
         if weights is not None:
-            raise UsageError(f"{name}: made a plain callable, which takes no weights; leave {weights} out")
+            raise UsageError(f"{name}: returned a plain callable, which takes no weights; leave {weights} out")
         return Foreign(Called(made), "factory", name, differentiable=False)
     if weights is not None:
         load_weights(made, read_weights(weights), str(weights))
-    settle(made)
+    set_eval_mode(made)
     files = {f"{STEM}.safetensors": pack(made, name)} if made.state_dict() else {}
     return Foreign(made, "factory", name, files=files)
 
 
 def trust(directory: Path, name: str) -> None:
-    """Remember that the user named the code `name` for the bundle in `directory`, so that it may be imported.
+    """Records that the user named the code `name` for the bundle in `directory`, so that it may be imported.
 
     Raises:
         OutputError: the user's state directory cannot be written to.
@@ -63,8 +64,8 @@ def check_trust(directory: Path, name: str) -> None:
     allowed = {entry.strip() for entry in os.environ.get(TRUST_VARIABLE, "").split(",")}
     if name not in allowed and _trusted_bundles().get(str(directory.resolve())) != name:
         raise BundleError(
-            f"bundle {directory}: its classifier is the Python code {name}, which cfx does not run on a bundle's word; "
-            f"if you trust it, set {TRUST_VARIABLE}={name}"
+            f"bundle {directory}: its classifier is the Python code {name}, "
+            f"which cfx does not run unless you allow it; if you trust it, set {TRUST_VARIABLE}={name}"
         )
 
 
@@ -76,7 +77,7 @@ def _trust_file() -> Path:
 def _trusted_bundles() -> dict[str, str]:
     try:
         found = json.loads(_trust_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or damaged: then nothing is trusted
+    except (OSError, ValueError):  # missing or damaged: nothing is trusted
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -89,29 +90,30 @@ def _made(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name is not None and (module == error.name or module.startswith(error.name + ".")):
                 raise UsageError(
-                    f"{name}: there is no module {error.name!r} here; start cfx where it lies, or install it"
+                    f"{name}: there is no module {error.name!r} here; "
+                    "start cfx in the directory that contains it, or install it"
                 ) from error
-            raise UsageError(f"{name}: importing {module} failed ({_said(error)}); repair it") from error
+            raise UsageError(f"{name}: importing {module} failed ({_describe(error)}); repair it") from error
         except Exception as error:  # the user's code may raise anything
-            raise UsageError(f"{name}: importing {module} failed ({_said(error)}); repair it") from error
-        for part in attribute.split("."):
-            if not hasattr(found, part):
+            raise UsageError(f"{name}: importing {module} failed ({_describe(error)}); repair it") from error
+        for component in attribute.split("."):
+            if not hasattr(found, component):
                 raise UsageError(f"{name}: {module} has no {attribute!r}; name a function that returns the model")
-            found = getattr(found, part)
+            found = getattr(found, component)
         if not callable(found):
             raise UsageError(f"{name}: is a {type(found).__name__}; name a function that returns the model")
         if isinstance(found, nn.Module):
-            raise UsageError(f"{name}: is a model already; name a function without arguments that returns it")
+            raise UsageError(f"{name}: is already a model; name a function without arguments that returns it")
         try:
             with redirect_stdout(sys.stderr):  # cfx's own stdout is for results
                 return found()
         except Exception as error:
-            raise UsageError(f"{name}: calling it without arguments failed ({_said(error)}); repair it") from error
+            raise UsageError(f"{name}: calling it without arguments failed ({_describe(error)}); repair it") from error
 
 
 @contextmanager
 def _working_directory_first() -> Iterator[None]:
-    """Python's own habit for `python -c`, and uvicorn's: what lies here can be imported."""
+    """Puts the working directory first on `sys.path`, as `python -c` and uvicorn do."""
     here = os.getcwd()
     sys.path.insert(0, here)
     try:
@@ -121,6 +123,6 @@ def _working_directory_first() -> Iterator[None]:
             sys.path.remove(here)
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     kind = type(error).__name__
     return f"{kind}: {first_line(error)}" if str(error) else kind

@@ -1,4 +1,4 @@
-"""Classifiers of model libraries, with the preprocessing and class names that these declare."""
+"""Classifiers from model libraries, with the preprocessing and class names that the libraries declare."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...errors import UsageError, first_line, unknown_name
-from .checkpoints import fitted_names, load_weights, read_weights
+from .checkpoints import load_weights, read_weights, without_prefix
 from .contract import STEM, Foreign, optional, pack, silent
 from .preprocessing import INTERPOLATIONS, Preprocessing
 
@@ -21,12 +21,12 @@ EVERYTHING = ("channels", "size", "order", "scale", "mean", "std", "interpolatio
 
 
 def open_torchvision(name: str, weights: Path | None = None) -> Foreign:
-    """A classifier of torchvision.models, "resnet18" or "resnet18@IMAGENET1K_V1"; "@none" for random weights.
+    """Opens a classifier of torchvision.models: "resnet18" or "resnet18@IMAGENET1K_V1"; "@none" for random weights.
 
-    A file of `weights` is taken instead of a download; the number of classes is then the file's.
+    If a `weights` file is given, nothing is downloaded and the file determines the number of classes.
 
     Raises:
-        UsageError: unknown model or weights, no way to download them, or a file that does not fit.
+        UsageError: the model or weights are unknown, the download fails, or the file does not match the model.
     """
     import torchvision
 
@@ -53,20 +53,20 @@ def open_torchvision(name: str, weights: Path | None = None) -> Foreign:
         std=_numbers(rules.std),
         interpolation=_interpolation(rules.interpolation.value),
     )
-    classes = _fitting(names, _width(model))
+    classes = _class_names(names, _width(model))
     return Foreign(model, "torchvision", name, preprocessing, EVERYTHING, classes, {WEIGHTS_FILE: pack(model, name)})
 
 
 def open_timm(name: str, weights: Path | None = None) -> Foreign:
-    """A classifier of timm, with its pretrained weights, those of a file, or ("NAME@none") random ones.
+    """Opens a classifier of timm with its pretrained weights, those of a file, or ("NAME@none") random ones.
 
     Raises:
-        UsageError: timm is missing, unknown model, no way to download its weights, or a file that does not fit.
+        UsageError: timm is missing, the model is unknown, the download fails, or the file does not match the model.
     """
     timm = optional(f"timm:{name}", "timm")
     architecture, _, wanted = name.partition("@")
     if wanted not in ("", "none"):
-        raise unknown_name(f"weights of timm:{architecture} (a tag follows a point)", wanted, ["none"])
+        raise unknown_name(f"weights of timm:{architecture} (a tag follows a dot)", wanted, ["none"])
     if not timm.is_model(architecture.partition(".")[0]):
         raise _unknown_model("timm", architecture, timm.list_models())
     pretrained = weights is None and wanted != "none"
@@ -76,7 +76,7 @@ def open_timm(name: str, weights: Path | None = None) -> Foreign:
     else:
         model = timm.create_model(architecture, pretrained=False)
     if tensors is not None:
-        model = _refitted(
+        model = _with_weights(
             model, tensors, lambda count: timm.create_model(architecture, num_classes=count), str(weights)
         )
     rules = timm.data.resolve_model_data_config(model)
@@ -92,20 +92,21 @@ def open_timm(name: str, weights: Path | None = None) -> Foreign:
         subset = timm.data.infer_imagenet_subset(model)
         info = timm.data.ImageNetInfo(subset) if subset else None
         names = [info.index_to_description(index) for index in range(info.num_classes())] if info else None
-    classes = _fitting(names, _width(model))
+    classes = _class_names(names, _width(model))
     return Foreign(model.eval(), "timm", name, preprocessing, EVERYTHING, classes, {WEIGHTS_FILE: pack(model, name)})
 
 
 def open_hf(name: str, weights: Path | None = None) -> Foreign:
-    """A Hugging Face image classifier in a directory or by its id; its own Python code is never run.
+    """Opens a Hugging Face image classifier from a directory or by its id, without running its own Python code.
 
     Raises:
-        UsageError: transformers is missing, it is no image classifier, has no safetensors, or cannot be downloaded.
+        UsageError: transformers is missing, or the model is not an image classifier, has no safetensors, or cannot be
+            downloaded.
     """
     spec = f"hf:{name}"
     transformers = optional(spec, "transformers")
     if weights is not None:
-        raise UsageError(f"{spec}: takes its weights from its own directory; leave {weights} out")
+        raise UsageError(f"{spec}: reads its weights from its own directory; leave {weights} out")
     transformers.utils.logging.disable_progress_bar()
     model: Any = _downloaded(
         spec,
@@ -117,7 +118,7 @@ def open_hf(name: str, weights: Path | None = None) -> Foreign:
         rules: dict[str, Any] = transformers.image_processing_base.ImageProcessingMixin.get_image_processor_dict(name)[
             0
         ]
-    except OSError:  # no preprocessor_config.json: then nothing is declared
+    except OSError:  # no preprocessor_config.json: nothing is declared
         rules = {}
     config = model.config
     preprocessing, declared = _hf_preprocessing(rules, config)
@@ -128,10 +129,10 @@ def open_hf(name: str, weights: Path | None = None) -> Foreign:
 
 
 def rebuild(kind: str, name: str, directory: Path, file: str) -> nn.Module:
-    """A library's model with the weights that a bundle keeps; nothing is downloaded.
+    """Builds a library's model with the weights stored in a bundle, without downloading anything.
 
     Raises:
-        UsageError: the library is missing or no longer makes this model, or the file is missing or does not fit.
+        UsageError: the library is missing or no longer has this model, or the file is missing or does not match it.
     """
     path = directory / file
     if kind == "torchvision":
@@ -140,7 +141,7 @@ def rebuild(kind: str, name: str, directory: Path, file: str) -> nn.Module:
     if kind == "timm":
         make = optional(f"timm:{name}", "timm").create_model
         architecture = name.partition("@")[0]
-        return _refitted(
+        return _with_weights(
             make(architecture), tensors, lambda count: make(architecture, num_classes=count), str(path)
         ).eval()  # fmt: skip
     transformers = optional(f"hf:{name}", "transformers")
@@ -160,20 +161,20 @@ def _torchvision_model(architecture: str, tensors: Mapping[str, Tensor] | None, 
     import torchvision
 
     def make(classes: int | None = None) -> nn.Module:
-        with silent():  # two old models announce how their initialisation will change
+        with silent():  # two old models warn that their initialisation will change
             if classes is None:
                 return torchvision.models.get_model(architecture, weights=None).eval()
             return torchvision.models.get_model(architecture, weights=None, num_classes=classes).eval()
 
-    return make() if tensors is None else _refitted(make(), tensors, make, where)
+    return make() if tensors is None else _with_weights(make(), tensors, make, where)
 
 
-def _refitted(
+def _with_weights(
     model: nn.Module, tensors: Mapping[str, Tensor], make: Callable[[int], Any], where: str
 ) -> nn.Module:  # fmt: skip
-    """The model with these weights, made anew with as many classes as they have."""
-    last, own = list(model.state_dict().items())[-1]  # in these libraries the head comes last
-    given = fitted_names(tensors, model.state_dict()).get(last)
+    """Loads weights into the model, which is rebuilt if they have another number of classes."""
+    last, own = list(model.state_dict().items())[-1]  # the head is the last layer in these libraries
+    given = without_prefix(tensors, model.state_dict()).get(last)
     if given is not None and given.dim() and own.dim() and given.shape[0] != own.shape[0]:
         model = make(given.shape[0])
     load_weights(model, tensors, where)
@@ -184,21 +185,21 @@ def _downloaded(spec: str, load: Callable[[], Any]) -> Any:
     try:
         with silent():
             return load()
-    except Exception as error:  # each library has its own, and the network's come through
+    except Exception as error:  # each library has its own exceptions, and network errors are passed on
         raise UsageError(
             f"{spec}: could not be loaded or downloaded ({first_line(error)}); check the name and the network, "
-            "or bring the weights as a file"
+            "or provide the weights as a file"
         ) from error
 
 
 def _unknown_model(library: str, name: str, known: list[str]) -> UsageError:
-    """Names the nearest; to name all of a library's models would fill the screen."""
+    """An error that lists only the most similar names, because a library has hundreds of models."""
     near = ", ".join(get_close_matches(name, known, n=5, cutoff=0.4)) or "none"
-    return UsageError(f"{library}:{name}: {library} has no classifier of this name; near are {near}")
+    return UsageError(f"{library}:{name}: {library} has no classifier of this name; similar names are {near}")
 
 
 def _hf_preprocessing(rules: Mapping[str, Any], config: Any) -> tuple[Preprocessing, tuple[str, ...]]:
-    """A preprocessor_config.json as `Preprocessing`, and which fields it declares."""
+    """Converts a preprocessor_config.json to `Preprocessing`; also returns the fields that it declares."""
     channels = int(getattr(config, "num_channels", 3))
     side = getattr(config, "image_size", None)
     size = rules.get("crop_size") if rules.get("do_center_crop", True) else None
@@ -212,26 +213,27 @@ def _hf_preprocessing(rules: Mapping[str, Any], config: Any) -> tuple[Preprocess
     if size is not None and None not in size:
         fields["size"] = (int(size[0]), int(size[1]))
     if rules:
-        # Their images go from 0 to 255 and are multiplied with the factor; ours go from 0 to 1.
+        # Their images range from 0 to 255 and are multiplied by the factor; ours range from 0 to 1.
         scale = 255 * float(rules.get("rescale_factor", 1 / 255)) if rules.get("do_rescale", True) else 255.0
         fields["scale"] = round(scale, 9)
-        offset = 1.0 if rules.get("rescale_offset") else 0.0  # EfficientNet's: to -1..1 before mean and std
+        offset = 1.0 if rules.get("rescale_offset") else 0.0  # EfficientNet's: rescales to -1..1 before mean and std
         plain = not rules.get("do_normalize", True) or "image_mean" not in rules
         mean, std = ((0.0,), (1.0,)) if plain else (_numbers(rules["image_mean"]), _numbers(rules["image_std"]))
         fields["mean"], fields["std"] = tuple(value + offset for value in mean), std
-        names = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers; it has no other smooth ones here
+        names = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
         fields["interpolation"] = names.get(rules.get("resample", 2), "bilinear")
         fields["order"] = "bgr" if rules.get("do_flip_channel_order") else "rgb"
     return Preprocessing(**fields), (*fields, "output")
 
 
 def _width(model: nn.Module) -> int:
-    """How many classes a library's model has: the size of its last tensor, the head's."""
+    """The number of classes of a library's model: the size of its last tensor, which belongs to the head."""
     last = list(model.state_dict().values())[-1]
     return last.shape[0] if last.dim() else 0
 
 
-def _fitting(names: Any, count: int) -> tuple[str, ...] | None:
+def _class_names(names: Any, count: int) -> tuple[str, ...] | None:
+    """The names as a tuple if there are `count` of them, else None."""
     return tuple(str(name) for name in names) if names is not None and len(names) == count else None
 
 
@@ -240,4 +242,4 @@ def _numbers(values: Any) -> tuple[float, ...]:
 
 
 def _interpolation(name: str) -> str:
-    return name if name in INTERPOLATIONS else "bicubic"  # the other smooth ones, such as Lanczos, are nearest to it
+    return name if name in INTERPOLATIONS else "bicubic"  # the closest match for others, such as Lanczos

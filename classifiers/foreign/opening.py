@@ -1,11 +1,11 @@
-"""Any classifier that a user brings: what the words on the command line mean, and how a bundle finds it again.
+"""Opens any foreign classifier: parses the spec on the command line, and reopens the classifier of a bundle.
 
 | spec | what it is |
 |---|---|
 | `PATH.pt2` | a program of torch.export |
-| `PATH.pt`, `PATH.torchscript` | a TorchScript archive, by its content |
+| `PATH.pt`, `PATH.torchscript` | a TorchScript archive, recognised by its content |
 | `PATH.onnx` | an ONNX model |
-| `package.module:factory` | Python that makes the model; its weights may come in a file |
+| `package.module:factory` | Python code that returns the model; its weights may be in a file |
 | `torchvision:NAME`, `timm:NAME`, `hf:DIRECTORY-or-ID` | a model of a library; also `NAME@none` for random weights |
 | `DIRECTORY` with a config.json | a Hugging Face model |
 """
@@ -30,10 +30,10 @@ BRING = "bring a .pt2, TorchScript or .onnx file, package.module:factory, torchv
 
 
 def open_classifier(spec: str, weights: Path | None = None) -> Foreign:
-    """The classifier that `spec` names (see above), with `weights` from a file where it takes some.
+    """Opens the classifier that `spec` names (see above), with `weights` from a file if its kind takes any.
 
     Raises:
-        UsageError: what is named is missing, damaged, no model, or could only be read by running it.
+        UsageError: the classifier is missing, damaged, not a model, or could only be read by running its code.
     """
     prefix, _, rest = spec.partition(":")
     if prefix in LIBRARIES and rest:
@@ -41,22 +41,22 @@ def open_classifier(spec: str, weights: Path | None = None) -> Foreign:
     path = Path(spec)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise UsageError(f"{spec}: a directory without a config.json is no classifier; {BRING}")
+            raise UsageError(f"{spec}: a directory without a config.json is not a classifier; {BRING}")
         return open_hf(spec, weights)
     if path.is_file():
         opened = PROGRAMS[_kind(path)](path)
         if weights is not None:
-            raise UsageError(f"{spec}: has its weights inside; leave {weights} out")
+            raise UsageError(f"{spec}: already contains its weights; leave {weights} out")
         return opened
     if FACTORY.fullmatch(spec):
         return open_factory(spec, weights)
     if path.suffix or "/" in spec or "\\" in spec:
         raise UsageError(f"{spec}: there is no such file; {BRING}")
-    raise UsageError(f"{spec}: is no classifier that cfx knows; {BRING}")
+    raise UsageError(f"{spec}: is not a classifier that cfx knows; {BRING}")
 
 
 def describe(foreign: Foreign) -> ForeignEntry:
-    """What a bundle says of the classifier, and what `reopen` reads."""
+    """The entry that describes the classifier in a bundle, from which `reopen` opens it."""
     first, *others = [*foreign.files] or [None]
     return ForeignEntry(
         kind=foreign.kind,
@@ -71,21 +71,23 @@ def describe(foreign: Foreign) -> ForeignEntry:
 
 
 def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
-    """The classifier of a bundle, from its entry and the files in its directory; nothing is downloaded.
+    """Opens the classifier of a bundle from its entry and the files in its directory, without downloading anything.
 
-    What the entry says of preprocessing stands, for the user may have corrected what the source declares.
+    Preprocessing in the entry takes precedence, because the user may have corrected what the source declares.
 
     Raises:
-        BundleError: it is missing, damaged, of an unknown kind, or code that the user has not allowed.
+        BundleError: the classifier is missing, damaged, of an unknown kind, or code that the user has not allowed.
     """
     for inner in files_of(entry):
         if Path(inner).name != inner:
-            raise BundleError(f"bundle {directory}: its classifier's file {inner!r} must lie in the bundle itself")
+            raise BundleError(
+                f"bundle {directory}: its classifier's file {inner!r} must be in the bundle's own directory"
+            )
         if not (directory / inner).is_file():
             raise BundleError(f"bundle {directory}: its classifier's file {inner} is missing; restore it")
     if entry.kind == "factory":
         if not FACTORY.fullmatch(entry.name):
-            raise BundleError(f"bundle {directory}: its classifier {entry.name!r} is no package.module:factory")
+            raise BundleError(f"bundle {directory}: its classifier {entry.name!r} is not a package.module:factory")
         check_trust(directory, entry.name)
     elif entry.file is None:
         raise BundleError(f"bundle {directory}: its classifier names no file; make the bundle again")
@@ -93,13 +95,13 @@ def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
         opened = _reopened(entry, directory)
     except UsageError as error:
         raise BundleError(f"bundle {directory}: {error}") from error
-    said = entry.preprocessing
+    stored = entry.preprocessing
     return Foreign(
         opened.model,
         entry.kind,
         entry.name,
-        said if said is not None else opened.preprocessing,
-        entry.declared if said is not None else opened.declared,
+        stored if stored is not None else opened.preprocessing,
+        entry.declared if stored is not None else opened.declared,
         files={inner: directory / inner for inner in files_of(entry)},
         fixed_batch=opened.fixed_batch,
         differentiable=opened.differentiable,
@@ -107,7 +109,7 @@ def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
 
 
 def files_of(entry: ForeignEntry) -> list[str]:
-    """The names of a classifier's files, the model's or its weights' first."""
+    """The names of a classifier's files, starting with the model or its weights."""
     return [*([] if entry.file is None else [entry.file]), *entry.other_files]
 
 
@@ -124,10 +126,10 @@ def _reopened(entry: ForeignEntry, directory: Path) -> Foreign:
 
 
 def _kind(path: Path) -> str:
-    """What a file is, by its content; ONNX alone has no mark of its own and goes by its name.
+    """The kind of a program file, from its content. ONNX has no magic number and is recognised by its name.
 
     Raises:
-        UsageError: it is no program; says what it is instead.
+        UsageError: the file is not a program; the message says what it is instead.
     """
     if path.suffix.lower() == ".onnx":
         return "onnx"
@@ -148,10 +150,10 @@ def _kind(path: Path) -> str:
         count = len(parse_weights(content, path))
     except PickledModel as error:
         raise UsageError(
-            f"{path}: is a pickled model, which could run code; where its code is, convert it with "
+            f"{path}: is a pickled model, which could run code; convert it, where its code is, with "
             "torch.export.save(torch.export.export(model.eval(), (images,)), 'model.pt2')"
         ) from error
     raise UsageError(
-        f"{path}: holds {count} weights and no model; name the code that makes the model, package.module:factory, "
+        f"{path}: contains {count} weights and no model; name the code that makes the model, package.module:factory, "
         "and give this file as its weights"
     )

@@ -1,4 +1,4 @@
-"""What lies between an image batch in [0, 1] and a classifier that someone else trained: its input, its output."""
+"""Converts image batches in [0, 1] to the input of a foreign classifier, and its output to logits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 OUTPUTS = ("logits", "probabilities", "log-probabilities", "sigmoid", "binary-logit")
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
-LEAST_PROBABILITY = 1e-12  # below it a logarithm's gradient would leave single precision
-LEAST_LOGARITHM = -100.0  # what a model that took the logarithm of zero is held to have meant
+LEAST_PROBABILITY = 1e-12  # for smaller values the gradient of the logarithm would exceed single precision
+LEAST_LOGARITHM = -100.0  # replaces minus infinity, the logarithm of zero
 
-# Name -> (scale, mean, deviation), both in units after scale.
+# Name -> (scale, mean, standard deviation); mean and standard deviation in units after scaling.
 NORMALISATIONS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
     "none": (1.0, (0.0,), (1.0,)),
     "-1..1": (1.0, (0.5,), (0.5,)),
@@ -34,21 +34,21 @@ NORMALISATIONS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a classifier takes images and what its answers mean: input = (scale * image - mean) / std.
+    """The input format of a classifier and the meaning of its output: input = (scale * image - mean) / std.
 
     Attributes:
-        channels: 1 or 3, what the model takes.
-        size: (H, W) that the model takes; None: as the images come.
-        order: of the three channels, "rgb" or "bgr".
-        scale: what white is for the model before mean and std: 1 or, for some, 255.
-        mean: subtracted after scaling, one for all channels or one each, in units after scale.
-        std: divided by after that, as `mean`; never 0.
-        interpolation: how images of another size are resized; the whole image is, nothing is cropped.
-        output: one of `OUTPUTS`. "sigmoid" is one probability an image and "binary-logit" one logit; both mean
-            two classes, and the number speaks for the second.
+        channels: number of channels that the model takes, 1 or 3.
+        size: (H, W) that the model takes; None: any.
+        order: order of the three channels, "rgb" or "bgr".
+        scale: value of white before mean and std: 1 or, for some models, 255.
+        mean: subtracted after scaling; one value for all channels or one per channel, in units after scaling.
+        std: divisor after subtracting `mean`, in the same form; never 0.
+        interpolation: how images of another size are resized. The whole image is resized; nothing is cropped.
+        output: one of `OUTPUTS`. "sigmoid" is one probability per image and "binary-logit" one logit per image. Both
+            mean two classes, and the number is that of the second class.
 
     Raises:
-        UsageError: a value is none of these.
+        UsageError: a field has another value.
     """
 
     channels: int
@@ -79,10 +79,10 @@ class Preprocessing:
                 wanted = "one number" if self.channels == 1 else "1 or 3 numbers"
                 raise UsageError(f"preprocessing: {name} is {values!r}; it must be {wanted}")
         if 0 in self.std:
-            raise UsageError(f"preprocessing: std is {self.std!r}; it divides, so it must not be 0")
+            raise UsageError(f"preprocessing: std is {self.std!r}; it is a divisor, so it must not be 0")
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as numbers, strings and lists, for TOML or JSON; no size means none is needed."""
+        """The fields as numbers, strings and lists, for TOML or JSON; `size` is left out if it is None."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -91,7 +91,7 @@ class Preprocessing:
         """The inverse of `as_dict`.
 
         Raises:
-            UsageError: an unknown or missing field, or a bad value.
+            UsageError: a field is unknown or missing, or has an invalid value.
         """
         known = [field.name for field in fields(cls)]
         for name in values:
@@ -103,7 +103,7 @@ class Preprocessing:
         return cls(**given)
 
     def to_input(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in [0, 1] as the model takes them: (N, channels, *size), differentiable.
+        """Converts images (N, 1 or 3, H, W) in [0, 1] to the model's input (N, channels, *size); differentiable.
 
         Raises:
             UsageError: the images have another number of channels.
@@ -123,19 +123,19 @@ class Preprocessing:
         return (images * self.scale - mean) / std
 
     def to_logits(self, output: Tensor) -> Tensor:
-        """The model's answer as logits (N, K), whose softmax is the probabilities that it meant.
+        """Converts the model's output to logits (N, K), whose softmax gives the model's probabilities.
 
         Args:
-            output: (N, K), or (N,) or (N, 1) where it is "sigmoid" or "binary-logit".
+            output: (N, K), or (N,) or (N, 1) for "sigmoid" and "binary-logit".
 
         Raises:
-            UsageError: another shape.
+            UsageError: the output has another shape.
         """
         got = tuple(output.shape)
         if self.output in ("sigmoid", "binary-logit"):
             if output.dim() not in (1, 2) or output.shape[1:].numel() != 1:
                 raise UsageError(
-                    f"the classifier answers {got} where {self.output!r} means one number an image; "
+                    f"the classifier returns {got} where {self.output!r} means one number per image; "
                     "set its output to logits or probabilities"
                 )
             yes = output.reshape(-1, 1).float()
@@ -144,8 +144,8 @@ class Preprocessing:
             return torch.cat([_logarithm(1 - yes), _logarithm(yes)], dim=1)
         if output.dim() != 2 or output.shape[1] < 2:
             raise UsageError(
-                f"the classifier answers {got} where (N, K) {self.output} of two or more classes are needed; "
-                "for one number an image set its output to sigmoid or binary-logit"
+                f"the classifier returns {got} where (N, K) {self.output} of two or more classes are needed; "
+                "for one number per image set its output to sigmoid or binary-logit"
             )
         output = output.float()
         if self.output == "probabilities":
@@ -156,11 +156,11 @@ class Preprocessing:
         if self.interpolation == "nearest":
             return F.interpolate(images, size, mode="nearest-exact")
         resized = F.interpolate(images, size, mode=self.interpolation, align_corners=False, antialias=True)
-        return resized.clamp(0, 1)  # bicubic overshoots, which no image file could hold
+        return resized.clamp(0, 1)  # bicubic overshoots to values outside the range of an image
 
 
 def guess_output(sample: Tensor) -> str:
-    """Which of `OUTPUTS` a sample (N, ...) of a classifier's raw answers looks like."""
+    """Guesses which of `OUTPUTS` a classifier returns, from a sample (N, ...) of its raw output."""
     rows = sample.detach().float().reshape(len(sample), -1)
     within = bool(((rows >= 0) & (rows <= 1)).all())
     if rows.shape[1] == 1:
@@ -173,7 +173,7 @@ def guess_output(sample: Tensor) -> str:
 
 
 def candidates(preprocessing: Preprocessing) -> dict[str, Preprocessing]:
-    """`preprocessing` with each of the `NORMALISATIONS` that its model may expect, by name."""
+    """Variants of `preprocessing` with each of the `NORMALISATIONS` that the model may expect, by name."""
     return {
         name: replace(preprocessing, scale=scale, mean=mean, std=std)
         for name, (scale, mean, std) in NORMALISATIONS.items()
@@ -186,7 +186,7 @@ def _logarithm(probabilities: Tensor) -> Tensor:
 
 
 def _near(values: Tensor, wanted: float) -> bool:
-    return bool((values - wanted).abs().max() < 1e-3)  # half precision sums a thousand classes no better
+    return bool((values - wanted).abs().max() < 1e-3)  # the accuracy of a sum over a thousand classes in half precision
 
 
 def _number(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Classifiers in files that hold the whole model: torch.export programs, TorchScript, ONNX."""
+"""Classifiers in files that contain the whole model: torch.export programs, TorchScript, ONNX."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UsageError, first_line
-from .adapted import settle
+from .adapted import set_eval_mode
 from .archives import clean_program, clean_script
 from .contract import STEM, Foreign, optional, silent
 from .preprocessing import Preprocessing
 
-LARGEST_BATCH = 512  # images; cfx never asks about more at once
-TRAINED_BY = {"dropout": 2, "batch_norm": 5, "native_dropout": 2, "instance_norm": 5}  # operator: its `training`
+LARGEST_BATCH = 512  # images; cfx never passes more at once
+# Operator -> position of its argument `training`.
+TRAINED_BY = {"dropout": 2, "batch_norm": 5, "native_dropout": 2, "instance_norm": 5}
 
 
 def open_program(path: Path) -> Foreign:
-    """A program of `torch.export.save`; nothing in the file gets to run (see archives.py).
+    """Opens a program of `torch.export.save` without running code from the file (see archives.py).
 
     Raises:
-        UsageError: damaged, made by another torch, not one image batch in, or made to run code.
+        UsageError: the file is damaged, was made by an incompatible torch, does not take exactly one image batch, or
+            could run code.
     """
     content = clean_program(path.read_bytes(), str(path))
     try:
         with weights_only(), silent():
             program = torch.export.load(io.BytesIO(content))
-    except Exception as error:  # torch lets anything through: KeyError, AssertionError, UnpicklingError
+    except Exception as error:  # torch raises many types: KeyError, AssertionError, UnpicklingError
         raise UsageError(
             f"{path}: torch {torch.__version__} could not load it ({first_line(error)}); "
             "export it again with this torch, from plain operators and tensors"
         ) from error
     shape = _input_shape(program, path)
     _check_mode(program, path)
-    # Guards would be executed from text, and the shape is checked here anyway.
-    checked = "check_guards" in inspect.signature(program.module).parameters  # since torch 2.9
-    module = program.module(check_guards=False) if checked else program.module()
-    settle(module)
+    # Guards are text that torch would execute, and the shape is checked here anyway.
+    has_guards = "check_guards" in inspect.signature(program.module).parameters  # since torch 2.9
+    module = program.module(check_guards=False) if has_guards else program.module()
+    set_eval_mode(module)
     preprocessing, declared = declared_shape(shape, str(path))
     batch = shape[0] if isinstance(shape[0], int) else _bound(program, shape[0])
     return Foreign(
@@ -54,22 +56,22 @@ def open_program(path: Path) -> Foreign:
 
 
 def open_script(path: Path) -> Foreign:
-    """A TorchScript archive, for as long as torch can read them.
+    """Opens a TorchScript archive, as long as torch supports them.
 
     Raises:
-        UsageError: damaged, made by a newer torch, or reaching files.
+        UsageError: the file is damaged, was made by a newer torch, or contains code that accesses files.
     """
     content = clean_script(path.read_bytes(), str(path))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.jit is deprecated, which the user's file cannot help
+            warnings.simplefilter("ignore")  # torch.jit is deprecated, which the user cannot change
             model = torch.jit.load(io.BytesIO(content), map_location="cpu")
     except Exception as error:
         raise UsageError(
             f"{path}: torch {torch.__version__} could not load this TorchScript ({first_line(error)}); "
             "export the model with torch.export.save instead"
         ) from error
-    settle(model)
+    set_eval_mode(model)
     return Foreign(model, "torchscript", path.name, files={f"{STEM}.torchscript": path})
 
 
@@ -82,23 +84,23 @@ class OnnxSession(nn.Module):
         self.input = session.get_inputs()[0].name
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """inputs: as the model takes them, (N, ...) -> its first output, (N, ...), without a gradient."""
+        """inputs (N, ...), in the model's format -> its first output, (N, ...), without a gradient."""
         return torch.from_numpy(self.session.run(None, {self.input: inputs.detach().cpu().numpy()})[0])
 
 
 def open_onnx(path: Path) -> Foreign:
-    """An ONNX model: with gradients where onnx2torch is installed and reads it rightly, else a black box.
+    """Opens an ONNX model: with gradients if onnx2torch is installed and converts it correctly, else as a black box.
 
     Raises:
-        UsageError: onnxruntime is missing or cannot read it, or it does not take one image batch.
+        UsageError: onnxruntime is missing or cannot read the file, or the model does not take one image batch.
     """
     onnxruntime = optional(str(path), "onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what matters is raised
+    options.log_severity_level = 4  # errors are raised anyway
     options.intra_op_num_threads = torch.get_num_threads()
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common class
+    except Exception as error:  # its exceptions have no common base class
         raise UsageError(f"{path}: onnxruntime could not load it ({first_line(error)}); export it again") from error
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
@@ -109,7 +111,7 @@ def open_onnx(path: Path) -> Foreign:
     batch = shape[0] if isinstance(shape[0], int) else None
     box = OnnxSession(session)
     converted = _with_gradients(path, box, preprocessing, batch)
-    beside = path.with_name(path.name + ".data")  # where exporters put the weights of a model with external data
+    beside = path.with_name(path.name + ".data")  # the file in which exporters store external data
     files = {f"{STEM}.onnx": path} | ({beside.name: beside} if beside.is_file() else {})
     return Foreign(
         converted or box, "onnx", path.name, preprocessing, declared,
@@ -118,7 +120,7 @@ def open_onnx(path: Path) -> Foreign:
 
 
 def _with_gradients(path: Path, box: nn.Module, preprocessing: Preprocessing, batch: int | None) -> nn.Module | None:
-    """The model as modules of torch, if onnx2torch can and then says the same as onnxruntime about some images."""
+    """The model converted by onnx2torch; None if that fails or its output differs from that of onnxruntime."""
     try:
         convert = import_module("onnx2torch").convert
     except ImportError:
@@ -131,16 +133,18 @@ def _with_gradients(path: Path, box: nn.Module, preprocessing: Preprocessing, ba
             warnings.simplefilter("ignore")
             model = convert(str(path)).eval()
             same = torch.allclose(model(images), box(images), rtol=1e-3, atol=1e-3)
-    except Exception:  # onnx2torch knows operators up to some opset, and fails in many ways beyond it
+    except Exception:  # onnx2torch supports operators up to some opset, and fails in many ways beyond it
         return None
     return model if same else None
 
 
 def declared_shape(shape: tuple[Any, ...], where: str) -> tuple[Preprocessing, tuple[str, ...]]:
-    """What an input shape (N, C, H, W), with anything but a number where it is free, says of the preprocessing.
+    """Derives the preprocessing, and the fields that are declared, from an input shape (N, C, H, W).
+
+    Free dimensions of the shape are anything but an int.
 
     Raises:
-        UsageError: it is no batch of grey or colour images.
+        UsageError: the shape is not that of a batch of grey or colour images.
     """
     if len(shape) != 4 or shape[1] not in (1, 3):
         got = ", ".join(str(side) if isinstance(side, int) else "any" for side in shape)
@@ -155,22 +159,24 @@ def _input_shape(program: torch.export.ExportedProgram, path: Path) -> tuple[Any
     names = program.graph_signature.user_inputs
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
     if len(values) != 1 or not isinstance(values[0], Tensor) or values[0].dtype != torch.float32:
-        raise UsageError(f"{path}: takes {len(names)} inputs or not float32; cfx needs one float32 image batch")
+        raise UsageError(
+            f"{path}: takes {len(names)} inputs, or one that is not float32; cfx needs one float32 image batch"
+        )
     return tuple(values[0].shape)
 
 
 def _bound(program: torch.export.ExportedProgram, batch: Any) -> int | None:
-    """The one batch size in which a program with a free one within narrow limits is served, or None."""
+    """The batch size to use for a program that limits its batch size to a narrow range, or None."""
     limits = program.range_constraints.get(batch.node.expr)
     if limits is None:
         return None
     if limits.upper < LARGEST_BATCH:
         return int(limits.upper)
-    return int(limits.lower) if limits.lower > 2 else None  # torch says 2 where it means 1, and takes 1
+    return int(limits.lower) if limits.lower > 2 else None  # torch reports a lower limit of 2 for 1, and accepts 1
 
 
 def _check_mode(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Dropout and batch statistics are baked in at export, and no `eval()` takes them out again."""
+    """Raises UsageError if dropout or batch statistics are active, which `eval()` cannot change after the export."""
     for node in program.graph.nodes:
         name = str(getattr(node.target, "_opname", ""))
         place = TRAINED_BY.get(name)
@@ -182,7 +188,7 @@ def _check_mode(program: torch.export.ExportedProgram, path: Path) -> None:
 
 @contextmanager
 def weights_only() -> Iterator[None]:
-    """torch.load refuses pickled objects for as long as the context lasts, even where it is told to take them."""
+    """Makes torch.load refuse pickled objects, even if it is called with `weights_only=False`."""
     names = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
     before = {name: os.environ.pop(name, None) for name in names}
     os.environ[names[0]] = "1"

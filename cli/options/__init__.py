@@ -1,1 +1,1 @@
-"""Options that commands share: their types, and what their words mean."""
+"""Options that several commands share: their types, and how their values are parsed."""

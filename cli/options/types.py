@@ -1,4 +1,4 @@
-"""The types of options that several commands have."""
+"""The types of options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from typing import Annotated
 
 import typer
 
-BundleOption = Annotated[str, typer.Option(metavar="NAME|DIR", help="Models to explain and to search with.")]
-ConfidenceOption = Annotated[
-    float, typer.Option(metavar="P", help="Least probability of the target in a valid counterfactual.")
+BundleOption = Annotated[
+    str, typer.Option(metavar="NAME|DIR", help="Bundle to use: a shipped one by name, or a directory.")
 ]
-DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where models run.")]
-FormatOption = Annotated[str, typer.Option(metavar="text|json", help="json: one object on stdout.")]
-LinesFormatOption = Annotated[str, typer.Option(metavar="text|json", help="json: one object a line on stdout.")]
+ConfidenceOption = Annotated[
+    float, typer.Option(metavar="P", help="Minimum probability of the target in a valid counterfactual.")
+]
+DeviceOption = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Device to run the models on.")]
+FormatOption = Annotated[str, typer.Option(metavar="text|json", help="Output format; json: one object.")]
+LinesFormatOption = Annotated[str, typer.Option(metavar="text|json", help="Output format; json: one object per line.")]
 TableFormatOption = Annotated[
-    str, typer.Option(metavar="table|json|csv|markdown", help="What is written to stdout at the end.")
+    str, typer.Option(metavar="table|json|csv|markdown", help="Format of the summary on stdout.")
 ]
 RunsArgument = Annotated[
-    list[Path], typer.Argument(metavar="RUNS", help="Directories of cfx bench.", show_default=False)
+    list[Path], typer.Argument(metavar="RUNS", help="Directories of finished runs.", show_default=False)
 ]

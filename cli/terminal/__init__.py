@@ -1,1 +1,1 @@
-"""Everything that uses Rich."""
+"""Terminal output: everything that uses Rich."""

@@ -1,4 +1,4 @@
-"""The answers of `cfx explain` in the terminal: as a card, as a line, in the table that compares engines."""
+"""Prints the answers of `cfx explain`: as a card, as a line, and as a table that compares the engines."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ...answers.wording import percent, with_article
 from ...metrics.catalogue import BY_NAME, METRICS, Metric
 
 MEASURED = (
-    "measured on the 8-bit PNG that was written; the judges (other classifiers, autoencoders, real images) "
-    "were used by no engine; what each number means: docs/metrics.md"
+    "measured on the 8-bit PNG that was written; no engine uses the judges (other classifiers, autoencoders, "
+    "real images); docs/metrics.md explains each number"
 )
 DIRECTIONS = "distances, IM1, IM2 and cost: lower is better; the others: higher"
 
 
 def print_card(console: Console, answer: Answer) -> None:
-    """The answer for one image and one engine: what the model sees, whether to believe it, what it took."""
+    """Print one answer as a card: what the model sees, what the judges say, and what the search cost."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
@@ -55,7 +55,7 @@ def validity(answer: Answer) -> Text:
 
 
 def judgement(answer: Answer) -> Text:
-    """What models that no engine uses say of it."""
+    """What the judges see in the counterfactual, and whether it looks real."""
     agrees, sure = answer.metrics.get("judge_agrees"), answer.value("judge_confidence")
     if agrees is None or sure is None:
         return Text("cannot say: the bundle has none")
@@ -70,21 +70,21 @@ def judgement(answer: Answer) -> Text:
 
 
 def changes(answer: Answer) -> str:
-    """How far it is from the factual."""
+    """How far the counterfactual is from the factual."""
     share = answer.value("l0")
-    parts = (
+    distances = (
         [] if share is None else [f"{round(share * answer.given_images.factual[0].numel())} pixels ({percent(share)})"]
     )
-    parts += [f"{name.upper()} {number(answer.value(name))}" for name in ("l1", "l2")]
+    distances += [f"{name.upper()} {number(answer.value(name))}" for name in ("l1", "l2")]
     lpips = answer.value("lpips")
     why = answer.missing.get("lpips", "")
     without = why if why.startswith("not asked for") else "not available (see cfx info)"
-    parts.append(f"LPIPS {without if lpips is None else number(lpips)}")
-    return ", ".join(parts)
+    distances.append(f"LPIPS {without if lpips is None else number(lpips)}")
+    return ", ".join(distances)
 
 
 def print_row(console: Console, answer: Answer) -> None:
-    """The answer on one line, for when there are many."""
+    """Print one answer as a line, for runs of many images."""
     about = answer
     agrees, percentile = about.metrics.get("judge_agrees"), about.value("realism_percentile")
     verdict = ("valid", "green") if about.valid else ("not valid", "bold red")
@@ -99,7 +99,7 @@ def print_row(console: Console, answer: Answer) -> None:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, or a dash where there is no value."""
+    """A value with three significant digits; "-" if it is None."""
     if value is None:
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -107,7 +107,7 @@ def number(value: float | None) -> str:
 
 @dataclass
 class RunningMeans:
-    """Counts and sums over one engine's answers: what the closing table needs, in constant memory."""
+    """Counts and sums over one engine's answers, from which the final table is made in constant memory."""
 
     images: int = 0
     valid: int = 0
@@ -115,7 +115,7 @@ class RunningMeans:
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, answer: Answer, *, alone: bool) -> None:
-        """Count an answer in; its numbers too, where it is valid, or `alone` and not averaged with others."""
+        """Count an answer. Its metrics are added only if it is valid, or if it is the only one (`alone`)."""
         self.images += 1
         self.valid += answer.valid
         if not (answer.valid or alone):
@@ -127,16 +127,16 @@ class RunningMeans:
                 self.counts[name] = self.counts.get(name, 0) + 1
 
     def mean(self, name: str) -> float | None:
-        """The mean over the answers that have a value, or None."""
+        """The mean over the answers that have a value; None if there are none."""
         return self.sums[name] / self.counts[name] if self.counts.get(name) else None
 
 
 LEFT_OUT = ("validity", "confidence", "judge_confidence")
-"""Metrics without a row in the table of a few images: the first row, and what the threshold decides."""
+"""Metrics that the final table does not list: validity is its first row, and the threshold decides the others."""
 
 
 def print_comparison(console: Console, means: Mapping[str, RunningMeans]) -> None:
-    """One column an engine: the numbers of the one image, or the means over several."""
+    """Print a table with one column per engine: the values for one image, or the means over several."""
     alone = all(engine.images == 1 for engine in means.values())
     images = max(engine.images for engine in means.values())
     title = "the engines on this image" if len(means) > 1 else "on this image"

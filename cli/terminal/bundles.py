@@ -1,4 +1,4 @@
-"""What `cfx init` and `cfx train` print of bundles."""
+"""Prints bundles for `cfx init` and `cfx train`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .information import grid, part_line
 
 
 def print_bundle_parts(console: Console, bundle: Bundle) -> None:
-    """Where a bundle is, and what was measured of each of its parts, on stdout."""
+    """Print where a bundle is, and the verdict or measurements of each part."""
     console.print(Text(f"bundle {bundle.name} in {bundle.directory}"))
     table = grid()
     for name, entry in bundle.parts.items():
@@ -24,7 +24,7 @@ def print_bundle_parts(console: Console, bundle: Bundle) -> None:
 
 
 def print_checked(console: Console, checked: InitReport) -> None:
-    """What `cfx init` found out."""
+    """Print what `cfx init` found."""
     about = checked.file
     table = grid()
     size = "x".join(map(str, about.shape[1:]))
@@ -39,7 +39,7 @@ def print_checked(console: Console, checked: InitReport) -> None:
     else:
         right = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"
         table.add_row("classifier", Text(f"{entry.name} ({entry.kind}): {right}"))
-        said = "; ".join(f"{is_} seen as {seen} ({count})" for count, is_, seen in checked.confusions)
-        table.add_row("mistakes", Text(said or "none"))
-    console.print(Text(f"bundle {about.name} begun in {checked.directory}"), table, sep="\n")
+        mistakes = "; ".join(f"{is_} seen as {seen} ({count})" for count, is_, seen in checked.confusions)
+        table.add_row("mistakes", Text(mistakes or "none"))
+    console.print(Text(f"bundle {about.name} created in {checked.directory}"), table, sep="\n")
     console.print(Text(f"next: cfx train {checked.directory} --budget 20m", "dim"))

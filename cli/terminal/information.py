@@ -1,4 +1,4 @@
-"""What `cfx info` prints for people."""
+"""Prints the information of `cfx info` as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..information import BundleAbout, Information, PartAbout
 
 
 def print_information(console: Console, information: Information) -> None:
-    """Versions, then a table each of devices, engines, bundles, and what is not available."""
+    """Print the versions, then one table each for devices, engines, bundles, and what is not available."""
     torch = information.torch or "missing"
     console.print(Text(f"cfx {information.version}, Python {information.python}, torch {torch}"))
     tables = {title: grid() for title in ("devices", "engines", "bundles", "not available")}
@@ -36,7 +36,7 @@ def print_information(console: Console, information: Information) -> None:
 
 
 def bundle_lines(bundle: BundleAbout) -> Text:
-    """What a bundle is of, where it lies, and whether it is intact."""
+    """The classes of a bundle, its directory, and whether its files are intact."""
     intact = ("files verified (sha256)", "green") if bundle.verified else (bundle.problem or "", "bold red")
     shape = "x".join(str(side) for side in bundle.shape)
     about = f"{shape} pixels, {len(bundle.classes)} classes: {', '.join(bundle.classes)}\n"
@@ -44,7 +44,7 @@ def bundle_lines(bundle: BundleAbout) -> Text:
 
 
 def part_line(part: PartAbout) -> Text:
-    """Whether a part is good enough to trust, and why; else its architecture, checksum and measurements."""
+    """The verdict on a part and its reason; without a verdict its architecture, checksum and measurements."""
     if part.verdict is not None:
         style = "green" if part.verdict == "good" else "bold yellow"
         return Text.assemble((f"{part.verdict}: ", style), part.because or "")
@@ -54,7 +54,7 @@ def part_line(part: PartAbout) -> Text:
 
 
 def grid() -> Table:
-    """Names on the left, what is said of them on the right."""
+    """An empty grid: names on the left, descriptions on the right."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""Pictures in half-block characters."""
+"""Draws pictures in half-block characters."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-WIDEST = 48  # columns that a picture in the terminal takes at most
-NARROWEST = 12  # columns below which a picture shows nothing
+WIDEST = 48  # maximum width of a picture, in columns
+NARROWEST = 12  # below this width, in columns, a picture is not recognisable
 
 
 def half_blocks(console: Console, titled: Sequence[tuple[str, Image]]) -> Text | None:
-    """Titled pictures side by side, two pixels a character; None where the console cannot show them."""
+    """Titled pictures side by side, two pixels per character; None if the console cannot show them."""
     plain = console.no_color or console.color_system not in ("truecolor", "256")
     gap = "  "
     room = (console.width - len(gap) * (len(titled) - 1)) // len(titled)
     if plain or not console.is_terminal or not console.encoding.lower().startswith("utf") or room < NARROWEST:
         return None
-    small = [(title, fitted(picture, min(room, WIDEST))) for title, picture in titled]
+    small = [(title, shrunk(picture, min(room, WIDEST))) for title, picture in titled]
     heading = gap.join(title.center(picture.width)[: picture.width] for title, picture in small)
     text = Text.assemble((heading, "dim"))
     for row in range(0, small[0][1].height, 2):
@@ -41,8 +41,8 @@ def colour_at(picture: Image, column: int, row: int) -> Color:
     return Color.from_rgb(red, green, blue)
 
 
-def fitted(picture: Image, width: int) -> Image:
-    """The picture in colour, no wider than `width`, with an even number of rows."""
+def shrunk(picture: Image, width: int) -> Image:
+    """The picture in RGB, at most `width` pixels wide, with an even number of rows."""
     picture = picture.convert("RGB")
     if picture.width <= width and picture.height % 2 == 0:
         return picture

@@ -1,4 +1,4 @@
-"""What `cfx bench` and `cfx compare` print: summaries in every format, and changes."""
+"""Prints summaries, in every format, and changes between runs for `cfx bench` and `cfx compare`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .terminal import Terminal
 
 
 def print_summary(terminal: Terminal, summary: Summary, format: str) -> None:
-    """The summary on stdout: as a table, json, csv or markdown."""
+    """Print the summary on stdout as a table, JSON, CSV or Markdown."""
     if format == "json":
         terminal.line(json.dumps(summary.as_json(), ensure_ascii=False))
         return
@@ -33,12 +33,12 @@ def print_summary(terminal: Terminal, summary: Summary, format: str) -> None:
 
 
 def print_tables(console: Console, summary: Summary) -> None:
-    """For each basis a table, metrics down, engines across, the best of each row bold; folded where it is too wide."""
+    """Print a table for each basis: metrics down, engines across, the best of each row bold, folded if too wide."""
     for number, table in enumerate(tables(summary)):
         rows = {
             metric: cells
             for metric, cells in table.rows.items()
-            # What is told over all pairs stands in the first table only.
+            # Metrics over all pairs are printed in the first table only.
             if number == 0 or any(cell.basis == table.basis for cell in cells.values())
         }
         table = FigureTable(summary, table.basis, rows)
@@ -47,15 +47,15 @@ def print_tables(console: Console, summary: Summary) -> None:
             console.print(rich_table(table, engines), "", sep="\n")
     console.print(
         Text(
-            "↑ higher is better, ↓ lower; mean and 95 % interval; bold: the best engine, controls apart; validity and "
-            "cost are of all pairs, controls' figures too; what each means: docs/metrics.md",
+            "↑ higher is better, ↓ lower; mean and 95 % interval; bold: the best engine, without controls; "
+            "validity, cost and the controls are over all pairs; docs/metrics.md explains each metric",
             "dim",
         )
     )
 
 
 def folded(console: Console, table: FigureTable) -> list[list[str]]:
-    """The engines in groups of as many as fit side by side."""
+    """The engines in groups, each as large as the console's width allows."""
     label = 2 + max(len(metric.label) for metric in table.rows) + 2
     room, groups = 0, list[list[str]]()
     for engine in table.summary.engines:
@@ -71,7 +71,7 @@ def folded(console: Console, table: FigureTable) -> list[list[str]]:
 
 
 def rich_table(table: FigureTable, engines: Sequence[str]) -> Table:
-    """Some engines side by side; intervals stand below their means."""
+    """A table of some engines, with each interval below its mean."""
     drawn = Table(box=None, pad_edge=False, padding=(0, 1))
     drawn.add_column("", no_wrap=True)
     for engine in engines:
@@ -88,14 +88,14 @@ def rich_table(table: FigureTable, engines: Sequence[str]) -> Table:
 
 
 def rich_cell(cell: Cell) -> Text:
-    """A mean, bold where it is the best, and its interval."""
+    """A mean, bold if it is the best, and its interval."""
     mean, interval = cell.lines
     text = Text(mean, "bold" if cell.best else "")
     return Text.assemble(text, (f"\n{interval}", "dim")) if interval else text
 
 
 def print_changes(terminal: Terminal, changed: Mapping[tuple[str, str], Estimate | None], baseline: Path) -> None:
-    """How each metric changed against an earlier run, pair by pair; only what is beyond its interval is coloured."""
+    """Print how each metric changed against an earlier run. Changes whose interval excludes zero are coloured."""
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     engines = list(dict.fromkeys(engine for engine, _ in changed))
     for name in ("", *engines):
@@ -109,7 +109,7 @@ def print_changes(terminal: Terminal, changed: Mapping[tuple[str, str], Estimate
 
 
 def change_cell(metric: Metric, change: Estimate | None) -> Text:
-    """A difference: green where it is better beyond its interval, red where it is worse."""
+    """A difference with its interval; if the interval excludes zero, green for better and red for worse."""
     if change is None:
         return Text("n/a", "dim")
     if not change.mean and not change.low and not change.high:

@@ -1,4 +1,4 @@
-"""The terminal: results on stdout; progress, notes and errors on stderr."""
+"""The terminal: results go to stdout; progress, notes and errors go to stderr."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ...progress import Lines, Task, in_words
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-PATIENCE = 1.0  # seconds after which a user wants to know what is going on
-PIPE_WIDTH = 160  # columns where nobody says how many there are
+PATIENCE = 1.0  # seconds before progress is shown
+PIPE_WIDTH = 160  # columns of stdout if it is not a terminal
 
 
 class Terminal:
-    """The two consoles, and bars that show how far work has come: a `Progress`."""
+    """The consoles of stdout and stderr, and the progress bars; implements `Progress`."""
 
     def __init__(self) -> None:
         width = None if sys.stdout.isatty() else PIPE_WIDTH
@@ -50,15 +50,15 @@ class Terminal:
 
     @contextmanager
     def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
-        """Show how far some work has come on stderr for as long as the context lasts, once a second has passed.
+        """Show a progress bar on stderr while the context lasts, beginning after `PATIENCE` seconds.
 
-        Nothing may be printed on stdout meanwhile: both may be the same terminal. Where nobody watches, there is a line
-        a minute.
+        Print nothing to stdout meanwhile, because both may be the same terminal. If stderr is not a terminal, a line is
+        printed once a minute instead.
 
         Args:
             label: what is being done.
-            total: pieces of work in all, once that is known.
-            done: pieces of work done so far.
+            total: number of steps; None if unknown.
+            done: number of steps that are done already.
         """
         if not self._watched:
             with self._lines.task(label, total, done) as task:
@@ -73,7 +73,7 @@ class Terminal:
 
     @contextmanager
     def _shown(self) -> Iterator[None]:
-        """The bars, from the first task on until the last one ends."""
+        """Show the bars from the beginning of the first task to the end of the last one."""
         self._depth += 1
         timer = None
         if self._depth == 1:
@@ -90,29 +90,29 @@ class Terminal:
                 self._bars.stop()
 
     def note(self, text: str) -> None:
-        """Something a user should know, on stderr."""
+        """Print something that the user should know, on stderr."""
         self.err.print(f"[dim]note:[/] {escape(text)}", soft_wrap=True)
 
     def error(self, text: str) -> None:
-        """What was wrong with one input of several, on stderr."""
+        """Print what is wrong with one of several inputs, on stderr."""
         self.err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
 
     def warning(self, text: str) -> None:
-        """Something that looks wrong, on stderr."""
+        """Print something that looks wrong, on stderr."""
         self.err.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
     def gate(self, says: str, passed: bool) -> None:
-        """What became of a gate, on stderr."""
+        """Print the outcome of a gate, on stderr."""
         self.err.print(Text.assemble(("gate ", "dim"), (says, "green" if passed else "bold red")), soft_wrap=True)
 
     def line(self, text: str) -> None:
-        """One line of clean output on stdout, as it is."""
+        """Print one line on stdout, without markup or wrapping."""
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
     def pictures(self, *titled: tuple[str, Image]) -> None:
-        """Pictures side by side in half-block characters, where the console has the colours and the room."""
-        from .pictures import half_blocks  # with Pillow, which few commands need
+        """Print pictures side by side in half-block characters, if the console has the colours and the width."""
+        from .pictures import half_blocks  # imports Pillow, which few commands need
 
         drawn = half_blocks(self.out, titled)
         if drawn is not None:
@@ -120,7 +120,7 @@ class Terminal:
 
 
 class _Bar:
-    """A task on the terminal, with its rate, the time that is left, and its figures."""
+    """One task's progress bar, with its rate, its remaining time, and its figures."""
 
     def __init__(self, bars: Bars, number: TaskID, total: int | None, done: int) -> None:
         self._bars = bars

@@ -1,1 +1,1 @@
-"""Labelled image sets: one reader for each kind of source, one `Split`."""
+"""Labelled image sets: a reader for each kind of source, and `Split`."""

@@ -1,4 +1,4 @@
-"""Image sets of a folder for each class."""
+"""Image sets with one folder per class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .pictures import FilePictures
 
 
 def open_folders(root: Path, classes: Sequence[str] | None) -> ImageSet:
-    """One folder a class, at any depth within; or first one folder a split.
+    """Open a directory with one folder per class, perhaps inside one folder per split; images may be nested deeper.
 
     Raises:
         DataError: there are no images, no class folders, one class only, or a folder that `classes` does not name.
@@ -22,7 +22,7 @@ def open_folders(root: Path, classes: Sequence[str] | None) -> ImageSet:
     inside = _folders(root)
     splits = [folder for folder in inside if folder.name.lower() in SPLITS]
     kinds = {SPLITS[folder.name.lower()] for folder in splits}
-    # train/ beside test/ are splits even with other folders there, such as annotations/
+    # train/ and test/ are splits even if there are other folders, such as annotations/
     if splits and (("train" in kinds and len(kinds) > 1) or len(splits) == len(inside)):
         found = [(split, folder) for split in splits for folder in _folders(split)]
     else:
@@ -55,12 +55,12 @@ def _folders(root: Path) -> list[Path]:
         inside = sorted(root.iterdir())
     except OSError as error:
         raise DataError(f"{root}: could not be listed ({reason_of(error)}); check its permissions") from error
-    # zip files made on macOS bring a folder of attributes
+    # zip files made on macOS contain a folder of attributes
     return [path for path in inside if path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"]
 
 
 def _images(folder: Path) -> Iterator[Path]:
-    """All images at any depth, in the order of their names; links are followed, but not in circles."""
+    """All images at any depth, sorted by name; links are followed, and cycles are detected."""
     seen: set[str] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)

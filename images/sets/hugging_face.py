@@ -1,4 +1,4 @@
-"""Image sets of Hugging Face's `datasets`: by their name on the hub, or a directory of `save_to_disk`."""
+"""Image sets of Hugging Face's `datasets`: a name on the hub, or a directory written by `save_to_disk`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LABEL_COLUMNS = ("label", "labels", "class", "target", "category")
 
 
 def open_hf(name: str, classes: Sequence[str] | None) -> ImageSet:
-    """A data set with one column of images and one of labels, whatever these are called.
+    """Open a data set with one column of images and one of labels, under any names.
 
     Args:
-        name: NAME or NAME@CONFIG on the hub (downloaded where it is not in the cache), or a directory.
+        name: NAME or NAME@CONFIG on the hub (downloaded if it is not in the cache), or a directory.
         classes: K names in the order of the logits; None takes the data set's own.
 
     Raises:
-        DataError: `datasets` is not installed, the set cannot be had, or its columns are not clear.
+        DataError: `datasets` is not installed, the set cannot be loaded, or its columns are ambiguous.
     """
     try:
         library: Any = importlib.import_module("datasets")
@@ -32,18 +32,18 @@ def open_hf(name: str, classes: Sequence[str] | None) -> ImageSet:
         raise DataError(f"hf:{name}: needs Hugging Face's datasets; install it with: pip install datasets") from error
     spec = f"hf:{name}"
     found = _get(library, name)
-    parts: dict[str, Any] = dict(found) if isinstance(found, library.DatasetDict) else {str(found.split or ""): found}
-    image, label = _columns(library, spec, next(iter(parts.values())).features)
-    pictures: list[tuple[Any, int]] = []  # the split's images, and the row there
+    splits: dict[str, Any] = dict(found) if isinstance(found, library.DatasetDict) else {str(found.split or ""): found}
+    image, label = _columns(library, spec, next(iter(splits.values())).features)
+    pictures: list[tuple[Any, int]] = []  # the images of a split, and the row among them
     names: list[str] = []
     where: list[str] = []
     own: list[str] = []
-    for split, part in parts.items():
-        kind = part.features[label]
+    for split, rows in splits.items():
+        kind = rows.features[label]
         own = [composed(each) for each in getattr(kind, "names", ())]
-        images = part.select_columns([image]).cast_column(image, library.Image(decode=False))
-        for row, value in enumerate(part[label]):
-            if value is None or (own and value < 0):  # how a test split without answers is kept
+        images = rows.select_columns([image]).cast_column(image, library.Image(decode=False))
+        for row, value in enumerate(rows[label]):
+            if value is None or (own and value < 0):  # test splits without labels are stored like this
                 continue
             pictures.append((images, row))
             names.append(own[value] if own else composed(str(value)))
@@ -60,7 +60,7 @@ def open_hf(name: str, classes: Sequence[str] | None) -> ImageSet:
             raise ImageError(f"{spec}: image {index} is missing ({reason_in_brackets(error)})") from error
 
     targets, known = labelled(spec, names, classes or own or None, own or sorted(set(names)), "class")
-    size = sum(part.data.nbytes for part in parts.values())
+    size = sum(rows.data.nbytes for rows in splits.values())
     return ImageSet(
         spec,
         known,
@@ -77,8 +77,8 @@ def _get(library: Any, name: str) -> Any:
             return library.load_from_disk(str(directory))
         repository, _, config = name.partition("@")
         return library.load_dataset(repository, config or None)
-    except Exception as error:  # the network, the hub, a config that is missing: each has errors of its own
-        what = "could not be read as a directory of save_to_disk" if directory.is_dir() else "could not be had"
+    except Exception as error:  # the network, the hub and a missing config raise different errors
+        what = "could not be read as a directory of save_to_disk" if directory.is_dir() else "could not be loaded"
         raise DataError(
             f"hf:{name}: {what} ({reason_in_brackets(error)}); check the name, and the config after @"
         ) from error
@@ -88,7 +88,7 @@ def _columns(library: Any, spec: str, features: Any) -> tuple[str, str]:
     """The names of the image column and of the label column."""
     images = [name for name, kind in features.items() if isinstance(kind, library.Image)]
     labels = [name for name, kind in features.items() if isinstance(kind, library.ClassLabel)]
-    # without a ClassLabel, plain numbers or words under a usual name
+    # without a ClassLabel, a column of numbers or words with a usual name
     labels = labels or [name for name in features if name.lower() in LABEL_COLUMNS]
     for wanted, found, usual in (("image", images, "image"), ("label", labels, "label")):
         if usual in found:

@@ -1,4 +1,4 @@
-"""What a labelled image set is, wherever its pictures lie: its survey, and loading it in a classifier's shape."""
+"""A labelled image set: surveying its pictures, and loading them in a classifier's shape."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ..resizing import RESIZES
 from .labelled import Labelled
 from .pictures import Pictures, Shape
 
-# The rest of what is free is for the models that will work on the images.
+# The rest of the free memory is for the models that will use the images.
 SHARE_OF_MEMORY = 0.6
 
-# A photo collection of the web has a few broken files; more of them, and it is the paths or the disk.
+# Photo collections from the web have a few broken files; a larger share means wrong paths or a bad disk.
 SHARE_BROKEN = 0.01
 
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
@@ -34,17 +34,17 @@ CHUNK = 32  # images a thread reads at a time
 
 @dataclass(frozen=True)
 class Survey:
-    """What the headers of a sample of an image set say.
+    """Properties of a random sample of an image set.
 
     Attributes:
-        size: the commonest (H, W), as the images are seen (EXIF rotation undone).
-        smallest: least H and least W in the sample.
-        largest: greatest H and greatest W in the sample.
+        size: the most common (H, W), after EXIF rotation.
+        smallest: smallest H and smallest W in the sample.
+        largest: largest H and largest W in the sample.
         same_size: whether all images of the sample have one size.
-        channels: 1 where all of the sample are grey in content, else 3.
+        channels: 1 if the content of the whole sample is grey, else 3.
         bytes_on_disk: of the whole set.
-        looked_at: how many images the sample has.
-        broken: one sentence for each image of the sample that could not be.
+        looked_at: the number of images in the sample.
+        broken: one sentence for each image of the sample that could not be read.
     """
 
     size: tuple[int, int]
@@ -63,8 +63,8 @@ class Loaded:
 
     Attributes:
         data: M labelled images.
-        indices: (M,) int64, where they are in the image set.
-        broken: one sentence for each image that was asked for and could not be read.
+        indices: (M,) int64, their indices in the image set.
+        broken: one sentence for each requested image that could not be read.
     """
 
     data: Labelled
@@ -74,10 +74,10 @@ class Loaded:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Labelled images that have been found, and not yet read.
+    """Labelled images that have been found but not yet read.
 
     Attributes:
-        name: what the user calls it.
+        name: as in messages to the user.
         classes: K names, in the order of the classifier's logits.
         labels: (N,) int64, indices into `classes`.
         splits: N times "train", "test" or "" (the set does not say).
@@ -94,14 +94,14 @@ class ImageSet:
         return len(self.labels)
 
     def counts(self) -> Tensor:
-        """Images of each class: (K,) int64."""
+        """The number of images of each class, (K,) int64."""
         return torch.bincount(self.labels, minlength=len(self.classes))
 
     def survey(self, count: int = 200, seed: int = 0) -> Survey:
-        """Look at a random sample of `count` images, and decode none but those whose header leaves grey open.
+        """Read the headers of a random sample of `count` images; decodes those in colour modes until one is not grey.
 
         Raises:
-            DataError: not one of the sample is an image.
+            DataError: no image of the sample could be read.
         """
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         sizes: list[tuple[int, int]] = []
@@ -131,16 +131,16 @@ class ImageSet:
         )
 
     def load(self, indices: Tensor, shape: Shape, *, resize: str = "pad", task: Task | None = None) -> Loaded:
-        """Read images in a classifier's shape; broken ones are left out and named.
+        """Read images in a classifier's shape; broken ones are left out and listed.
 
         Args:
-            indices: (M,) int64, which images.
-            shape: (C, H, W), C being 1 or 3.
-            resize: what becomes of images of other proportions, one of `resizing.RESIZES`.
-            task: told of the images that have been read.
+            indices: (M,) int64, the images to read.
+            shape: (C, H, W) with C = 1 or 3.
+            resize: how images of other proportions are resized, one of `resizing.RESIZES`.
+            task: advanced by the number of images that have been read.
 
         Raises:
-            DataError: it does not fit in memory, or more than one image and more than 1 % are broken, or all are.
+            DataError: the images do not fit in memory, more than one image and more than 1 % are broken, or all are.
             UsageError: C is neither 1 nor 3, or `resize` is unknown.
         """
         if shape[0] not in (1, 3):
@@ -181,13 +181,13 @@ class ImageSet:
     def _read_all(
         self, indices: list[int], shape: Shape, resize: str
     ) -> Generator[tuple[int, np.ndarray | str], None, None]:
-        """Each index in turn with its pixels, or with the sentence on why there are none."""
+        """Each index in order, with its pixels or with a sentence that says why it could not be read."""
 
         def read(some: list[int]) -> list[np.ndarray | str]:
             return [self._read(index, shape, resize) for index in some]
 
-        # Pillow lets other threads run while it decodes. Each decode() sets the process's warning filters and
-        # puts them back, in no order here: with the same filters around them all, none of that shows or stays.
+        # Pillow releases the GIL while it decodes. Each decode() sets and restores the process's warning filters, which
+        # interleaves between threads. The outer quiet() sets the same filters, so the interleaving has no effect.
         threads = min(8, os.cpu_count() or 1)
         pool = ThreadPoolExecutor(threads)
         waiting: deque[tuple[list[int], Future[list[np.ndarray | str]]]] = deque()
@@ -212,12 +212,12 @@ class ImageSet:
 
 
 def bytes_needed(count: int, shape: Shape) -> int:
-    """What `count` images of (C, H, W) take in memory as uint8."""
+    """Memory of `count` images of (C, H, W) as uint8."""
     return count * shape[0] * shape[1] * shape[2]
 
 
 def _is_grey(decoded: Decoded) -> bool:
-    """Whether what can be seen of a picture has equal red, green and blue."""
+    """Whether the visible pixels of a picture have equal red, green and blue."""
     if decoded.picture.mode in GREY_MODES:
         return True
     red, green, blue = np.asarray(without_alpha(decoded, False).picture).transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Labelled images in memory, and what can be said of them as a set."""
+"""Labelled images in memory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Labelled:
         return Labelled(self.images[index], self.labels[index])
 
     def of_class(self, label: int) -> Labelled:
-        """Only the images of one class."""
+        """The images of one class."""
         return self[self.labels == label]
 
     def batches(self, size: int) -> Iterator[Labelled]:
-        """The images in their order, at most `size` at a time."""
+        """Consecutive batches of at most `size` images."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
@@ -45,8 +45,8 @@ class Labelled:
 
 
 def in_batches(function: Callable[..., Tensor], *batches: Tensor, size: int = 250) -> Tensor:
-    """What a function of batches returns, called on `size` images at a time: thousands would not fit in memory."""
-    return torch.cat([function(*parts) for parts in zip(*(batch.split(size) for batch in batches), strict=True)])
+    """Applies a function to `size` images at a time, to limit memory, and concatenates the results."""
+    return torch.cat([function(*chunk) for chunk in zip(*(batch.split(size) for batch in batches), strict=True)])
 
 
 DARK = 64  # of 255
@@ -54,7 +54,7 @@ SHARE_DARK = 0.9
 
 
 def looks_light_on_dark(data: Labelled) -> bool:
-    """Whether images are light strokes on a dark ground, as MNIST's; never of images in colour."""
+    """Whether the images show light strokes on a dark ground, as in MNIST; always false for colour images."""
     if data.images.shape[1] != 1 or not len(data):
         return False
     sample = data.images[torch.linspace(0, len(data) - 1, min(500, len(data))).long(), 0]

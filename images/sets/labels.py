@@ -1,4 +1,4 @@
-"""The names of classes and splits: read from a file, put in order, and given to images as labels."""
+"""Names of classes and splits: reading, ordering, and mapping to labels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SPLITS = {
 
 
 def read_classes(path: Path) -> list[str]:
-    """Class names in the order of a classifier's logits.
+    """Read class names in the order of a classifier's logits.
 
     Args:
-        path: one name a line; or JSON: a list of names, {"0": name, ...} or {name: 0, ...}.
+        path: one name per line; or JSON: a list of names, {"0": name, ...} or {name: 0, ...}.
 
     Raises:
-        DataError: the file cannot be read, or a name is missing, empty or there twice.
+        DataError: the file cannot be read, or a name is missing, empty or repeated.
     """
     text = read_text(path)
     if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
@@ -52,7 +52,7 @@ def _from_json(path: Path, text: str) -> list[str]:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise DataError(f"{path}: is not valid JSON ({error}); or write one name a line, as plain text") from error
+        raise DataError(f"{path}: is not valid JSON ({error}); or write one name per line, as plain text") from error
     if isinstance(found, dict):
         if found and all(type(value) is int for value in found.values()):  # as ImageFolder.class_to_idx
             found = (
@@ -73,11 +73,11 @@ def labelled(
     """Labels (N,) int64 of images by the names of their classes, and the K classes.
 
     Args:
-        place: what a sentence begins with.
+        place: the first words of an error message.
         names: N class names.
         classes: K names in the order of the logits; None takes `found` in natural order.
-        found: every name there is, also of classes without images.
-        kind: what a sentence calls a name of `found`.
+        found: all names, including those of classes without images.
+        kind: what an error message calls a name of `found`.
 
     Raises:
         DataError: a name is not among `classes`; or, without `classes`, fewer than two classes have images.
@@ -98,26 +98,26 @@ def labelled(
 
 
 def natural(names: Sequence[str]) -> list[str]:
-    """Sorted as torchvision's ImageFolder does, but "10" after "9" where all names are whole numbers."""
+    """Sorts names as torchvision's ImageFolder does, but by value if all names are whole numbers."""
     if all(name.isdecimal() for name in names):
         return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
 
 
 def settled(where: Sequence[str]) -> tuple[str, ...]:
-    """Each image's split as "train", "test" or "": validation counts as test only where there is no test."""
+    """Each image's split as "train", "test" or "": validation counts as test only if there is no test split."""
     kinds = [SPLITS[name] for name in where]
     validation = "train" if "test" in kinds else "test"
     return tuple(validation if kind == "val" else kind for kind in kinds)
 
 
 def composed(name: str) -> str:
-    """A name as most programs write it: macOS hands out file names with accents as characters of their own."""
+    """A name in Unicode's composed form (NFC): macOS decomposes accented letters in file names."""
     return unicodedata.normalize("NFC", name)
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark; DataError where it is not."""
+    """Read a text file in UTF-8, with or without a byte order mark; raises DataError if it is not one."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

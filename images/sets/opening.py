@@ -1,4 +1,4 @@
-"""Whatever labelled images a user has, as one kind of image set."""
+"""Opens labelled images of every supported kind as an `ImageSet`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def open_images(spec: str, *, root: Path | None = None, classes: Sequence[str] |
         spec: a directory with one folder for each class (perhaps below train/ and test/); a .csv or .tsv file with
             columns path, label and perhaps split; one of torchvision's data sets, such as mnist, emnist-letters or
             celeba:Smiling; or hf:NAME[@CONFIG] or hf:DIRECTORY for Hugging Face's datasets.
-        root: where torchvision's data sets lie.
-        classes: K class names in the order of the classifier's logits, to which labels are mapped by name; without
-            them, the names found, sorted (whole numbers as numbers), or the data set's own order.
+        root: the directory of torchvision's data sets.
+        classes: K class names in the order of the classifier's logits, to which labels are mapped by name. None takes
+            the data set's own order, or the names found, sorted (whole numbers by value).
 
     Raises:
-        DataError: nothing of that name is there, or it is malformed; names the file and the line.
-        UsageError: a data set of torchvision's without `root`, or a part of it that is unknown.
+        DataError: nothing of that name exists, or it is malformed; the message names the file and the line.
+        UsageError: a torchvision data set without `root`, or with an unknown split or attribute.
     """
     if spec.startswith("hf:"):
         return open_hf(spec[3:], classes)

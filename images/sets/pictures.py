@@ -1,4 +1,4 @@
-"""Where the pictures of an image set may lie: in files, as encoded bytes, or in memory."""
+"""Storage of an image set's pictures: files, encoded bytes, or arrays in memory."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ Shape = tuple[int, int, int]
 
 
 class Pictures(ABC):
-    """Where the pictures of an image set lie; they are read by index, from several threads."""
+    """The pictures of an image set, read by index from several threads."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def header(self, index: int) -> tuple[tuple[int, int], str]:
-        """(H, W) as seen, and Pillow's mode, without decoding where the format allows; ImageError if broken."""
+        """(H, W) after EXIF rotation, and Pillow's mode; decodes only if the format needs it; ImageError if broken."""
 
     @abstractmethod
     def decoded(self, index: int) -> Decoded:
-        """The picture; ImageError if broken."""
+        """The decoded picture; ImageError if broken."""
 
     @abstractmethod
     def bytes_on_disk(self) -> int:
-        """Of all pictures together."""
+        """Size of all pictures together."""
 
     def read(self, index: int, shape: Shape, resize: str = "pad") -> np.ndarray:
-        """(C, H, W) uint8 in the classifier's shape, as `read_image` would read it; ImageError if broken."""
+        """(C, H, W) uint8 in the given shape, as `read_image` would read it; ImageError if broken."""
         picture = without_alpha(self.decoded(index), False).picture
         placed = resize_picture(picture.convert("L" if shape[0] == 1 else "RGB"), (shape[2], shape[1]), resize)
         return np.asarray(placed.picture).reshape(*shape[1:], shape[0]).transpose(2, 0, 1)
 
     def as_they_are(self, indices: Tensor, shape: Shape) -> Tensor | None:
-        """(M, C, H, W) uint8 where the pictures lie in memory in just this shape, else None."""
+        """(M, C, H, W) uint8 if the pictures are in memory in exactly this shape, else None."""
         return None
 
 
 class FilePictures(Pictures):
-    """One image file each."""
+    """Pictures in one image file each."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -71,13 +71,13 @@ class FilePictures(Pictures):
 
 
 class EncodedPictures(Pictures):
-    """Image files kept as bytes inside something else.
+    """Pictures stored as the bytes of image files inside a larger file or table.
 
     Args:
-        count: how many.
-        encoded: the bytes of one by its index.
-        place: how a sentence names one by its index.
-        size: bytes of all.
+        count: the number of pictures.
+        encoded: returns the bytes of a picture by its index.
+        place: returns the name of a picture in error messages by its index.
+        size: bytes of all pictures.
     """
 
     def __init__(self, count: int, encoded: Callable[[int], bytes], place: Callable[[int], str], size: int) -> None:
@@ -97,7 +97,7 @@ class EncodedPictures(Pictures):
 
 
 class ArrayPictures(Pictures):
-    """Pictures of one size that lie in memory: (N, C, H, W) uint8, C being 1 or 3."""
+    """Pictures of one size in memory: (N, C, H, W) uint8 with C = 1 or 3."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images
@@ -125,4 +125,4 @@ def _file_size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # loading it will say what is wrong
+        return 0  # loading the file will raise an error that says what is wrong

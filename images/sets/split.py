@@ -1,4 +1,4 @@
-"""The split that keeps what is judged apart from what judges."""
+"""Splits a labelled image set so that judges are never trained on the images of the models that they score."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ...errors import DataError
 
 SHARE_TEST = 0.15
 SHARE_HELD_OUT = 0.1
-MOST_HELD_OUT = 2000  # of which a share of right answers is known to within two percent
+MOST_HELD_OUT = 2000  # enough to measure an accuracy to within two percent
 
-# One image for each of five parts, and some to spare where it counts, in the two that models are trained on.
+# Images of a class: one in each of the five subsets, and a few more in the two training subsets.
 FEWEST = 8
-PARTS_TO_FIT = 4
+FEWEST_OUTSIDE_TEST = 4
 
-Name = Literal["train", "held_out", "judge_train", "judge_held_out", "test"]
+SubsetName = Literal["train", "held_out", "judge_train", "judge_held_out", "test"]
 
-SPLIT_PARTS: Final[tuple[Name, ...]] = ("train", "held_out", "judge_train", "judge_held_out", "test")
-"""The names of a `Split`'s five parts."""
+SUBSETS: Final[tuple[SubsetName, ...]] = ("train", "held_out", "judge_train", "judge_held_out", "test")
+"""The names of the five subsets of a `Split`."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -30,15 +30,16 @@ U = TypeVar("U")
 
 @dataclass(frozen=True)
 class Split(Generic[T]):
-    """A set of labelled images cut in five disjoint parts: their indices, or the images themselves.
+    """A set of labelled images split into five disjoint subsets: their indices, or the images themselves.
 
-    The explained classifier and the generative models see only `train`; hyper-parameters are chosen on
-    `held_out`. The judges see only `judge_train` and are checked on `judge_held_out`. Nothing is chosen on `test`.
+    The explained classifier and the generative models are trained on `train` only; hyper-parameters are chosen on
+    `held_out`. The judges are trained on `judge_train` only and checked on `judge_held_out`. Nothing is chosen on
+    `test`.
 
     Attributes:
-        train, held_out, judge_train, judge_held_out, test: of each part, indices into the image set, (M,) int64, or
-            whatever `map` made of them.
-        too_few: the classes that are in none of them.
+        train, held_out, judge_train, judge_held_out, test: for each subset, indices into the image set, (M,) int64, or
+            the results of `map`.
+        too_few: the classes that are in none of them, because they have too few images.
     """
 
     train: T
@@ -48,23 +49,23 @@ class Split(Generic[T]):
     test: T
     too_few: tuple[int, ...] = ()
 
-    def part(self, name: Name) -> T:
-        """The part of this name."""
+    def subset(self, name: SubsetName) -> T:
+        """The subset of this name."""
         return getattr(self, name)
 
-    def map(self, function: Callable[[Name, T], U]) -> Split[U]:
-        """The split of function(name, part) for each part."""
-        made = {name: function(name, self.part(name)) for name in SPLIT_PARTS}
-        return Split(**made, too_few=self.too_few)
+    def map(self, function: Callable[[SubsetName, T], U]) -> Split[U]:
+        """Applies `function(name, subset)` to each subset."""
+        mapped = {name: function(name, self.subset(name)) for name in SUBSETS}
+        return Split(**mapped, too_few=self.too_few)
 
 
 def split_in_two(splits: Sequence[str], held_out: int = 2000, share: float = 0.5, seed: int = 0) -> Split[Tensor]:
-    """Cut an image set's own training split into two disjoint worlds, each with a held-out part; the test split stays.
+    """Split an image set's own training images between the explained models and the judges; the test split is kept.
 
     Args:
         splits: N times "train" or "test".
-        held_out: images that each world holds out.
-        share: of the explained world; the rest is the judges'.
+        held_out: held-out images of each side.
+        share: of the training images for the explained models; the judges get the others.
         seed: of the order.
     """
     in_test = torch.tensor([split == "test" for split in splits], dtype=torch.bool)
@@ -82,7 +83,7 @@ def split_in_two(splits: Sequence[str], held_out: int = 2000, share: float = 0.5
 
 
 def sample_by_class(labels: Tensor, indices: Tensor, most: int) -> Tensor:
-    """About `most` of the indices (M,) in their order, the same share of every class, but no class below `FEWEST`."""
+    """About `most` of the indices (M,) in order: the same share of every class, but at least `FEWEST` of each."""
     if len(indices) <= most:
         return indices
     chosen = torch.zeros(len(indices), dtype=torch.bool)
@@ -93,25 +94,25 @@ def sample_by_class(labels: Tensor, indices: Tensor, most: int) -> Tensor:
 
 
 def split_by_class(labels: Tensor, splits: Sequence[str], seed: int = 0, classes: int | None = None) -> Split[Tensor]:
-    """Cut an image set in two halves (explained world, judges' world), each with a held-out part, and a test set.
+    """Split an image set into a half for the explained models, a half for the judges, and a test set.
 
-    Every class is cut in the same shares, and is in every part with at least one image. The set's own test split is
-    kept; of a class without images there, or of all classes of a set without one, 15 % are taken. Held out are 10 %
-    of each half, but at most 2000 images, unless there are more classes than that. Left out are classes of fewer
-    than 8 images, or of fewer than 4 outside the test split.
+    Every class is split in the same proportions and has at least one image in every subset. The set's own test split is
+    kept. Classes without images in it, or all classes if there is no test split, give 15 % of their images to the test
+    set. 10 % of each half are held out, but at most 2000 images unless there are more classes than that. Classes with
+    fewer than 8 images, or fewer than 4 outside the test split, are left out.
 
     Args:
         labels: (N,) int64.
         splits: N times "train", "test" or "".
-        seed: of the choice.
-        classes: K, where the last classes may be without images; None takes the highest label.
+        seed: of the random number generator.
+        classes: K, needed if the last classes may have no images; None takes the highest label.
 
     Raises:
         DataError: no class has enough images.
     """
     generator = torch.Generator().manual_seed(seed)
     given = torch.tensor([split == "test" for split in splits], dtype=torch.bool)
-    cuts: list[tuple[Tensor, Tensor, Tensor]] = []  # of each class: explained world, judges' world, test
+    cuts: list[tuple[Tensor, Tensor, Tensor]] = []  # of each class: explained models, judges, test
     too_few: list[int] = []
     if classes is None:
         classes = int(labels.max()) + 1 if len(labels) else 0
@@ -122,30 +123,30 @@ def split_by_class(labels: Tensor, splits: Sequence[str], seed: int = 0, classes
         if not len(test):
             count = max(1, round(SHARE_TEST * len(own)))
             test, rest = own[:count], own[count:]
-        if len(own) < FEWEST or len(rest) < PARTS_TO_FIT:
+        if len(own) < FEWEST or len(rest) < FEWEST_OUTSIDE_TEST:
             too_few.append(label)
             continue
-        half = (len(rest) + 1) // 2
-        cuts.append((rest[:half], rest[half:], test))
+        middle = (len(rest) + 1) // 2
+        cuts.append((rest[:middle], rest[middle:], test))
     if not cuts:
         raise DataError(
-            f"no class has the {FEWEST} images, {PARTS_TO_FIT} of them outside the test split, that it takes "
-            "to fit models and to judge them; add images"
+            f"no class has {FEWEST} images, {FEWEST_OUTSIDE_TEST} of them outside the test split, which are needed to "
+            "train and test models; add images"
         )
-    worlds: list[list[Tensor]] = []
-    for world in (0, 1):
-        share = min(SHARE_HELD_OUT, MOST_HELD_OUT / sum(len(cut[world]) for cut in cuts))
-        counts = [max(1, int(share * len(cut[world]))) for cut in cuts]
-        held_out = torch.cat([cut[world][:count] for cut, count in zip(cuts, counts, strict=True)])
-        fit = torch.cat([cut[world][count:] for cut, count in zip(cuts, counts, strict=True)])
-        worlds.append([fit, held_out])
+    halves: list[list[Tensor]] = []
+    for half in (0, 1):
+        share = min(SHARE_HELD_OUT, MOST_HELD_OUT / sum(len(cut[half]) for cut in cuts))
+        counts = [max(1, int(share * len(cut[half]))) for cut in cuts]
+        held_out = torch.cat([cut[half][:count] for cut, count in zip(cuts, counts, strict=True)])
+        train = torch.cat([cut[half][count:] for cut, count in zip(cuts, counts, strict=True)])
+        halves.append([train, held_out])
     test = torch.cat([cut[2] for cut in cuts])
-    parts = [part[torch.randperm(len(part), generator=generator)] for part in (*worlds[0], *worlds[1], test)]
+    subsets = [subset[torch.randperm(len(subset), generator=generator)] for subset in (*halves[0], *halves[1], test)]
     return Split(
-        train=parts[0],
-        held_out=parts[1],
-        judge_train=parts[2],
-        judge_held_out=parts[3],
-        test=parts[4],
+        train=subsets[0],
+        held_out=subsets[1],
+        judge_train=subsets[2],
+        judge_held_out=subsets[3],
+        test=subsets[4],
         too_few=tuple(too_few),
     )

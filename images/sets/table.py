@@ -1,4 +1,4 @@
-"""Image sets of a table of paths and labels."""
+"""Image sets listed in a table of paths and labels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ COLUMNS = {
 
 
 def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
-    """A CSV or TSV file with columns path, label and perhaps split; paths are relative to the file's folder.
+    """Open a CSV or TSV file with columns path, label and perhaps split; paths are relative to the file's folder.
 
     Raises:
-        DataError: it cannot be read, a column is missing, or a row is; names the line.
+        DataError: it cannot be read, or a column, cell or all rows are missing; the message names the line.
     """
     text = read_text(path)
     head = text.split("\n", 1)[0]
-    # a spreadsheet of a country that writes 0,5 separates cells by semicolons
+    # in locales with a decimal comma, spreadsheets separate cells by semicolons
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
     rows = csv.reader(StringIO(text), delimiter=delimiter)
     paths: list[Path] = []
@@ -64,7 +64,7 @@ def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
 
 
 def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    """Where each kind of column is; `split` only if it is there."""
+    """The index of each kind of column; `split` is optional."""
     if not any(header):
         raise DataError(f"{path}: is empty; expected a header such as path,label and one row for each image")
     lower = [name.lower() for name in header]
@@ -79,7 +79,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
 
 
 def _by_index(path: Path, labels: list[str], classes: Sequence[str]) -> list[str]:
-    """Labels that are all indices, as names. In a mixture of both, "1" could be either, so it is left to fail."""
+    """Converts labels to names if all are indices. A mixture of both is ambiguous and left to fail."""
     if not all(label.isdecimal() for label in labels):
         return labels
     highest = max(labels, key=int)

@@ -1,4 +1,4 @@
-"""The data sets that torchvision knows by name, in the layout in which torchvision keeps them."""
+"""The data sets that torchvision provides by name, in torchvision's directory layout."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ EMNIST_SPLITS = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
 
 @dataclass(frozen=True)
 class Kept:
-    """How torchvision keeps a data set.
+    """How torchvision stores a data set.
 
     Attributes:
         kind: the name of its class in torchvision.datasets.
-        folder: below the root, where its files are.
-        arguments: for that class, by whether the training or the test split is wanted.
-        read: of an instance, the images (N, C, H, W) uint8, the labels (N,) and the class names.
+        folder: the folder of its files, relative to the root.
+        arguments: returns the arguments of that class for the training split (True) or the test split (False).
+        read: returns the images (N, C, H, W) uint8, the labels (N,) and the class names of an instance.
     """
 
     kind: str
@@ -37,14 +37,14 @@ class Kept:
 
 def _grey(found: Any) -> tuple[Tensor, Tensor, Sequence[str]]:
     names: Sequence[str] = found.classes
-    if names[0] == "0 - zero":  # MNIST; elsewhere in cfx, and in most classifiers, its classes are plain digits
+    if names[0] == "0 - zero":  # MNIST; cfx and most classifiers name its classes by plain digits
         names = [name[0] for name in names]
     return found.data.unsqueeze(1), found.targets.long(), names
 
 
 def _emnist(found: Any) -> tuple[Tensor, Tensor, Sequence[str]]:
     images, labels, names = _grey(found)
-    # of its letters torchvision counts from 1, and calls class 0, which has no images, N/A
+    # torchvision counts the letters from 1; class 0 has no images and is called N/A
     return (images, labels - 1, names[1:]) if names[0] == "N/A" else (images, labels, names)
 
 
@@ -85,7 +85,7 @@ NAMES = (
 
 
 def name_in_torchvision(name: str) -> str:
-    """The class in torchvision.datasets that reads a data set of `NAMES`; KeyError where there is none."""
+    """The class in torchvision.datasets that reads a data set of `NAMES`; KeyError if there is none."""
     kept = _kept(name)
     if kept is None:
         raise KeyError(name)
@@ -93,27 +93,27 @@ def name_in_torchvision(name: str) -> str:
 
 
 def is_named(spec: str) -> bool:
-    """Whether `spec` names one of torchvision's data sets, be it rightly or nearly."""
+    """Whether `spec` names one of torchvision's data sets, possibly with a wrong split or attribute."""
     return _kept(spec.lower()) is not None or spec.lower().split(":")[0] in ("celeba", "emnist")
 
 
 def open_named(spec: str, root: Path | None, classes: Sequence[str] | None) -> ImageSet:
-    """One of torchvision's data sets, as torchvision reads it (EMNIST's images lie on their side there).
+    """Open one of torchvision's data sets, as torchvision reads it (which leaves EMNIST's images transposed).
 
     Raises:
         UsageError: no root is given; the split of EMNIST or the attribute of CelebA is missing or unknown.
-        DataError: the files are not below `root`; says where they are looked for.
+        DataError: the files are not below `root`; the message names the expected folder.
     """
-    name, _, part = spec.partition(":")
+    name, _, variant = spec.partition(":")
     name = name.lower()
     if root is None:
-        raise UsageError(f"{spec}: say in which directory torchvision keeps it")
+        raise UsageError(f"{spec}: give the directory of torchvision's data sets")
     if name == "celeba":
-        return _open_celeba(spec, part, root, classes)
+        return _open_celeba(spec, variant, root, classes)
     kept = _kept(spec.lower())
     if kept is None:
-        raise unknown_name("split of EMNIST", part, EMNIST_SPLITS)
-    from torchvision import datasets  # costs a second, and few need it
+        raise unknown_name("split of EMNIST", variant, EMNIST_SPLITS)
+    from torchvision import datasets  # takes a second to import, and is rarely needed
 
     folder = root / kept.folder
     found: list[tuple[Tensor, Tensor, Sequence[str]]] = []
@@ -129,7 +129,7 @@ def open_named(spec: str, root: Path | None, classes: Sequence[str] | None) -> I
             ) from error
         except ImportError as error:
             raise DataError(f"{spec}: reading it needs SciPy; install it with: pip install scipy") from error
-        except Exception as error:  # a file cut short fails in as many ways as there are formats
+        except Exception as error:  # each format fails differently on a truncated file
             raise DataError(f"{folder}: {kept.kind} is damaged ({error}); download it again") from error
     (images, labels, own), (more_images, more_labels, _) = found
     every: list[int] = torch.cat([labels, more_labels]).tolist()
@@ -140,11 +140,11 @@ def open_named(spec: str, root: Path | None, classes: Sequence[str] | None) -> I
 
 
 def _open_celeba(spec: str, attribute: str, root: Path, classes: Sequence[str] | None) -> ImageSet:
-    """Two classes by one of CelebA's 40 attributes; of its files only these two lists and the images are needed."""
+    """Two classes by one of CelebA's 40 attributes; needs only the images and these two lists."""
     folder = root / "celeba"
     try:
         lines = (folder / "list_attr_celeba.txt").read_text(encoding="utf-8").splitlines()
-        parts = (folder / "list_eval_partition.txt").read_text(encoding="utf-8").split()
+        words = (folder / "list_eval_partition.txt").read_text(encoding="utf-8").split()
         if not (folder / "img_align_celeba").is_dir():
             raise FileNotFoundError
     except OSError as error:
@@ -157,9 +157,9 @@ def _open_celeba(spec: str, attribute: str, root: Path, classes: Sequence[str] |
         raise unknown_name("attribute of CelebA", attribute, attributes)
     column = attributes.index(attribute) + 1
     rows = [line.split() for line in lines[2:] if line.strip()]
-    partition = dict(zip(parts[::2], parts[1::2], strict=False))
+    partition = dict(zip(words[::2], words[1::2], strict=False))
     if any(len(row) <= column or row[0] not in partition for row in rows):
-        raise DataError(f"{folder}: list_attr_celeba.txt and list_eval_partition.txt do not fit; download them again")
+        raise DataError(f"{folder}: list_attr_celeba.txt and list_eval_partition.txt do not match; download them again")
     own = (f"not {attribute}", attribute)
     names = [own[row[column] == "1"] for row in rows]
     targets, known = labelled(spec, names, classes or own, own, "class")

@@ -126,9 +126,9 @@ def test_a_wrong_option_raises_at_once(options: dict[str, object], message: str)
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (torch.full((1, 28, 28), 2.0), "image 0: its values reach from 2 to 2"),
-        (np.full((28, 28), -1), "image 0: its values reach from -1 to -1; expected 0 to 255"),
-        (np.zeros((28, 28, 7), dtype=np.uint8), r"image 0: an array of \(28, 28, 7\); expected"),
+        (torch.full((1, 28, 28), 2.0), "image 0: its values range from 2 to 2"),
+        (np.full((28, 28), -1), "image 0: its values range from -1 to -1; expected 0 to 255"),
+        (np.zeros((28, 28, 7), dtype=np.uint8), r"image 0: has shape \(28, 28, 7\); expected"),
     ],
 )
 def test_an_array_that_is_no_image(bundle: Bundle, given: module.Given, message: str):

@@ -156,7 +156,7 @@ def test_written_letters_are_read_back(tmp_path: Path, drawn: Drawn) -> None:
 
 def test_what_is_there_is_kept(tmp_path: Path, drawn: Drawn) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(OutputError, match="is there already and not an empty directory; choose another, or remove it"):
+    with pytest.raises(OutputError, match="exists and is not an empty directory; choose another, or remove it"):
         write_letters(tmp_path, *drawn)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
@@ -180,7 +180,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert said.err == ""
     assert open_images(str(tmp_path / "out")).survey().size == (24, 20)
     assert letters.main(arguments) == 2
-    assert "is there already and not an empty directory" in capsys.readouterr().err
+    assert "exists and is not an empty directory" in capsys.readouterr().err
 
 
 def test_no_fonts_are_installed(

@@ -111,14 +111,14 @@ def test_flattening_in_torchs_order_would_be_noticed(bundle: Bundle, digits: tup
 
 
 def test_a_port_is_not_believed_on_a_few_images_or_on_nan() -> None:
-    with pytest.raises(Stop, match="checked on 99 images only; it takes 100"):
+    with pytest.raises(Stop, match="checked on 99 images only; 100 are needed"):
         shared.difference(np.zeros((99, 10)), np.zeros((99, 10)))
     with pytest.raises(Stop, match="not the explained classifier"):
         shared.difference(np.full((100, 10), np.nan), np.zeros((100, 10)))
 
 
 def test_only_a_convnet_is_ported(bundle: Bundle) -> None:
-    with pytest.raises(UsageError, match="knows ConvNet only, and this bundle explains a ResidualNet"):
+    with pytest.raises(UsageError, match="supports only ConvNet, but the classifier is a ResidualNet"):
         peers.exported(bundle.part("judge"))
 
 
@@ -287,7 +287,7 @@ def test_a_failing_peer_is_one_line(tmp_path: Path, fake_uv: Callable[[str], Non
 
 def test_a_peer_that_writes_nothing_is_one_line(tmp_path: Path, fake_uv: Callable[[str], None]) -> None:
     fake_uv("")
-    with pytest.raises(DataError, match=r"found\.npz: not what a peer writes .*; run the same command again$"):
+    with pytest.raises(DataError, match=r"found\.npz: not a valid answer of a peer .*; run the same command again$"):
         peers.ask(tmp_path, "proto", 1)
 
 
@@ -352,7 +352,7 @@ def test_what_an_8_bit_file_cannot_hold_is_rounded_before_it_is_judged(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (["-n", "0"], "-n 0: ask at least one question"),
+        (["-n", "0"], "-n 0: expected at least one question"),
         (["--run", "nowhere"], "nowhere: no run there"),
         (["--data", "nowhere"], "nowhere: no MNIST there"),
     ],
@@ -373,7 +373,7 @@ def test_a_run_of_another_bundle_is_refused(run: Path, tmp_path: Path, capsys: p
     (run / "manifest.json").write_text(json.dumps(manifest))
     given = ["--run", str(run), "--data", str(tmp_path), "--peer", "proto", "--out", str(tmp_path / "out")]
     assert peers.main(given) == 2
-    assert "made with another state of the bundle 'mnist'; name that one's directory with --bundle" in (
+    assert "made with another version of the bundle 'mnist'; give that version's directory with --bundle" in (
         capsys.readouterr().err
     )
 

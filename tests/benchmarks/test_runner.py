@@ -97,7 +97,7 @@ def test_a_directory_of_other_things_is_refused(make, perform, tmp_path):
 
 
 def test_two_at_once_in_one_directory_are_refused(make):
-    with make().open(), pytest.raises(UsageError, match="another process is at work"), make().open():
+    with make().open(), pytest.raises(UsageError, match="another process is using this directory"), make().open():
         pass
     with make().open() as begun:  # the lock does not outlive its holder
         assert not begun
@@ -153,7 +153,7 @@ def test_out_of_memory_halves_the_batch(make, perform, witness, error):
     benchmark.engines = {"greedy": Greedy(error=error)}
     watcher = witness()
     run = perform(benchmark, watcher)
-    assert watcher.notes == [f"out of memory; going on with --batch-size {size}" for size in (4,)]
+    assert watcher.notes == [f"out of memory; continuing with --batch-size {size}" for size in (4,)]
     assert len(run.answers) == 20
 
 

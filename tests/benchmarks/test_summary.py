@@ -50,7 +50,7 @@ def test_what_nobody_solved_is_missing_and_said(answers):
     assert summary.common_pairs == 0
     assert summary.engines["engine"].estimate("l1", "valid") is None
     assert summary.engines["other"].estimate("l1", "common") is None
-    assert summary.notes == ("engine solved no pair, so there are no common ones",)
+    assert summary.notes == ("engine solved no pair, so there are no common pairs",)
 
 
 def test_cost_is_of_all_pairs_and_peaks_are_peaks(answers):

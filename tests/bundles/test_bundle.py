@@ -84,14 +84,14 @@ def test_a_missing_part_says_what_makes_it(copy: Path):
 
 def test_a_wrong_shape_is_noticed(copy: Path):
     rewrite(copy, '"width": 16' if '"width": 16' in (copy / "bundle.toml").read_text() else "width = 16", "width = 8")
-    with pytest.raises(BundleError, match=r"does not fit ConvNet: .*size mismatch"):
+    with pytest.raises(BundleError, match=r"does not match ConvNet: .*size mismatch"):
         _ = Bundle(copy).classifier
 
 
 def test_a_missing_tensor_is_noticed(copy: Path):
     save_file({"head.bias": torch.zeros(10)}, copy / "classifier.safetensors")
     redigest(copy, "classifier")
-    with pytest.raises(BundleError, match=r"does not fit ConvNet"):
+    with pytest.raises(BundleError, match=r"does not match ConvNet"):
         _ = Bundle(copy).classifier
 
 

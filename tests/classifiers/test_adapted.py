@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.classifiers.foreign.adapted import Adapted, answer, has_gradients
+from cfx.classifiers.foreign.adapted import Adapted, has_gradients, output_tensor
 from cfx.classifiers.foreign.preprocessing import OUTPUTS, Preprocessing, candidates, guess_output
 from cfx.counterfactuals.engine import undisturbed
 from cfx.errors import UsageError
@@ -172,7 +172,7 @@ def test_the_logarithm_of_zero_is_finite() -> None:
 )
 def test_the_logits_are_found_in_what_the_model_returns(wrapped: Any) -> None:
     tensor = torch.rand(3, 4)
-    assert torch.equal(answer(wrapped(tensor)), tensor)
+    assert torch.equal(output_tensor(wrapped(tensor)), tensor)
 
 
 @pytest.mark.parametrize(
@@ -180,11 +180,11 @@ def test_the_logits_are_found_in_what_the_model_returns(wrapped: Any) -> None:
     [
         (lambda x: "seven", "logits", "returned a str without a tensor"),
         (lambda x: [None], "logits", "returned a list without a tensor"),
-        (lambda x: x, "logits", r"answers \(4, 1, 28, 28\) where \(N, K\) logits"),
-        (lambda x: x.mean(dim=(1, 2, 3)), "logits", "for one number an image set its output to sigmoid"),
-        (lambda x: x.flatten(1), "sigmoid", "'sigmoid' means one number an image"),
-        (lambda x: x.flatten(1)[:1], "logits", r"answers \(1, 784\) to 4 images"),
-        (lambda x: x.sum(), "logits", r"answers \(\) to 4 images"),
+        (lambda x: x, "logits", r"returns \(4, 1, 28, 28\) where \(N, K\) logits"),
+        (lambda x: x.mean(dim=(1, 2, 3)), "logits", "for one number per image set its output to sigmoid"),
+        (lambda x: x.flatten(1), "sigmoid", "'sigmoid' means one number per image"),
+        (lambda x: x.flatten(1)[:1], "logits", r"returns \(1, 784\) for 4 images"),
+        (lambda x: x.sum(), "logits", r"returns \(\) for 4 images"),
     ],
 )
 def test_an_answer_of_the_wrong_shape_is_one_sentence(function: Any, output: str, sentence: str) -> None:

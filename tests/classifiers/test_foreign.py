@@ -159,7 +159,7 @@ def test_a_program_exported_in_training_mode_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_for_a_program_are_refused(exported: Path) -> None:
-    with pytest.raises(UsageError, match=r"has its weights inside; leave w\.safetensors out"):
+    with pytest.raises(UsageError, match=r"already contains its weights; leave w\.safetensors out"):
         open_classifier(str(exported / "dynamic.pt2"), Path("w.safetensors"))
 
 
@@ -229,7 +229,7 @@ def test_a_pickle_in_a_program_does_not_run(exported: Path, tmp_path: Path, memb
 def test_objects_and_libraries_in_a_program_are_refused(exported: Path, tmp_path: Path, member: str) -> None:
     ran = tmp_path / "ran"
     spec = forged(exported / "dynamic.pt2", tmp_path / "evil.pt2", unchanged, {member: pickle.dumps(Payload(ran))})
-    with pytest.raises(UsageError, match=f"holds '{member}', which could run code"):
+    with pytest.raises(UsageError, match=f"contains '{member}', which could run code"):
         open_classifier(spec)
     assert not ran.exists()
 
@@ -330,7 +330,7 @@ def test_torchscript_that_writes_files_is_refused(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.jit.save(torch.jit.script(Writing()), tmp_path / "writing.pt")
-    with pytest.raises(UsageError, match="its code calls 'save', which reaches files"):
+    with pytest.raises(UsageError, match="its code calls 'save', which accesses files"):
         open_classifier(str(tmp_path / "writing.pt"))
 
 
@@ -384,19 +384,19 @@ def test_a_plain_callable_is_a_black_box(here: Path, digits: Digits) -> None:
     assert not foreign.differentiable and not foreign.files
     assert torch.equal(adapted(foreign)(digits[0]), digits[0].flatten(1)[:, :3])
     assert describe(foreign).as_json() == {"kind": "factory", "name": "users_code:box", "differentiable": False}
-    with pytest.raises(UsageError, match="made a plain callable, which takes no weights"):
+    with pytest.raises(UsageError, match="returned a plain callable, which takes no weights"):
         open_classifier("users_code:box", Path("w.pt"))
 
 
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ("users_code:seven", "made a int; it must take no arguments and return an nn.Module"),
+        ("users_code:seven", "returned a int; it must take no arguments and return an nn.Module"),
         ("users_code:broken", "calling it without arguments failed .ValueError: no such head."),
         ("users_code:absent", "users_code has no 'absent'; name a function that returns the model"),
-        ("users_code:model", "is a model already; name a function"),
+        ("users_code:model", "is already a model; name a function"),
         ("users_code:__name__", "is a str; name a function"),
-        ("absent_code:make", "there is no module 'absent_code' here; start cfx where it lies"),
+        ("absent_code:make", "there is no module 'absent_code' here; start cfx in the directory that contains it"),
         ("broken_code:make", "importing broken_code failed .ZeroDivisionError"),
         ("needy_code:make", "importing needy_code failed .ModuleNotFoundError: No module named 'absent_needed'"),
     ],
@@ -421,10 +421,10 @@ def test_weights_that_do_not_fit_are_one_sentence(here: Path, bundle: Bundle) ->
     torch.save([1, 2], here / "list.pt")
     (here / "damaged.pt").write_bytes((here / "list.pt").read_bytes()[:200])
     for name, sentence in (
-        ("whole.pt", "holds pickled objects, which could run code; save the weights alone"),
+        ("whole.pt", "contains pickled objects, which could run code; save only the weights"),
         ("text.pt", "is neither a safetensors file nor a checkpoint"),
-        ("list.pt", "holds no weights .a list."),
-        ("damaged.pt", "is damaged, torch.load cannot read it"),
+        ("list.pt", "contains no weights .a list."),
+        ("damaged.pt", "is damaged, so torch.load cannot read it"),
         ("absent.pt", "could not be read .no such file or directory."),
     ):
         with pytest.raises(UsageError, match=f"{name}: {sentence}"):
@@ -446,21 +446,21 @@ def test_what_is_no_classifier_is_one_sentence(exported: Path, tmp_path: Path, b
     (tmp_path / "flipped.pt2").write_bytes(content[:900] + bytes(len(content[900:1500])) + content[1500:])
     bring = "bring a .pt2, TorchScript or .onnx file"
     for name, sentence in (
-        ("whole.pt", "is a pickled model, which could run code; where its code is, convert it with torch.export.save"),
-        ("state.pt", r"holds \d\d weights and no model; name the code that makes the model"),
-        ("state.safetensors", "holds 2 weights and no model"),
+        ("whole.pt", "is a pickled model, which could run code; convert it, where its code is, with torch.export.save"),
+        ("state.pt", r"contains \d\d weights and no model; name the code that makes the model"),
+        ("state.safetensors", "contains 2 weights and no model"),
         ("text.pt2", f"is not a model; {bring}"),
         ("other.zip", f"is not a model; {bring}"),
         ("damaged.pt2", "is not a model|is damaged"),
         ("flipped.pt2", "the archive is damaged"),
         ("absent.pt2", f"there is no such file; {bring}"),
-        ("", f"a directory without a config.json is no classifier; {bring}"),
+        ("", f"a directory without a config.json is not a classifier; {bring}"),
     ):
         with pytest.raises(UsageError, match=f"{tmp_path / name}: .*({sentence})") as caught:
             open_classifier(str(tmp_path / name))
         assert "\n" not in str(caught.value)
     for spec in ("nonsense", "torchvision:", "a:b:c"):
-        with pytest.raises(UsageError, match=f"{spec}: is no classifier that cfx knows; {bring}"):
+        with pytest.raises(UsageError, match=f"{spec}: is not a classifier that cfx knows; {bring}"):
             open_classifier(spec)
 
 
@@ -469,11 +469,11 @@ def test_what_is_no_classifier_is_one_sentence(exported: Path, tmp_path: Path, b
     [
         ({"kind": "pt3"}, "unknown kind of classifier 'pt3'"),
         ({"kind": 3}, "has no kind or no name"),
-        ({"file": "../elsewhere.pt2"}, "must lie in the bundle itself"),
+        ({"file": "../elsewhere.pt2"}, "must be in the bundle's own directory"),
         ({"file": "absent.pt2"}, "file absent.pt2 is missing"),
         ({"other_files": ["absent.data"]}, "file absent.data is missing"),
         ({"file": None}, "names no file"),
-        ({"kind": "factory", "name": "os.system"}, "is no package.module:factory"),
+        ({"kind": "factory", "name": "os.system"}, "is not a package.module:factory"),
         ({"kind": "torchscript"}, "could not load this TorchScript"),
         ({"preprocessing": {"channels": 2}}, "channels is 2"),
     ],
@@ -528,7 +528,9 @@ def test_torchvision_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(UsageError, match=r"torchvision:alexnet: could not be loaded or downloaded .*no network here"):
         open_classifier("torchvision:alexnet")
-    with pytest.raises(UsageError, match=r"torchvision has no classifier of this name; near are .*squeezenet1_1"):
+    with pytest.raises(
+        UsageError, match=r"torchvision has no classifier of this name; similar names are .*squeezenet1_1"
+    ):
         open_classifier("torchvision:squeezenet11")
     with pytest.raises(UsageError, match="unknown weights of alexnet 'V7': known are DEFAULT, IMAGENET1K_V1, none"):
         open_classifier("torchvision:alexnet@V7")
@@ -556,7 +558,7 @@ def test_timm(tmp_path: Path, digits: Digits) -> None:
     with torch.no_grad():
         logits = adapted(foreign)(digits[0][:2])
         assert logits.shape == (2, 10) and torch.equal(adapted(again)(digits[0][:2]), logits)
-    with pytest.raises(UsageError, match=r"timm has no classifier of this name; near are .*resnet10t"):
+    with pytest.raises(UsageError, match=r"timm has no classifier of this name; similar names are .*resnet10t"):
         open_classifier("timm:resnet10tt")
 
 

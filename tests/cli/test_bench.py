@@ -116,12 +116,12 @@ def folder_of_classes(digits, toy, tmp_path):
     [
         (["--engines", "latnt"], "unknown engine 'latnt': did you mean 'latent'"),
         (["--format", "html"], "unknown format 'html'"),
-        (["--fail-under", "pixel.validity"], "cannot be read; expected ENGINE.METRIC>=NUMBER"),
+        (["--fail-under", "pixel.validity"], "cannot be parsed; expected ENGINE.METRIC>=NUMBER"),
         (["--fail-under", "vcnet.validity>=1"], "unknown engine 'vcnet': known are pixel"),
         (["--fail-under", "pixel.valid>=1"], "unknown metric 'valid'"),
         (["--junit", "report.xml"], "--junit: reports gates, and there are none"),
-        (["--batch-size", "many"], "--batch-size many: expected auto or a number"),
-        (["--batch-size", "0"], "--batch-size 0: expected auto or a number"),
+        (["--batch-size", "many"], "--batch-size many: expected auto or a positive whole number"),
+        (["--batch-size", "0"], "--batch-size 0: expected auto or a positive whole number"),
         (["--images", "nowhere"], "nowhere: no such file"),
         (["--targets", "nowhere.csv"], "nowhere.csv: neither random, runner-up, all nor a CSV file"),
         (["--baseline", "nowhere"], "--baseline nowhere: no run there"),
@@ -204,5 +204,5 @@ def test_interrupted_it_exits_130_and_says_how_to_go_on(toy, tmp_path):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
-    assert process.returncode == 130 and said.endswith("interrupted; the same command goes on with run\n")
+    assert process.returncode == 130 and said.endswith("interrupted; run the same command again to resume run\n")
     assert "Traceback" not in said

@@ -64,7 +64,7 @@ def test_2000_files_and_a_program(run: Run, read_set: Callable[[str, str], Label
         assert len(of_engine) >= 15 and all(record["target"] == "digit 7" for record in of_engine)
         assert sum(record["valid"] for record in of_engine) >= least * len(of_engine), engine
     assert {record["metrics"]["robust_retrained"] for record in records(found)} == {None}
-    assert "cannot be trained again" in records(found)[0]["missing"]["robust_retrained"]
+    assert "cannot retrain" in records(found)[0]["missing"]["robust_retrained"]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_colour_that_is_not_square_with_no_classifier(run: Run, short: None, let
     assert run("train", "mine").code == 0
     assert (tmp_path / "mine" / "contact-sheet.png").exists(), "what is missing is drawn again"
     again = run("train", "mine")
-    assert again.code == 0 and again.stderr == "note: mine: every part is made; --only PART makes one anew\n"
+    assert again.code == 0 and again.stderr == "note: mine: every part is trained; retrain one with --only PART\n"
 
 
 @pytest.mark.slow
@@ -126,7 +126,7 @@ def test_a_classifier_of_224_pixels_and_1000_classes(run: Run, short: None, tmp_
     classifier = "torchvision:shufflenet_v2_x0_5@none"
     begun = run("init", "mine", "--classifier", classifier, "--images", "photos", "--classes", "classes.txt")
     assert begun.code == 1, "untrained, it is right by chance only"
-    assert "no better than always naming the commonest class" in begun.stderr
+    assert "no better than always predicting the most common class" in begun.stderr
     made = Bundle(tmp_path / "mine")
     assert made.classes == ["goldfish", "volcano", "(anything else)"]
     foreign = made.parts["classifier"].foreign

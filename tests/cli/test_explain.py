@@ -276,7 +276,7 @@ def test_the_same_name_twice_does_not_overwrite(explain: Run, prediction: See):
     result = explain("a/four.png", "b/four.png", "four-2.png", "a/four.png", "--format", "json", "--target", target)
     names = [Path(record["files"]["counterfactual"]).name for record in result.records]
     assert names == [f"{stem}.pixel.{target}.png" for stem in ("four", "four-2", "four-2-2")]
-    assert "b/four.png: an earlier image is called four, too; its results are named four-2" in result.stderr
+    assert "b/four.png: an earlier image is also called four; its results are named four-2" in result.stderr
 
 
 def test_notes_of_reading_are_on_stderr_and_in_the_record(explain: Run):
@@ -375,7 +375,7 @@ def test_a_bundle_that_no_engine_can_use(explain: Run, monkeypatch: pytest.Monke
     own = {name: entry for name, entry in registry._entries().items() if name != "pixel"}
     monkeypatch.setattr(registry, "_entries", lambda: own)
     result = explain(example("four"), "--engine", "all")
-    assert result.code == 2 and "error: bundle toy: it has the models of no engine" in result.stderr
+    assert result.code == 2 and "error: bundle toy: has the models of none of the engines" in result.stderr
 
 
 def test_an_engine_that_cannot_be_imported(explain: Run, engines: None):

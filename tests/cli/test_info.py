@@ -91,7 +91,7 @@ def test_without_torch(run: Run, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(command, "installed_version", missing)
     result = run("info")
-    assert result.code == 0 and "torch missing" in result.stdout and "install cfx-toolkit anew" in result.stdout
+    assert result.code == 0 and "torch missing" in result.stdout and "reinstall cfx-toolkit" in result.stdout
 
 
 def test_an_unknown_format(run: Run):

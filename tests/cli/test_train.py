@@ -25,7 +25,7 @@ def test_a_missing_data_set_is_one_line(run: Run, tmp_path: Path):
 def test_training_without_init_or_recipe_says_how_to_begin(run: Run, tmp_path: Path, toy: Path):
     result = run("train", toy)
     assert result.code == 2
-    assert "names no images to train on; begin with `cfx init`, or give the --recipe of it" in result.error
+    assert "names no images to train on; create it with `cfx init`, or give its --recipe" in result.error
     assert "no bundle.toml there" in run("train", tmp_path / "nothing").error
 
 

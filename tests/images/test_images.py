@@ -288,7 +288,7 @@ def test_black_ink_is_laid_on_white(tmp_path: Path, four: np.ndarray, mode: str)
     laid = "transparent: laid on white (what is visible is dark)"
     read = read_image(path, GREY, light_on_dark=True)
     assert np.array_equal(as_bytes(read.pixels), 255 - four)
-    assert read.notes == (laid, "looks like dark on light; the model knows light on dark: try --invert")
+    assert read.notes == (laid, "looks like dark on light, but the model was trained on light on dark: try --invert")
     assert read_image(path, GREY).notes == (laid,)
     inverted = read_image(path, GREY, invert=True, light_on_dark=True)
     assert np.array_equal(as_bytes(inverted.pixels), four)
@@ -431,7 +431,7 @@ def test_photo_of_twelve_megapixels(tmp_path: Path, four: np.ndarray) -> None:
     read = read_image(path, GREY, light_on_dark=True)
     assert read.notes == (
         "resized from 4000x3000 to 28x21 and padded to 28x28",
-        "looks like dark on light; the model knows light on dark: try --invert",
+        "looks like dark on light, but the model was trained on light on dark: try --invert",
     )
     assert read.pixels[0, 0, 0] == pytest.approx(220 / 255, abs=0.02)
 
@@ -440,7 +440,7 @@ def test_photo_of_twelve_megapixels(tmp_path: Path, four: np.ndarray) -> None:
 
 
 def test_dark_digits_are_noticed_and_light_ones_are_not(tmp_path: Path, digits: tuple[Tensor, Tensor]) -> None:
-    hint = "looks like dark on light; the model knows light on dark: try --invert"
+    hint = "looks like dark on light, but the model was trained on light on dark: try --invert"
     for row in range(0, 400, 10):
         light, dark = tmp_path / "light.png", tmp_path / "dark.png"
         write_png(light, digits[0][row])
@@ -647,7 +647,7 @@ def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ImageOps, "exif_transpose", exhausted)
     path = save(Image.new("L", (28, 28)), tmp_path / "large.png")
-    refused(path, "needs more memory than there is", "shrink it")
+    refused(path, "needs more memory than is available", "shrink it")
 
 
 def test_pillow_keeps_quiet(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from cfx.images.sets.image_set import ImageSet, bytes_needed
 from cfx.images.sets.labelled import Labelled, looks_light_on_dark
 from cfx.images.sets.labels import read_classes
 from cfx.images.sets.opening import open_images
-from cfx.images.sets.split import SPLIT_PARTS, sample_by_class, split_by_class
+from cfx.images.sets.split import SUBSETS, sample_by_class, split_by_class
 
 GREY = (1, 28, 28)
 
@@ -592,7 +592,7 @@ def test_celeba(celeba: Path) -> None:
     assert "unknown attribute of CelebA 'smilling': did you mean 'Smiling'?" in message
     assert "unknown attribute" in refusal(lambda: open_images("celeba", root=celeba), UsageError)
     (celeba / "celeba" / "list_eval_partition.txt").write_text("000000.jpg 0\n")
-    assert "do not fit; download them again" in refusal(lambda: open_images("celeba:Bald", root=celeba))
+    assert "do not match; download them again" in refusal(lambda: open_images("celeba:Bald", root=celeba))
 
 
 @pytest.mark.parametrize(
@@ -616,7 +616,7 @@ def test_missing_sets_say_where_they_are_looked_for(
     assert message.startswith(f"{tmp_path / 'data'}: no {kind} there")
     assert str(tmp_path / "data" / folder) in message
     assert "directory of that name" not in message
-    assert "say in which directory torchvision keeps it" in refusal(lambda: open_images(spec), UsageError)
+    assert "give the directory of torchvision's data sets" in refusal(lambda: open_images(spec), UsageError)
 
 
 def test_a_directory_that_is_named_like_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -729,11 +729,11 @@ def test_split_of_a_set_without_a_test_split() -> None:
     sizes = [400, 40, 8, 7, 0]
     labels = torch.arange(5).repeat_interleave(torch.tensor(sizes))
     split = split_by_class(labels, [""] * len(labels), seed=1)
-    every = [index for name in SPLIT_PARTS for index in split.part(name).tolist()]
+    every = [index for name in SUBSETS for index in split.subset(name).tolist()]
     assert len(every) == len(set(every)) == 448
     assert split.too_few == (3,)
     assert split_by_class(labels, [""] * len(labels), seed=1, classes=5).too_few == (3, 4)
-    counts = {name: torch.bincount(labels[split.part(name)], minlength=3).tolist() for name in SPLIT_PARTS}
+    counts = {name: torch.bincount(labels[split.subset(name)], minlength=3).tolist() for name in SUBSETS}
     assert counts == {
         "train": [153, 16, 3],
         "held_out": [17, 1, 1],
@@ -749,8 +749,8 @@ def test_every_part_has_some_of_every_class(count: int) -> None:
     labels = torch.tensor([0] * count + [1] * 8)
     split = split_by_class(labels, [""] * len(labels))
     assert split.too_few == ()
-    assert all(set(labels[split.part(name)].tolist()) == {0, 1} for name in SPLIT_PARTS)
-    every = [index for name in SPLIT_PARTS for index in split.part(name).tolist()]
+    assert all(set(labels[split.subset(name)].tolist()) == {0, 1} for name in SUBSETS)
+    every = [index for name in SUBSETS for index in split.subset(name).tolist()]
     assert sorted(every) == list(range(len(labels)))
 
 
@@ -772,23 +772,23 @@ def test_split_follows_the_seed_alone() -> None:
     one = split_by_class(labels, [""] * 200, seed=5)
     torch.manual_seed(2)
     two, other = split_by_class(labels, [""] * 200, seed=5), split_by_class(labels, [""] * 200, seed=6)
-    assert all(torch.equal(one.part(name), two.part(name)) for name in SPLIT_PARTS)
-    assert not any(torch.equal(one.part(name), other.part(name)) for name in SPLIT_PARTS)
+    assert all(torch.equal(one.subset(name), two.subset(name)) for name in SUBSETS)
+    assert not any(torch.equal(one.subset(name), other.subset(name)) for name in SUBSETS)
 
 
 def test_held_out_has_a_ceiling() -> None:
     labels = torch.arange(3).repeat(20_000)
     split = split_by_class(labels, ["train"] * 60_000)
     for name in ("held_out", "judge_held_out"):
-        assert 1990 <= len(split.part(name)) <= 2000
-        counts = torch.bincount(labels[split.part(name)])
+        assert 1990 <= len(split.subset(name)) <= 2000
+        counts = torch.bincount(labels[split.subset(name)])
         assert counts.max() - counts.min() <= 1
 
 
 @pytest.mark.parametrize("labels", [[], [0, 0, 1, 1]])
 def test_split_of_too_few(labels: list[int]) -> None:
     message = refusal(lambda: split_by_class(torch.tensor(labels, dtype=torch.int64), [""] * len(labels)))
-    assert "no class has the 8 images" in message
+    assert "no class has 8 images" in message
 
 
 def test_a_sample_has_every_class_in_its_share_and_rare_ones_at_all() -> None:

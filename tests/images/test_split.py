@@ -1,4 +1,4 @@
-"""The split keeps what is judged apart from what judges; a missing data set is named."""
+"""Judges share no images with the models that they score; a missing data set is named."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def split_up(data: Labelled, test: int, *, seed: int = 0) -> Split[Labelled]:
     return split.map(lambda _, indices: data[indices % len(data)])
 
 
-def parts(split: Split[Labelled]) -> dict[str, set[int]]:
+def labels_of_subsets(split: Split[Labelled]) -> dict[str, set[int]]:
     named = {
         "train": split.train,
         "held_out": split.held_out,
         "judge_train": split.judge_train,
         "judge_held_out": split.judge_held_out,
     }
-    return {name: set(part.labels.tolist()) for name, part in named.items()}
+    return {name: set(subset.labels.tolist()) for name, subset in named.items()}
 
 
-def test_parts_are_disjoint_and_lose_nothing(numbered: Labelled) -> None:
-    found = parts(split_up(numbered, 10))
-    assert {name: len(part) for name, part in found.items()} == {
+def test_subsets_are_disjoint_and_lose_nothing(numbered: Labelled) -> None:
+    found = labels_of_subsets(split_up(numbered, 10))
+    assert {name: len(labels) for name, labels in found.items()} == {
         "train": 170,
         "held_out": 30,
         "judge_train": 170,
@@ -62,7 +62,7 @@ def test_split_is_the_same_each_time_and_follows_the_seed(numbered: Labelled) ->
     two = split_up(numbered, 400)
     other = split_up(numbered, 400, seed=1)
     assert torch.equal(one.train.labels, two.train.labels)
-    assert parts(one) != parts(other)
+    assert labels_of_subsets(one) != labels_of_subsets(other)
 
 
 def test_labelled_selects_and_scales(digits: tuple[Tensor, Tensor]) -> None:

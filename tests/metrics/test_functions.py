@@ -331,13 +331,13 @@ def test_split_frechet_draws_real_images_of_the_target_class(digits: Digits, fea
 def test_split_frechet_says_why_it_has_no_value(digits: Digits, features: Tensor):
     labels, ids = digits[1], torch.arange(400)
     value, why = sets.split_frechet(features[:40], labels[:40], features[:40], labels[:40], ids[:40])
-    assert value is None and re.fullmatch(r"\d+ real images to compare with; 32 needed for 16 features", why)
+    assert value is None and re.fullmatch(r"only \d+ real images to compare with; 32 needed for 16 features", why)
     # Ten questions about each of forty images are no more real images than one about each.
     many, two_classes, same = (t[::10].repeat_interleave(10, dim=0) for t in (features, labels // 5, ids))
     value, why = sets.split_frechet(many, two_classes, many, two_classes, same)
     assert value is None and "real images to compare with" in why
     value, why = sets.split_frechet(features, labels * 0 + 10, features, labels, ids)
-    assert value is None and why == "half of the factuals hold no real image of some target class"
+    assert value is None and why == "half of the factuals contain no real image of some target class"
 
 
 def test_split_frechet_keeps_questions_about_one_image_together(digits: Digits, features: Tensor):

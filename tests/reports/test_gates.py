@@ -27,17 +27,17 @@ def parse(text: str, engines: list[str], *, baseline: list[str] | None = None) -
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("latent.validity", "cannot be read; expected ENGINE.METRIC>=NUMBER"),
-        ("validity>=0.9", "cannot be read"),
-        ("latent.validity=0.9", "cannot be read"),
-        ("latent.validity>=", "cannot be read"),
-        ("latent.validity>=high", "'high' is no number"),
-        ("latent.validity>=nan", "nan is no limit"),
+        ("latent.validity", "cannot be parsed; expected ENGINE.METRIC>=NUMBER"),
+        ("validity>=0.9", "cannot be parsed"),
+        ("latent.validity=0.9", "cannot be parsed"),
+        ("latent.validity>=", "cannot be parsed"),
+        ("latent.validity>=high", "'high' is not a number"),
+        ("latent.validity>=nan", "nan is not a finite number"),
         ("latnt.validity>=0.9", "unknown engine 'latnt': did you mean 'latent'"),
         ("latent.valdity>=0.9", "unknown metric 'valdity': did you mean 'validity'"),
-        ("latent.frechet.median<3", "one value for all images and has no median"),
+        ("latent.frechet.median<3", "one value for all images, and so no median"),
         ("latent.validity>=baseline", "there is no baseline; name an earlier run with --baseline"),
-        ("", "cannot be read"),
+        ("", "cannot be parsed"),
     ],
 )
 def test_nonsense_is_refused_in_a_sentence(text, says):
@@ -69,7 +69,7 @@ def test_gates_measure_the_valid_ones_and_validity_all(answers, text, passed, me
     outcome = check_gate(parse(text, ENGINES), summary, {})
     assert (outcome.passed, outcome.measured) == (passed, measured)
     assert outcome.says.startswith(f"{text}: {'passed' if passed else 'failed'}")
-    assert str(measured) in outcome.says if measured is not None else "could not be had" in outcome.says
+    assert str(measured) in outcome.says if measured is not None else "has no value" in outcome.says
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def test_the_best_is_marked_and_never_a_control(write, answers, summary):
             assert marked == summary.best(metric.name, view)
             assert cells.count("<strong>") == len(marked)
         found = dict(rows)
-        assert "best" in found["L1"] and "best" in found["images a second"]
+        assert "best" in found["L1"] and "best" in found["images per second"]
         assert "<small>control</small>" in text and "Controls are over all of their answers." in text
 
 
@@ -251,7 +251,7 @@ def test_plots_contain_every_engine(write, answers, summary):
             assert plot.count('class="point control"') == (number >= 6)
             assert "higher is better ↑" in plot
             assert (
-                "L1, lower is better ←" if number % 6 < 3 else "images a second, log scale, higher is better →"
+                "L1, lower is better ←" if number % 6 < 3 else "images per second, log scale, higher is better →"
             ) in plot
             assert ">100<" in plot or number % 6 < 3
 

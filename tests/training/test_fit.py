@@ -141,14 +141,14 @@ def test_it_stops_where_held_out_images_no_longer_improve_and_keeps_the_best(dat
     fit = Overfitting(data[:40], epochs=2000)
     fit.held_out = data[200:]
     seen: list[float] = []
-    learnt_out = fit._learnt_out
+    should_stop = fit._should_stop
 
     def look(index: int) -> bool:
-        result = learnt_out(index)
+        result = should_stop(index)
         seen.append(float(fit.check(data[200:]).detach()))
         return result
 
-    fit._learnt_out = look  # type: ignore[method-assign]
+    fit._should_stop = look  # type: ignore[method-assign]
     fit.run()
     assert len(seen) < 20, "it ended early"
     assert seen[-1] > min(seen)
@@ -174,11 +174,11 @@ def test_a_loss_that_is_no_number_ends_it_with_a_sentence(data: Labelled, tmp_pa
     fit = LinearFit(data)
     step = fit.step
 
-    def astray(index: int) -> dict[str, Tensor]:
+    def diverging(index: int) -> dict[str, Tensor]:
         return {"loss": torch.tensor(torch.nan)} if index >= 20 else step(index)
 
-    fit.step = astray  # type: ignore[method-assign]
-    with pytest.raises(FitError, match="training went astray: loss is nan at step 21 of"):
+    fit.step = diverging  # type: ignore[method-assign]
+    with pytest.raises(FitError, match="training diverged: loss is nan at step 21 of"):
         fit.run(tmp_path / "c", every_s=0)
     state = torch.load(tmp_path / "c", weights_only=True)
     assert state["step"] <= 20, "the checkpoint is older than the accident"
@@ -217,12 +217,12 @@ def test_held_out_images_are_looked_at_once_a_beginning_or_prelude_has_worn_off(
     fit = Overfitting(data[:40], epochs=1000)
     fit.held_out, fit.prelude = data[200:], prelude
     looked: list[int] = []
-    learnt_out = fit._learnt_out
+    should_stop = fit._should_stop
 
     def look(index: int) -> bool:
         looked.append(index)
-        return learnt_out(index)
+        return should_stop(index)
 
-    fit._learnt_out = look  # type: ignore[method-assign]
+    fit._should_stop = look  # type: ignore[method-assign]
     fit.run()
     assert first - 1 <= min(looked) < first + 50

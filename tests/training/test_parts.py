@@ -46,7 +46,7 @@ def test_it_loads_as_what_it_says(made: Path, name: str):
     assert type(model).__name__ == bundle.parts[name].architecture
     assert bundle.part(name) is model, "it is loaded once"
     assert bundle.part(name, type(model)) is model
-    with pytest.raises(BundleError, match=f"part '{name}' is a {type(model).__name__}, and a Linear is needed"):
+    with pytest.raises(BundleError, match=f"part '{name}' is a {type(model).__name__}, but a Linear is needed"):
         bundle.part(name, nn.Linear)
 
 

@@ -131,7 +131,9 @@ def test_classes_that_the_images_do_not_have_are_put_together(folder: Path, tmp_
 
 
 def test_more_classes_than_images_show_need_names(folder: Path, tmp_path: Path, brought):
-    with pytest.raises(UsageError, match=r"has 15 classes and the images 10; --classes FILE says which is which"):
+    with pytest.raises(
+        UsageError, match=r"has 15 classes and the images 10; name the classifier's classes with --classes"
+    ):
         set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, extra=5)))
     assert not (tmp_path / "b").exists()
     names = tmp_path / "classes.txt"
@@ -146,7 +148,7 @@ def test_an_untrained_classifier_is_warned_of(folder: Path, tmp_path: Path, brou
         "    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
     )
     checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
-    assert any("no better than always naming the commonest class" in warning for warning in checked.warnings)
+    assert any("no better than always predicting the most common class" in warning for warning in checked.warnings)
 
 
 def test_a_constant_classifier_is_warned_of(folder: Path, tmp_path: Path, brought):
@@ -155,7 +157,7 @@ def test_a_constant_classifier_is_warned_of(folder: Path, tmp_path: Path, brough
         "    def forward(self, x):\n        return torch.ones(len(x), 10) * x.mean() * 0\ndef make():\n    return C()\n"
     )
     checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
-    assert any("answers the same to every image" in warning for warning in checked.warnings)
+    assert any("its output is the same for every image" in warning for warning in checked.warnings)
     assert Bundle(tmp_path / "b").differentiable is False
 
 
@@ -199,8 +201,8 @@ def test_rare_and_missing_classes_are_named_and_are_no_targets(folder: Path, tmp
     names = tmp_path / "classes.txt"
     names.write_text("\n".join(NAMES))
     checked = set_up(tmp_path / "b", InitOptions(images=str(few), classifier=factory(brought), classes=names))
-    assert "too few images to learn from, fewer than 8, so no target: digit 3" in checked.warnings
-    assert "no images, so no target: digit 4" in checked.warnings
+    assert "classes with too few images (fewer than 8), which cannot be targets: digit 3" in checked.warnings
+    assert "classes without images, which cannot be targets: digit 4" in checked.warnings
     assert Bundle(tmp_path / "b").present == [0, 1, 2, 5, 6, 7, 8, 9]
 
 
@@ -222,7 +224,7 @@ def test_large_images_are_worked_on_in_a_smaller_size(digits: tuple[Tensor, Tens
     bundle = Bundle(tmp_path / "b")
     assert bundle.shape == (1, 256, 192) and bundle.working == (64, 48) and bundle.is_carried
     assert checked.accuracy is not None and checked.accuracy > 0.9
-    assert any("models work in 64x48, and changes are carried back" in note for note in checked.notes)
+    assert any("models work at 64x48, and changes are carried back" in note for note in checked.notes)
     smaller = set_up(tmp_path / "smaller", InitOptions(images=str(root), classifier=make, size=(140, 105), working=40))
     assert smaller.file.shape == (1, 140, 105) and smaller.file.working == (40, 30)
 
@@ -231,7 +233,7 @@ def test_a_bundle_is_not_overwritten(folder: Path, tmp_path: Path, brought):
     make = factory(brought)
     set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
     before = (tmp_path / "b" / "bundle.toml").read_bytes()
-    with pytest.raises(BundleError, match=r"holds a bundle already; remove it or choose another directory"):
+    with pytest.raises(BundleError, match=r"already holds a bundle; remove it or choose another directory"):
         set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
     assert (tmp_path / "b" / "bundle.toml").read_bytes() == before
 
@@ -289,7 +291,7 @@ def test_of_very_many_images_a_sample_is_used_and_said(folder: Path, tmp_path: P
     assert len(split.train) == len(split.judge_train) == 100 and present == list(range(10))
     assert len(split.test) == len(whole.context.split.test)
     (note,) = session.notes
-    assert note.endswith("of 400 images are used, drawn at random: no more than 100 for a part")
+    assert note.endswith("of 400 images are used, sampled at random: at most 100 in each subset")
 
 
 def test_a_brought_classifier_is_never_trained_over(folder: Path, tmp_path: Path, brought):
@@ -298,7 +300,7 @@ def test_a_brought_classifier_is_never_trained_over(folder: Path, tmp_path: Path
     session = reopen_session(tmp_path / "b")
     with pytest.raises(UsageError, match="--only classifier: the classifier is your own"):
         session.make(only=["classifier"])
-    with pytest.raises(UsageError, match="--only retrained: a classifier of your own cannot be trained again by cfx"):
+    with pytest.raises(UsageError, match="--only retrained: cfx cannot retrain a classifier of your own"):
         session.make(only=["retrained"])
     with pytest.raises(BundleError, match="has no part 'judge'"):
         session.make(only=["vae"])
@@ -309,5 +311,5 @@ def test_a_full_disk_has_its_sentence(folder: Path, tmp_path: Path, brought, mon
     usage = dataclasses.make_dataclass("Usage", ["free"])
     monkeypatch.setattr("cfx.files.shutil.disk_usage", lambda _path: usage(free=1000))
     make = brought("from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n")
-    with pytest.raises(DataError, match=r"the classifier needs 0 MB, and 0 are free there"):
+    with pytest.raises(DataError, match=r"the classifier needs 0 MB, but only 0 MB are free there"):
         set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))

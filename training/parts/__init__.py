@@ -1,4 +1,4 @@
-"""The parts of a bundle in the order in which they are made; one file a part."""
+"""The parts of a bundle in the order in which they are made; one file per part."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ PARTS: tuple[type[Part], ...] = (
     AutoencodersPart,
     ReferencePart,
 )
-"""In the order of their making: what a part needs stands before it."""
+"""In the order in which they are made: a part comes after the parts that it needs."""
 
 
 def parts_of(recipe: Recipe, *, joint: bool = False) -> list[Part]:
-    """Every part as a recipe sets it.
+    """All parts, with their fields set by a recipe.
 
     Args:
-        recipe: sets fields of parts by their first name.
-        joint: put one part that trains classifier and conditional VAE in one loss in the place of the latter.
+        recipe: sets the fields of a part by the first of its names.
+        joint: train classifier and conditional VAE as one part, in one loss.
     """
     parts = [kind(**recipe.parts.get(kind.makes[0], {})) for kind in PARTS]
     return together(parts) if joint else parts
 
 
 def together(parts: list[Part]) -> list[Part]:
-    """The parts with classifier and conditional VAE as one, made as soon as what measures it is there."""
+    """Merge classifier and conditional VAE into one part, made right after the parts that it needs."""
     classifier = next(part for part in parts if isinstance(part, ClassifierPart))
     conditional_vae = next(part for part in parts if isinstance(part, ConditionalVAEPart))
     joint = JointPart(classifier=classifier, conditional_vae=conditional_vae)

@@ -1,4 +1,4 @@
-"""anchors: where real images lie in the VAE."""
+"""anchors: latents of real images in the VAE."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ..part import Made, Part
 
 @dataclass(frozen=True, kw_only=True)
 class AnchorsPart(Part):
-    """Latents of the first images of each class whose reconstruction the classifier is sure of.
+    """Latents of the first images of each class whose reconstruction the classifier recognises confidently.
 
-    Where a class has too few of those, the next surest follow.
+    If a class has too few of those, the images with the next highest confidence follow.
     """
 
     makes: ClassVar[tuple[str, ...]] = ("anchors",)
     needs: ClassVar[tuple[str, ...]] = ("classifier", "vae")
     optional: ClassVar[bool] = False
 
-    count: int = 200  # a class, at most
-    sure: float = 0.95  # probability of the class
+    count: int = 200  # per class, at most
+    sure: float = 0.95  # probability of the class from which on the classifier counts as confident
 
     @torch.no_grad()
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
@@ -42,7 +42,7 @@ class AnchorsPart(Part):
             latents = in_batches(vae.encode, data.floats())
             drawn = in_batches(vae.decode, latents)
             confidence = context.probabilities_of(drawn)[:, label]
-            # A stable sort keeps the data's own order among all those that are sure.
+            # A stable sort keeps the order of the data among all confident ones.
             order = confidence.clamp(max=self.sure).sort(descending=True, stable=True).indices[:count]
             model.latents[label, : len(order)] = latents[order]
         return {"anchors": Made(model, {**arguments})}

@@ -1,4 +1,4 @@
-"""autoencoders: one a class and one for all classes, the yardsticks of IM1 and IM2."""
+"""autoencoders: one per class and one for all classes, used by the metrics IM1 and IM2."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class AutoencoderFit(Fit):
         return {"loss": loss.detach()}
 
     def check(self, data: Labelled) -> Tensor:
-        """Mean squared error a pixel."""
+        """Mean squared error per pixel."""
         images = data.floats()
         return F.mse_loss(self.model(images), images)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencodersPart(Part):
-    """K autoencoders and one more, trained on the judges' images."""
+    """K autoencoders, one per class, and one for all classes, trained on the judges' images."""
 
     makes: ClassVar[tuple[str, ...]] = ("autoencoders",)
     optional: ClassVar[bool] = False
@@ -61,8 +61,8 @@ class AutoencodersPart(Part):
     epochs: float = 30.0
     steps: int = 450  # on a user's images, instead of epochs
     network: Mapping[str, Any] = field(default_factory=dict)  # arguments of each `Autoencoder`
-    least_steps: int = 10  # an epoch, for a class of few images
-    most_classes: int = 60  # beyond which IM1 and IM2 are done without
+    least_steps: int = 10  # per epoch, for a class of few images
+    most_classes: int = 60  # with more, the part is left out and IM1 and IM2 are not available
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:
         share = 2.0 / (len(present) + 2)
@@ -96,9 +96,9 @@ class AutoencodersPart(Part):
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
         own, other = measured["own_class_error"], measured["other_class_error"]
         says = f"error {own:.4f} on their own class, {other:.4f} on another"
-        return verdict_on(own < 0.9 * other, says, "IM1 hardly tells classes apart")
+        return verdict_on(own < 0.9 * other, says, "IM1 barely distinguishes the classes")
 
     def left_out(self, context: TrainingContext) -> str | None:
         if len(context.present) > self.most_classes:
-            return f"it takes one autoencoder a class, and {len(context.present)} classes are too many"
+            return f"it needs one autoencoder per class, and {len(context.present)} classes are too many"
         return None

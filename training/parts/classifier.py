@@ -1,4 +1,4 @@
-"""classifier: what is explained, where the user brought none."""
+"""classifier: the classifier that is explained, if the user brought none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ClassifierPart(Part):
         return {"classifier": 3.0}
 
     def untrained(self, context: TrainingContext) -> Made:
-        """The network with its first weights."""
+        """The network with its initial weights."""
         torch.manual_seed(0)
         arguments = {**context.sizes, "classes": context.count, **context.pixels, **self.network}
         return Made(ConvNet(**arguments), arguments)
@@ -46,11 +46,12 @@ class ClassifierPart(Part):
 
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
         right, commonest = measured["test_accuracy"], measured["commonest_class"]
-        says = f"right on {right:.1%} of test images; always naming the commonest class would be on {commonest:.1%}"
+        baseline = f"always predicting the most common class would be right on {commonest:.1%}"
+        says = f"right on {right:.1%} of test images; {baseline}"
         good = right >= commonest + 0.5 * (1 - commonest)
-        return verdict_on(good, says, "what it sees is hardly worth explaining")
+        return verdict_on(good, says, "it is too inaccurate for explanations to be useful")
 
     def left_out(self, context: TrainingContext) -> str | None:
         if context.is_foreign:
-            return "the classifier is your own; begin another bundle with cfx init to explain another"
+            return "the classifier is your own; create a new bundle with cfx init to explain another"
         return None

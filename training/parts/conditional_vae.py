@@ -1,4 +1,4 @@
-"""conditional_vae: a conditional VAE whose latents are free of the class, trained on swapped conditions."""
+"""conditional_vae: a conditional VAE with class-free latents, trained on swapped conditions."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ from ..part import Made, Measured, Part, Sample, Verdict
 class ConditionalVAEFit(ElboFit[ConditionalVAE]):
     """ELBO, a class adversary on the latents, and training on swapped conditions.
 
-    A plain conditional VAE ignores its condition, because the latent carries the class. Five terms cure that:
+    A plain conditional VAE ignores its condition, because the latent carries the class. Five loss terms prevent that:
 
-    - *invariance*: a small network guesses the class from the latent, the encoder makes it guess at random
-      (Lample et al. 2017, Fader Networks, arXiv 1706.00409);
-    - *swap*: the image drawn with another class as condition must be of that class for `guides`, classifiers
-      that are neither the explained one nor a judge, looking through noise so that dots do not convince them;
+    - *invariance*: a small network predicts the class from the latent, and the encoder is trained to make it predict
+      at random (Lample et al. 2017, Fader Networks, arXiv 1706.00409);
+    - *swap*: an image drawn with another class as condition must be classified as that class by `guides`, which are
+      neither the explained classifier nor a judge. They see it with noise, so that single pixels do not convince them;
     - *realism*: a projection discriminator must take it for a real image of that class;
     - *style*: encoding it again must give the latent it was drawn from;
     - *nearness*: it should change few pixels.
 
-    Conditions between two classes are drawn too, and asked to be a real image of the class that weighs more,
-    so that the whole line of conditions shows digits and not cross-fades. In a prelude only invariance is asked for.
+    Interpolated conditions are trained too, with the class of the larger weight as target, so that images along the
+    line between two classes look like real images and not like blends. The prelude trains with invariance alone.
 
     Args:
-        model: what to fit.
-        predictor: what gives the probabilities that are the condition: the explained classifier, or, where asking it
-            at every step would be slow, its answers (N, K) for the images of `data`.
+        model: the conditional VAE to train.
+        predictor: gives the probabilities that are the condition: the explained classifier, or its precomputed
+            probabilities (N, K) of the images of `data` if running it at every step would be slow.
         guides: classifiers that supervise the swapped images.
         beta, likelihood, prelude: as in `ElboFit`.
         joint: also train `predictor`, in the same loss, as VCNet's paper does; otherwise it is frozen.
-        present: (P,) the classes that have images; swapped conditions ask for no others. All, if None.
+        present: (P,) the classes that have images, the only targets of swapped conditions. All, if None.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
                 trained += list(predictor.parameters())
             else:
                 predictor.eval().requires_grad_(False)
-        # The place of each class among those present, and the class at each place.
+        # The classes present, and the index of each class among them.
         self.present = torch.arange(self.classes) if present is None else present
         self.place = torch.zeros(self.classes, dtype=torch.int64)
         self.place[self.present] = torch.arange(len(self.present))
@@ -146,7 +146,7 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
             self.critic.requires_grad_(False)
             losses = self.elbo(logits[: len(images)], images, mean, log_variance)
             losses |= self._losses_of_swapped(drawn, asked, images, mean.detach())
-        # Cross-entropy to the uniform distribution: least when the guesser knows nothing.
+        # Cross-entropy to the uniform distribution: minimal when the guesser predicts at random.
         self.guesser.requires_grad_(False)
         losses["invariance"] = -self.invariance * self.guesser(sampled).log_softmax(dim=1).mean()
         if self.joint and predicted is not None:
@@ -158,19 +158,19 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
         return losses
 
     def _swap(self, probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Conditions (N, K) on the way to another class, and the class (N,) that each asks for."""
+        """Conditions (N, K) on the line to another class, and the target class (N,) of each."""
         count = len(labels)
         others = (self.place[labels] + torch.randint(1, len(self.present), (count,))) % len(self.present)
         targets = self.present[others]
         swapped = F.one_hot(targets, self.classes).float()
-        # Half the swaps go all the way, half stop somewhere on the line; near its middle nothing is asked.
+        # Half of the swaps reach the other class, half stop on the line, but not near its middle.
         way = torch.rand(count, 1) * 0.8
         way = torch.where(way < 0.4, way, way + 0.2)
         way = torch.where(torch.rand(count, 1) < 0.5, torch.ones_like(way), way)
         return torch.lerp(probabilities, swapped, way), torch.where(way.squeeze(1) > 0.5, targets, labels)
 
     def _losses_of_swapped(self, drawn: Tensor, asked: Tensor, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
-        """Losses of what is drawn (N, C, H, W) from the `latents` (N, D) of `images` as the classes asked for (N,)."""
+        """Losses of images `drawn` (N, C, H, W) from the `latents` (N, D) of `images`, with target classes (N,)."""
         seen = drawn + torch.randn_like(drawn) * torch.rand(len(drawn), 1, 1, 1) * self.noise
         guidance = torch.stack([F.cross_entropy(guide(seen), asked) for guide in self.guides]).mean()
         return {
@@ -181,7 +181,7 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
         }
 
     def check(self, data: Labelled) -> Tensor:
-        """How badly images are drawn under their own label, and the guides' cross-entropy of swapped ones."""
+        """Reconstruction loss under the images' own labels, plus the guides' cross-entropy on swapped ones."""
         model, images = self.averaged, data.floats()
         mean, log_variance = model.posterior(images)
         logits = model.decoder(mean, F.one_hot(data.labels, self.classes).float())
@@ -202,7 +202,7 @@ class ConditionalVAEPart(Part):
 
     epochs: float = 16.0
     steps: int = 3500  # on a user's images, instead of epochs
-    network: Mapping[str, Any] = field(default_factory=dict)  # arguments of `ConditionalVAE` but for its defaults
+    network: Mapping[str, Any] = field(default_factory=dict)  # arguments of `ConditionalVAE` that are not defaults
     guides: tuple[int, ...] = (12, 20)  # widths of the classifiers that supervise it
     guide_epochs: float = 5.0
     guide_steps: int = 800
@@ -215,7 +215,7 @@ class ConditionalVAEPart(Part):
         return {"conditional_vae": self.train(context, context.probabilities("train"))}
 
     def train(self, context: TrainingContext, predictor: nn.Module | Tensor, *, joint: bool = False) -> Made:
-        """The guides first, then the conditional VAE on the predictor's probabilities.
+        """Train the guides, then the conditional VAE on the predictor's probabilities.
 
         Args:
             context: of the bundle.
@@ -256,7 +256,7 @@ class ConditionalVAEPart(Part):
 
     @torch.inference_mode()
     def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
-        """Reconstruction, and how often a judge sees the class that a swapped condition asks for."""
+        """Reconstruction, and how often the judge recognises the class of a swapped condition."""
         assert isinstance(model, ConditionalVAE)
         images, labels = sample_of(context.split.test)
         latents = in_batches(model.encode, images)
@@ -268,9 +268,9 @@ class ConditionalVAEPart(Part):
 
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
         explained, seen = measured["variance_explained"], measured["judge_sees_swap"]
-        drawn = f"draws {max(0.0, explained):.0%} of the images' variance"
-        says = f"{drawn}; told to draw another class, the judge sees that class in {seen:.1%}"
-        why = "vcnet and projection will often miss" if seen < 0.7 else "counterfactuals will be blurry"
+        variance = f"explains {max(0.0, explained):.0%} of the images' variance"
+        says = f"{variance}; the judge recognises {seen:.1%} of the images drawn as another class"
+        why = "vcnet and projection will often miss the target" if seen < 0.7 else "counterfactuals will be blurry"
         return verdict_on(explained >= 0.6 and seen >= 0.7, says, why)
 
     def sheet_rows(self, bundle: Bundle, sample: Sample) -> list[tuple[str, Tensor]]:

@@ -16,21 +16,21 @@ from ...generative.vae import VAE
 from ...images.sets.labelled import Labelled, in_batches
 from ..context import TrainingContext
 from ..fit import Fit, descend, one_cycle, set_learning_rate
-from ..measures import LOOKED_AT, sample_of, verdict_on
+from ..measures import MEASURED_ON, sample_of, verdict_on
 from ..part import Made, Measured, Part, Verdict
 
 
 class FlowFit(Fit):
-    """Maximum likelihood of base, splines and pixel scales, and a cross-entropy that makes the classes part.
+    """Maximum likelihood of base, splines and pixel scales, plus a cross-entropy that separates the classes.
 
-    Encoder and decoder are taken from a fitted VAE and stay as they are: an augmented flow of these two couplings
-    *is* a VAE (Huang et al. 2020, section 4), and likelihood alone would unlearn its sharpness. The cross-entropy
-    of the flow's own class posterior gives the class weight in the base space (Ardizzone et al. 2020, IB-INN,
-    arXiv 2001.06448), so that moving towards a class means drawing it.
+    Encoder and decoder are copied from a trained VAE and frozen: an augmented flow of these two couplings *is* a VAE
+    (Huang et al. 2020, section 4), and maximum likelihood alone would make its images less sharp. The cross-entropy
+    of the flow's own class posterior separates the classes in the base space (Ardizzone et al. 2020, IB-INN,
+    arXiv 2001.06448), so that moving towards a class there draws an image of that class.
 
     Args:
-        model: what to fit.
-        vae: whose encoder and decoder the couplings use.
+        model: the flow to train.
+        vae: the VAE whose encoder and decoder the couplings use.
         class_weight: weight of the cross-entropy, against the likelihood in nats per image.
     """
 
@@ -55,12 +55,10 @@ class FlowFit(Fit):
         drawing.decoder.load_state_dict(vae.decoder.state_dict())
         inference.requires_grad_(False)
         drawing.requires_grad_(False)
-        with torch.no_grad():  # pixel scales start near what the decoder leaves over
+        with torch.no_grad():  # pixel scales start near the decoder's reconstruction error
             sample = data.floats(slice(0, 4000))
-            left = in_batches(lambda part: (part - vae.decode(vae.encode(part))).flatten(1).square(), sample).mean(
-                dim=0
-            )
-            model.residual.s.copy_(0.5 * (left + 0.02**2).log())
+            errors = in_batches(lambda batch: (batch - vae.decode(vae.encode(batch))).flatten(1).square(), sample)
+            model.residual.s.copy_(0.5 * (errors.mean(dim=0) + 0.02**2).log())
         self.modules = {"model": model}
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, weight_decay=1e-3)
@@ -82,13 +80,13 @@ class FlowFit(Fit):
 
 
 def bits_per_dim(nats: Tensor, dimensions: int) -> Tensor:
-    """A log-likelihood of images in [0, 1], in nats, as bits for each of their 8-bit values; lower is better."""
+    """Converts a log-likelihood of images in [0, 1], in nats, to bits per 8-bit value; lower is better."""
     return math.log2(LEVELS) - nats / (dimensions * math.log(2))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlowPart(Part):
-    """The flow in whose base space diffeomorphic searches move."""
+    """The flow whose base space the engine diffeo searches."""
 
     makes: ClassVar[tuple[str, ...]] = ("flow",)
     needs: ClassVar[tuple[str, ...]] = ("vae",)
@@ -119,17 +117,17 @@ class FlowPart(Part):
 
     @torch.inference_mode()
     def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
-        """Bits per dimension of dequantised test images (an upper bound), and the largest error of a round trip.
+        """Bits per dimension of dequantised test images (an upper bound), and the largest round-trip error.
 
-        Beside it stand those of a Gaussian a pixel, which knows nothing of how pixels hang together.
+        For comparison, also the bits per dimension of independent Gaussian pixels.
         """
         assert isinstance(model, ImageFlow)
         images, _ = sample_of(context.split.test)
         bits = bits_per_dim(in_batches(model.log_prob, images).mean(), images[0].numel())
-        sample = context.split.train.floats(slice(0, LOOKED_AT))
+        sample = context.split.train.floats(slice(0, MEASURED_ON))
         each = torch.distributions.Normal(sample.mean(dim=0), sample.std(dim=0).clamp(min=1 / 255))
         alone = bits_per_dim(each.log_prob(images).sum(dim=(1, 2, 3)).mean(), images[0].numel())
-        worst = float((in_batches(lambda part: model.decode(model.encode(part)), images) - images).abs().max())
+        worst = float((in_batches(lambda batch: model.decode(model.encode(batch)), images) - images).abs().max())
         return {
             "bits_per_dim": round(float(bits), 4),
             "bits_per_dim_of_single_pixels": round(float(alone), 4),
@@ -138,7 +136,7 @@ class FlowPart(Part):
 
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
         bits, alone = measured["bits_per_dim"], measured["bits_per_dim_of_single_pixels"]
-        inverts = f"inverts to {measured['round_trip_error']:g}"
-        says = f"{bits:.2f} bits per dimension, {alone:.2f} for pixels by themselves; {inverts}"
+        round_trip = f"round-trip error {measured['round_trip_error']:g}"
+        says = f"{bits:.2f} bits per dimension, {alone:.2f} for independent pixels; {round_trip}"
         good = bits < alone and measured["round_trip_error"] < 1e-2
-        return verdict_on(good, says, "diffeo's prior means little")
+        return verdict_on(good, says, "diffeo cannot rely on the flow's prior")

@@ -1,4 +1,4 @@
-"""classifier and conditional_vae, trained jointly in one loss as VCNet's paper does."""
+"""classifier and conditional_vae, trained jointly in one loss as in VCNet's paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""judge: an independent classifier that only scores, and whose features say what looks real."""
+"""judge: an independent classifier that only scores, and whose features measure realism."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def judge_verdict(context: TrainingContext, measured: Measured) -> Verdict:
     if explained is None:
         return Verdict(True, says)
     says = f"{says}, the explained classifier on {explained:.1%}"
-    otherwise = "where it disagrees with a counterfactual, it may be the one in error"
+    otherwise = "where it rejects a counterfactual, the judge itself may be wrong"
     return verdict_on(right >= explained - 0.05, says, otherwise)

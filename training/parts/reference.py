@@ -1,4 +1,4 @@
-"""reference: features of real images in the judge, against which images are called real."""
+"""reference: the judge's features of real images, with which the realism of other images is measured."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..part import Made, Part
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencePart(Part):
-    """Judge features of training images, and how far the test images of each class are from them."""
+    """The judge's features of its training images, and the distances of each class's test images to them."""
 
     makes: ClassVar[tuple[str, ...]] = ("reference",)
     needs: ClassVar[tuple[str, ...]] = ("judge",)
     optional: ClassVar[bool] = False
 
-    count: int = 500  # real images a class, at most
+    count: int = 500  # real images per class, at most
     levels: int = 200  # quantiles of the distance
 
     @torch.no_grad()
@@ -46,5 +46,5 @@ class ReferencePart(Part):
 
 
 def embed(judge: ResidualNet, data: Labelled) -> Tensor:
-    """The judge's features of a data set, (N, F)."""
-    return torch.cat([judge.embed(part.floats()) for part in data.batches(500)])
+    """The judge's features of labelled images, (N, F)."""
+    return torch.cat([judge.embed(batch.floats()) for batch in data.batches(500)])

@@ -18,7 +18,7 @@ from ..part import Made, Measured, Part
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainedPart(Part):
-    """The explained classifier's recipe on the same images with other seeds, narrower to keep the bundle small."""
+    """Classifiers trained like the explained one with other seeds, but narrower to keep the bundle small."""
 
     makes: ClassVar[tuple[str, ...]] = ("retrained",)
     needs: ClassVar[tuple[str, ...]] = ("classifier",)
@@ -48,4 +48,4 @@ class RetrainedPart(Part):
         return {"test_accuracy": round(sum(rates) / len(rates), 5)}
 
     def left_out(self, context: TrainingContext) -> str | None:
-        return "a classifier of your own cannot be trained again by cfx" if context.is_foreign else None
+        return "cfx cannot retrain a classifier of your own" if context.is_foreign else None

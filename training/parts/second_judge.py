@@ -1,4 +1,4 @@
-"""second_judge: a judge of another kind, which errs elsewhere than the first."""
+"""second_judge: a judge of another architecture, which makes other mistakes than the first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .judge import judge_verdict
 
 @dataclass(frozen=True, kw_only=True)
 class SecondJudgePart(Part):
-    """A transformer, which takes long to learn, or a convolutional network, which does not."""
+    """A transformer, which trains slowly, or a convolutional network, which trains quickly."""
 
     makes: ClassVar[tuple[str, ...]] = ("second_judge",)
     optional: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""vae: a variational autoencoder whose decoder is also trained to draw real-looking images between images."""
+"""vae: a variational autoencoder whose decoder is also trained to interpolate realistically between images."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from ..part import Made, Measured, Part, Sample, Verdict
 
 
 class VAEFit(ElboFit[VAE]):
-    """ELBO plus an adversary that looks at what is drawn *between* the posteriors of two images.
+    """ELBO plus an adversarial loss on interpolations between the posteriors of two images.
 
-    An ordinary VAE draws ghosts between the classes, and a search that stops at the decision boundary stops
-    exactly there. The adversarial term asks for a real-looking image on the straight line between any two
-    latents (the idea of Berthelot et al. 2019, ACAI, arXiv 1807.07543, with a GAN's discriminator as critic).
+    Between classes, an ordinary VAE draws blends of two images, and a search that stops at the decision boundary stops
+    exactly there. The adversarial term makes the images on the straight line between any two latents look real
+    (the idea of Berthelot et al. 2019, ACAI, arXiv 1807.07543, with a GAN's discriminator as critic).
 
     Args:
-        model: what to fit.
+        model: the VAE to train.
         beta, likelihood, prelude: as in `ElboFit`.
         adversarial: weight of the adversarial term, in the unit of the bound.
     """
@@ -90,7 +90,7 @@ class VAEFit(ElboFit[VAE]):
         return losses
 
     def check(self, data: Labelled) -> Tensor:
-        """The negative bound at the posterior means, in nats an image."""
+        """The negative bound at the posterior means, in nats per image."""
         images = data.floats()
         mean, log_variance = self.averaged.posterior(images)
         return self.negative_elbo(self.averaged.decoder(mean), images, mean, log_variance)
@@ -98,7 +98,7 @@ class VAEFit(ElboFit[VAE]):
 
 @dataclass(frozen=True, kw_only=True)
 class VAEPart(Part):
-    """The VAE in which latent searches move."""
+    """The VAE whose latent space the engine latent searches."""
 
     makes: ClassVar[tuple[str, ...]] = ("vae",)
     needs: ClassVar[tuple[str, ...]] = ("judge",)
@@ -132,7 +132,7 @@ class VAEPart(Part):
     def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
         assert isinstance(model, VAE)
         images, labels = sample_of(context.split.test)
-        drawn = in_batches(lambda part: model.decode(model.encode(part)), images)
+        drawn = in_batches(lambda batch: model.decode(model.encode(batch)), images)
         judge = context.bundle.part("judge")
         kept = in_batches(judge, drawn).argmax(dim=1) == labels
         real = in_batches(judge, images).argmax(dim=1) == labels
@@ -146,8 +146,8 @@ class VAEPart(Part):
         explained, kept, real = (
             measured[name] for name in ("variance_explained", "judge_recognises", "judge_recognises_real")
         )
-        drawn = f"draws {max(0.0, explained):.0%} of the images' variance"
-        says = f"{drawn}; the judge recognises {kept:.1%} of what it draws and {real:.1%} of the images themselves"
+        variance = f"explains {max(0.0, explained):.0%} of the images' variance"
+        says = f"{variance}; the judge recognises {kept:.1%} of the reconstructions and {real:.1%} of the images"
         return verdict_on(explained >= 0.75 and kept >= 0.85 * real, says, "counterfactuals will be blurry")
 
     def sheet_rows(self, bundle: Bundle, sample: Sample) -> list[tuple[str, Tensor]]:
