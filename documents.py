@@ -6,7 +6,9 @@ and JSON support.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from .errors import CfxError, DataError
@@ -101,3 +103,25 @@ class Table:
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise self.wrong(name, NAMES[kind], value)
         return value
+
+
+def read_json(path: Path, schema: int, remedy: str) -> Table:
+    """Read a JSON document of a certain schema.
+
+    Args:
+        path: the file.
+        schema: version that the document's `schema` must have.
+        remedy: what the user can do about a damaged document, the end of every error message.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such file.
+        DataError: the document is damaged, or has another schema.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: damaged ({error}){remedy}") from error
+    found = values.get("schema") if isinstance(values, dict) else None
+    if found != schema:
+        raise DataError(f"{path}: schema {found!r}, this cfx reads schema {schema}{remedy}")
+    return Table(values, str(path), DataError, remedy)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
+from PIL.Image import Image
 from torch import Tensor
 
 from .._version import VERSION
@@ -17,9 +17,6 @@ from .panel import draw_panel
 from .question import Question, Source
 from .seen import Seen
 from .wording import rounded
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SCHEMA = 2
 COUNTS = ("steps", "forward_calls", "backward_calls")
@@ -40,10 +37,6 @@ class Cost:
     forward_calls: int | None = None
     backward_calls: int | None = None
     peak_memory_mb: float | None = None
-
-    def value(self, name: str) -> float | None:
-        """The attribute of this name."""
-        return getattr(self, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +178,7 @@ class Answer:
     def as_json(self) -> dict[str, object]:
         """The JSON object of schema 2, without the envelope."""
         question, cost = self.question, {"seconds": rounded(self.cost.seconds)}
-        cost |= {name: self.cost.value(name) for name in COUNTS}
+        cost |= {name: getattr(self.cost, name) for name in COUNTS}
         pair: dict[str, object] = {} if question.number is None else {"pair": question.number}
         if question.number is not None:
             memory = self.cost.peak_memory_mb

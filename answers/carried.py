@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.goal import is_valid
-from ..images.reading import carry_back, read_image
+from ..images.reading import carry_back
 from ..images.writing import write_picture
 from .answer import Answer
 from .question import class_index
@@ -34,7 +34,7 @@ def write_full(path: Path, answer: Answer, bundle: Bundle) -> str:
     assert source.photo is not None and source.placement is not None
     change = (images.counterfactual - images.factual).cpu()
     write_picture(path, carry_back(source.photo, change, source.placement, light_on_dark=bundle.light_on_dark))
-    again = read_image(path, bundle.shape, light_on_dark=bundle.light_on_dark, resize=bundle.resize).pixels
+    again = bundle.read(path).pixels
     probabilities = probabilities_of(bundle.classifier, again[None].to(bundle.device))[0]
     target = class_index(answer.target, bundle.classes)
     assert target is not None

@@ -17,9 +17,9 @@ from torch import Tensor
 from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..counterfactuals.registry import DEFAULT_ENGINE, load_engine
 from ..errors import ImageError, InputError, unknown_name
-from ..images.decoding import decode, decode_picture
+from ..images.decoding import decode_picture
 from ..images.reading import convert
-from ..metrics.catalogue import METRICS
+from ..metrics.catalogue import OF_IMAGES
 from .answer import Answer
 from .pipeline import AnswerOptions, answer_batch
 from .question import QuestionBatch, Source, ask, target_class
@@ -67,13 +67,13 @@ def explain(
         UsageError: the class, engine, metric, bundle or device is unknown.
         BundleError: the bundle is damaged, or lacks a part that the engine needs.
     """
+    if on_unreadable not in ("raise", "skip"):
+        raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
+    options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
     loaded = bundle if isinstance(bundle, Bundle) else load_bundle(str(bundle), pick_device(device))
     name = engine or loaded.engine or DEFAULT_ENGINE
     searching = load_engine(name).from_models(loaded.models, confidence=confidence)
     wanted = target_class(str(target), loaded)
-    options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
-    if on_unreadable not in ("raise", "skip"):
-        raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
     reading = read_all(images, loaded, skip=on_unreadable == "skip")
 
     def answers() -> Iterator[Answer]:
@@ -102,10 +102,9 @@ def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:
     """
     if names is None:
         return None
-    known = [metric.name for metric in METRICS if metric.function is not None and not metric.of_set]
     for name in names:
-        if name not in known:
-            raise unknown_name("metric", name, known)
+        if name not in OF_IMAGES:
+            raise unknown_name("metric", name, OF_IMAGES)
     return frozenset(names)
 
 
@@ -139,11 +138,11 @@ def read_any(image: Given, bundle: Bundle, name: str) -> tuple[Source, Tensor]:
     Raises:
         ImageError: the image cannot be read.
     """
-    options = {"light_on_dark": bundle.light_on_dark, "resize": bundle.resize}
     if isinstance(image, str | PathLike):
         path = Path(fspath(image))
-        read = convert(decode(path), bundle.shape, **options)
+        read = bundle.read(path)
         return Source(name=str(path), photo=path, placement=read.placement, notes=read.notes), read.pixels
+    options = {"light_on_dark": bundle.light_on_dark, "resize": bundle.resize}
     if isinstance(image, Image.Image):
         read = convert(decode_picture(image), bundle.shape, **options)
         return Source(name=getattr(image, "filename", "") or name, notes=read.notes), read.pixels

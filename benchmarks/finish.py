@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..answers.question import targets_of
+from ..answers.question import indices_of, targets_of
 from ..bundles.bundle import Bundle
 from ..judges.residual import ResidualNet
-from ..metrics.evaluate import score_set
+from ..metrics.evaluate import in_sentences, score_set
 from ..metrics.scene import SetScene
 from ..reports.gallery import GalleryItem
 from ..reports.page import write_page
@@ -53,12 +53,7 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
 
 def missing_notes(run: Run) -> list[str]:
     """The reasons why metrics have no value, and the answers' notes, each once."""
-    names: dict[str, list[str]] = {}
-    for answer in run.answers:
-        for metric, why in answer.missing.items():
-            if metric not in names.setdefault(why, []):
-                names[why].append(metric)
-    reasons = [f"{', '.join(metrics)}: {why}" for why, metrics in names.items()]
+    reasons = in_sentences(pair for answer in run.answers for pair in answer.missing.items())
     return [*dict.fromkeys([*reasons, *(note for answer in run.answers for note in answer.notes)])]
 
 
@@ -72,8 +67,7 @@ class Sets:
         places = {file: place for place, file in enumerate(files)}
         self.image_ids = torch.tensor([places[str(question.file)] for question in run.questions])
         self.targets = targets_of(run.questions, bundle).cpu()
-        names = {name: index for index, name in enumerate(bundle.classes)}
-        self.classes = torch.tensor([names[question.factual.name] for question in run.questions])
+        self.classes = indices_of((question.factual.name for question in run.questions), bundle).cpu()
         self.factuals = self._features(files)[self.image_ids] if bundle.judges.has("judge") else None
 
     def of(self, engine: str, rows: Tensor) -> SetScene:

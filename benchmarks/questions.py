@@ -85,10 +85,7 @@ class FileInputs:
         return str(self.paths[index])
 
     def read(self, index: int) -> Tensor:
-        bundle = self._bundle
-        return read_image(
-            self.paths[index], bundle.shape, light_on_dark=bundle.light_on_dark, resize=bundle.resize
-        ).pixels
+        return self._bundle.read(self.paths[index]).pixels
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..answers.pipeline import AnswerOptions
@@ -35,24 +34,9 @@ from .questions import (
 )
 from .run import Run, run_directory
 from .runner import Runner, batch_size_for
+from .settings import Settings
 
 DEFAULT_COUNT = 1000
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of a benchmark, from the options of `cfx bench`, which describes each."""
-
-    images: str | None = None
-    data: Path | None = None
-    count: int | None = None
-    targets: str = "random"
-    seed: int = 0
-    confidence: float = 0.9
-    batch_size: int | None = None
-    controls: bool = False
-    lpips: bool = True
-    out: Path | None = None
 
 
 class Benchmark:

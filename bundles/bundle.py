@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError, unknown_name
 from ..files import write_bytes
+from ..images.reading import ReadImage, read_image
 from ..images.resizing import resize_batch
 from .file import NAME, BundleFile, PartEntry
 from .known_parts import JUDGES
@@ -118,6 +119,15 @@ class Bundle:
     def light_on_dark(self) -> bool:
         """Whether its images show light strokes on a dark ground, so that ink on paper must be inverted."""
         return self.file.light_on_dark
+
+    def read(self, path: Path, *, invert: bool = False) -> ReadImage:
+        """Read an image file as the classifier takes it; `invert` swaps light and dark.
+
+        Raises:
+            ImageError: as `read_image`.
+        """
+        options = {"light_on_dark": self.light_on_dark, "resize": self.resize}
+        return read_image(path, self.shape, invert=invert, **options)
 
     @cached_property
     def digest(self) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..benchmarks.settings import Settings
 from ..counterfactuals.registry import CONTROL, engine_names
 from ..errors import UsageError
 from ..reports.gates import Gate, parse_gate
@@ -25,6 +26,7 @@ class BenchOptions:
     Attributes:
         engines: names of the engines.
         every_engine: "all" was asked for, so engines that cannot be used are left out.
+        settings: the settings of the benchmark.
         gates: the gates, parsed.
         command: the command as it was typed.
     """
@@ -32,17 +34,8 @@ class BenchOptions:
     bundle: str
     engines: tuple[str, ...]
     every_engine: bool
-    count: int | None
-    images: str | None
-    data: Path | None
-    targets: str
-    seed: int
-    confidence: float
-    controls: bool
-    out: Path | None
-    batch_size: int | None
+    settings: Settings
     device: str
-    lpips: bool
     gates: tuple[Gate, ...]
     baseline: Path | None
     junit: Path | None
@@ -122,17 +115,19 @@ def bench(
         bundle=bundle,
         engines=tuple(names),
         every_engine=asks_for_all(engines),
-        count=count,
-        images=images,
-        data=data,
-        targets=targets,
-        seed=seed,
-        confidence=confidence,
-        controls=controls,
-        out=out,
-        batch_size=choices.batch_size(batch_size),
+        settings=Settings(
+            images=images,
+            data=data,
+            count=count,
+            targets=targets,
+            seed=seed,
+            confidence=confidence,
+            batch_size=choices.batch_size(batch_size),
+            controls=controls,
+            lpips=lpips,
+            out=out,
+        ),
         device=device,
-        lpips=lpips,
         gates=tuple(parse_gate(text, baseline=baseline is not None) for text in fail_under or ()),
         baseline=baseline,
         junit=junit,

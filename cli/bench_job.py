@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..benchmarks.compare import changes, check_questions, finished, read_baseline
-from ..benchmarks.suite import Benchmark, Settings
+from ..benchmarks.suite import Benchmark
 from ..bundles.bundle import load_bundle, pick_device
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring
@@ -21,9 +21,9 @@ def run(options: BenchOptions, terminal: Terminal) -> ExitCode:
         keep_freed_memory()
         before = None if options.baseline is None else read_baseline(options.baseline)
         bundle = load_bundle(options.bundle, pick_device(options.device))
-        confidence = options.confidence
+        confidence = options.settings.confidence
         engines = load_engines(options.engines, bundle, confidence, leave_out=options.every_engine, note=terminal.note)
-        benchmark = Benchmark(bundle, engines, settings_of(options), options.command)
+        benchmark = Benchmark(bundle, engines, options.settings, options.command)
         check_engines(options.gates, list(benchmark.engines), None if before is None else list(before.columns))
         load_scoring(bundle)
     try:
@@ -52,19 +52,3 @@ def run(options: BenchOptions, terminal: Terminal) -> ExitCode:
     if run.manifest.unreadable:
         return ExitCode.WRONG_USAGE
     return ExitCode.DONE if all(outcome.passed for outcome in outcomes) else ExitCode.ANSWERED_NO
-
-
-def settings_of(options: BenchOptions) -> Settings:
-    """The settings of the benchmark, from the options of the command."""
-    return Settings(
-        images=options.images,
-        data=options.data,
-        count=options.count,
-        targets=options.targets,
-        seed=options.seed,
-        confidence=options.confidence,
-        batch_size=options.batch_size,
-        controls=options.controls,
-        lpips=options.lpips,
-        out=options.out,
-    )

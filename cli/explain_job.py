@@ -17,7 +17,7 @@ from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import CfxError, UsageError
 from ..files import make_directory
-from ..images.reading import find_images, read_image
+from ..images.reading import find_images
 from ..images.writing import as_png
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
@@ -168,10 +168,8 @@ class Explainer:
 
     def _read(self, path: Path) -> tuple[Source, torch.Tensor] | None:
         """Read one image; print an error and return None if it cannot be read."""
-        bundle, invert = self.bundle, self.options.invert
-        dark = bundle.light_on_dark
         try:
-            read = read_image(path, bundle.shape, invert=invert, light_on_dark=dark, resize=bundle.resize)
+            read = self.bundle.read(path, invert=self.options.invert)
         except CfxError as error:
             self.terminal.error(str(error))
             self.unreadable = True

@@ -25,13 +25,14 @@ def look(information: Information, directories: Sequence[Path]) -> Information:
         information: what was collected without torch.
         directories: directories of the user's own bundles.
     """
-    missing: list[Unavailable] = []
+    found_engines, missing_engines = engines()
+    found_bundles, missing_bundles = all_bundles(directories)
     return replace(
         information,
         devices=devices(),
-        engines=engines(missing),
-        bundles=all_bundles(missing, directories),
-        unavailable=(*missing, *without_lpips()),
+        engines=found_engines,
+        bundles=found_bundles,
+        unavailable=(*missing_engines, *missing_bundles, *without_lpips()),
     )
 
 
@@ -45,15 +46,16 @@ def devices() -> tuple[DeviceAbout, ...]:
     )
 
 
-def engines(missing: list[Unavailable]) -> tuple[EngineAbout, ...]:
-    """Describe each engine; add those that cannot be loaded to `missing`."""
+def engines() -> tuple[tuple[EngineAbout, ...], list[Unavailable]]:
+    """Describe each engine; second, those that cannot be loaded."""
+    missing: list[Unavailable] = []
     loaded: dict[str, type[Engine]] = {}
     for name in engine_names():
         try:
             loaded[name] = load_engine(name)
         except CfxError as error:
             missing.append(Unavailable(f"engine {name}", str(error)))
-    return tuple(
+    about = tuple(
         EngineAbout(
             name=name,
             summary=loaded[name].summary,
@@ -64,11 +66,13 @@ def engines(missing: list[Unavailable]) -> tuple[EngineAbout, ...]:
         )
         for name in by_rank(loaded)
     )
+    return about, missing
 
 
-def all_bundles(missing: list[Unavailable], directories: Sequence[Path]) -> tuple[BundleAbout, ...]:
-    """Describe the shipped bundles and the user's; add shipped ones that cannot be opened to `missing`."""
-    result = []
+def all_bundles(directories: Sequence[Path]) -> tuple[tuple[BundleAbout, ...], list[Unavailable]]:
+    """Describe the shipped bundles and the user's; second, shipped ones that cannot be opened."""
+    missing: list[Unavailable] = []
+    result: list[BundleAbout] = []
     for name, directory in bundles.shipped().items():
         try:
             result.append(describe(Bundle(directory)))
@@ -76,7 +80,7 @@ def all_bundles(missing: list[Unavailable], directories: Sequence[Path]) -> tupl
             missing.append(Unavailable(f"bundle {name}", str(error)))
     if not result:
         missing.append(Unavailable("shipped bundles", "this installation has none; reinstall cfx-toolkit"))
-    return (*result, *(describe(Bundle(directory)) for directory in directories))
+    return (*result, *(describe(Bundle(directory)) for directory in directories)), missing
 
 
 def describe(bundle: Bundle) -> BundleAbout:

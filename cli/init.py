@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..training.init_options import InitOptions
 from .options.choices import FORMATS, check_choice, numbers, sides
 from .options.types import FormatOption
 from .running import run_job
@@ -16,23 +16,10 @@ from .running import run_job
 
 @dataclass(frozen=True, kw_only=True)
 class InitCommandOptions:
-    """The options of `cfx init`, parsed. `init` describes each.
-
-    Attributes:
-        preprocessing: the given options about the classifier's input and output, by field.
-    """
+    """The options of `cfx init`, parsed: the new bundle's directory, what it is made from, and the output format."""
 
     bundle: Path
-    images: str
-    classifier: str | None
-    weights: Path | None
-    classes: Path | None
-    data: Path | None
-    preprocessing: Mapping[str, object]
-    size: tuple[int, int] | None
-    working: int | None
-    resize: str | None
-    flip: bool
+    settings: InitOptions
     format: str
 
 
@@ -112,16 +99,18 @@ def init(
     }
     options = InitCommandOptions(
         bundle=bundle,
-        images=images,
-        classifier=classifier,
-        weights=weights,
-        classes=classes,
-        data=data,
-        preprocessing={name: value for name, value in preprocessing.items() if value is not None},
-        size=None if size is None else sides("--size", size),
-        working=working,
-        resize=fit,
-        flip=flip,
+        settings=InitOptions(
+            images=images,
+            classifier=classifier,
+            weights=weights,
+            classes=classes,
+            root=data,
+            preprocessing={name: value for name, value in preprocessing.items() if value is not None},
+            size=None if size is None else sides("--size", size),
+            working=working,
+            resize=fit,
+            flip=flip,
+        ),
         format=format,
     )
     run_job("init_job", options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from ..memory import keep_freed_memory
-from ..training.setup import InitOptions, set_up
+from ..training.setup import set_up
 from .exit_code import ExitCode
 from .init import InitCommandOptions
 from .terminal.bundles import print_checked
@@ -16,21 +16,7 @@ def run(options: InitCommandOptions, terminal: Terminal) -> ExitCode:
     """Check the classifier and the images, create the bundle, and return the exit code."""
     with terminal.task("checking the classifier and the images"):
         keep_freed_memory()
-        checked = set_up(
-            options.bundle,
-            InitOptions(
-                images=options.images,
-                classifier=options.classifier,
-                weights=options.weights,
-                classes=options.classes,
-                root=options.data,
-                preprocessing=options.preprocessing,
-                size=options.size,
-                working=options.working,
-                resize=options.resize,
-                flip=options.flip,
-            ),
-        )
+        checked = set_up(options.bundle, options.settings)
     for note in checked.notes:
         terminal.note(note)
     for warning in checked.warnings:

@@ -211,3 +211,6 @@ METRICS = (
 
 BY_NAME = {metric.name: metric for metric in METRICS}
 """Metrics by name, in the order in which tables list them."""
+
+OF_IMAGES = tuple(metric.name for metric in METRICS if metric.function is not None and not metric.of_set)
+"""Names of the metrics that are computed for single images, from a `Scene`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Counterfactuals
 from ..errors import BundleError
-from .catalogue import METRICS, Metric
+from .catalogue import BY_NAME, METRICS, OF_IMAGES, Metric
 from .scene import Missing, Scene, SetScene
 
 Value = float | bool | None
@@ -41,15 +41,20 @@ class Scores:
     @property
     def notes(self) -> tuple[str, ...]:
         """The reasons as text, one note for all metrics with the same reason."""
-        names: dict[str, list[str]] = {}
-        for name, why in self.missing.items():
-            names.setdefault(why, []).append(name)
-        return tuple(f"{', '.join(some)}: {why}" for why, some in names.items())
+        return tuple(in_sentences(self.missing.items()))
 
     def rows(self) -> list[dict[str, Value]]:
         """The values as one dictionary per image; values that are not finite become None."""
         values = {name: None if c is None else [finite(v) for v in c.tolist()] for name, c in self.columns.items()}
         return [{name: None if v is None else v[row] for name, v in values.items()} for row in range(self.count)]
+
+
+def in_sentences(missing: Iterable[tuple[str, str]]) -> list[str]:
+    """Sentences that say why metrics have no value, from pairs of metric and reason; one sentence per reason."""
+    names: dict[str, dict[str, None]] = {}
+    for name, why in missing:
+        names.setdefault(why, {})[name] = None
+    return [f"{', '.join(metrics)}: {why}" for why, metrics in names.items()]
 
 
 def finite(value: float | bool) -> Value:
@@ -59,7 +64,7 @@ def finite(value: float | bool) -> Value:
 
 def with_lpips() -> frozenset[str]:
     """The names of all metrics of single images, including LPIPS."""
-    return frozenset(metric.name for metric in METRICS if metric.function is not None and not metric.of_set)
+    return frozenset(OF_IMAGES)
 
 
 def load_scoring(bundle: Bundle) -> None:
@@ -100,17 +105,17 @@ def score(scene: Scene, names: frozenset[str] | None = None) -> Scores:
     """
     columns: dict[str, Tensor | None] = {}
     missing: dict[str, str] = {}
-    for metric in METRICS:
-        if metric.function is None or metric.of_set or (names is not None and metric.name not in names):
+    for name in OF_IMAGES:
+        if names is not None and name not in names:
             continue
-        if names is None and metric.name == LPIPS:
+        if names is None and name == LPIPS:
             columns[LPIPS], missing[LPIPS] = None, "not asked for (--lpips)"
             continue
         try:
-            columns[metric.name] = function_of(metric)(scene)
+            columns[name] = function_of(BY_NAME[name])(scene)
         except (Missing, BundleError) as error:
-            columns[metric.name] = None
-            missing[metric.name] = str(error)
+            columns[name] = None
+            missing[name] = str(error)
     return Scores(len(scene.targets), columns, missing)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..answers.answer import Answer
+from ..answers.wording import rounded
 from ..metrics.catalogue import METRICS
 
 
@@ -153,7 +154,7 @@ def plain_number(value: float | bool | None) -> float | int | None:
     """A value with six significant digits, as in records; None for NaN and infinity."""
     if value is None or not math.isfinite(value):
         return None
-    return int(value) if isinstance(value, bool) or value == int(value) else float(f"{value:.6g}")
+    return int(value) if isinstance(value, bool) or value == int(value) else rounded(value)
 
 
 def natural_order(name: str) -> tuple[bool, int, str]:

@@ -21,7 +21,7 @@ import torch
 
 from .._version import VERSION
 from ..answers.answer import Answer
-from ..documents import Table
+from ..documents import Table, read_json
 from ..errors import DataError, UsageError
 from ..files import append_text, locked, write_text
 
@@ -105,17 +105,10 @@ class Manifest:
             UsageError: there is no manifest.
             DataError: the manifest is damaged, or has another schema.
         """
-        path = directory / MANIFEST
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls.from_json(read_json(directory / MANIFEST, SCHEMA, START_ANEW))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise UsageError(f"{directory}: no run there (no {MANIFEST}); `cfx bench` makes one") from error
-        except (ValueError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: damaged ({error}){START_ANEW}") from error
-        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
-            found = values.get("schema") if isinstance(values, dict) else None
-            raise DataError(f"{path}: schema {found!r}, this cfx reads schema {SCHEMA}{START_ANEW}")
-        return cls.from_json(Table(values, str(path), DataError, START_ANEW))
 
 
 def versions() -> dict[str, str]:

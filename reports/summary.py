@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..documents import Table
-from ..errors import DataError, UsageError
+from ..documents import Table, read_json
+from ..errors import UsageError
 from ..files import write_text
 from ..intervals import Estimate
 from ..metrics.catalogue import BY_NAME, METRICS
@@ -181,20 +181,12 @@ class Summary:
             UsageError: the run is not finished.
             DataError: the file is damaged.
         """
-        path = directory / NAME
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls.from_json(read_json(directory / NAME, SCHEMA, "; remove it and run the command again"))
         except FileNotFoundError as error:
             raise UsageError(
                 f"{directory}: the run is not finished (no {NAME}); resume it with the command in its manifest.json"
             ) from error
-        except (ValueError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{path}: damaged ({error}); remove it and run the command of manifest.json again"
-            ) from error
-        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
-            raise DataError(f"{path}: not a summary of schema {SCHEMA}; remove it and run the command again")
-        return cls.from_json(Table(values, str(path), DataError, "; remove it and run the command again"))
 
 
 def in_order(figures: Mapping[str, Figures]) -> dict[str, Figures]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.labels import read_classes
 from ..images.sets.split import split_by_class
 from .checking import SAMPLE, Matched, check, match_classes
+from .init_options import InitOptions
 from .parts import wanted_parts
 from .probe import Probe
 from .recipe import SURE
@@ -26,35 +27,6 @@ from .recipe import SURE
 LARGEST_DIRECT = 128  # pixels; the models work on larger images at a lower resolution
 WORKING = 64  # pixels of the longer side at that resolution, unless the user sets it
 LARGEST_SIDE = 256  # pixels of the longer side if the classifier takes any size
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitOptions:
-    """The user's settings for a classifier and images; None means that cfx finds the value.
-
-    Attributes:
-        images: as in `open_images`.
-        classifier: as in `open_classifier`; None to have cfx train one.
-        weights: a file of weights, for a classifier that is code.
-        classes: a file of class names in the order of the logits.
-        root: the directory of torchvision's data sets.
-        preprocessing: fields of `Preprocessing`.
-        size: (H, W) of the images.
-        working: pixels of the longer side at the working resolution.
-        resize: "pad", "crop" or "stretch"; the option --fit.
-        flip: whether left and right do not matter to the class.
-    """
-
-    images: str
-    classifier: str | None = None
-    weights: Path | None = None
-    classes: Path | None = None
-    root: Path | None = None
-    preprocessing: Mapping[str, object] = field(default_factory=dict)
-    size: tuple[int, int] | None = None
-    working: int | None = None
-    resize: str | None = None
-    flip: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,21 +25,20 @@ def print_card(console: Console, answer: Answer) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    about = answer
-    grid.add_row("input", Text(f"{about.question.source.name}: the model sees {about.factual}"))
-    grid.add_row("asked", Text(f"what would make it {with_article(about.target)}? engine {about.label}"))
-    grid.add_row("answer", validity(about))
-    grid.add_row("judges", judgement(about))
-    grid.add_row("changed", Text(changes(about)))
-    im1, im2 = about.value("im1"), about.value("im2")
+    grid.add_row("input", Text(f"{answer.question.source.name}: the model sees {answer.factual}"))
+    grid.add_row("asked", Text(f"what would make it {with_article(answer.target)}? engine {answer.label}"))
+    grid.add_row("answer", validity(answer))
+    grid.add_row("judges", judgement(answer))
+    grid.add_row("changed", Text(changes(answer)))
+    im1, im2 = answer.value("im1"), answer.value("im2")
     grid.add_row("IM1, IM2", Text(f"{number(im1)}, {number(im2)}   lower is better"))
-    forward, backward = about.cost.forward_calls or 0, about.cost.backward_calls or 0
+    forward, backward = answer.cost.forward_calls or 0, answer.cost.backward_calls or 0
     split = f"{forward} forward, {backward} backward"
-    seconds = number(about.cost.seconds)
+    seconds = number(answer.cost.seconds)
     grid.add_row(
-        "cost", Text(f"{about.cost.steps} steps, {forward + backward} classifier calls ({split}), {seconds} s")
+        "cost", Text(f"{answer.cost.steps} steps, {forward + backward} classifier calls ({split}), {seconds} s")
     )
-    grid.add_row("files", Text("\n".join(str(path) for path in about.files.values())))
+    grid.add_row("files", Text("\n".join(str(path) for path in answer.files.values())))
     console.print(grid)
     console.print()
 
@@ -85,16 +84,15 @@ def changes(answer: Answer) -> str:
 
 def print_row(console: Console, answer: Answer) -> None:
     """Print one answer as a line, for runs of many images."""
-    about = answer
-    agrees, percentile = about.metrics.get("judge_agrees"), about.value("realism_percentile")
-    verdict = ("valid", "green") if about.valid else ("not valid", "bold red")
+    agrees, percentile = answer.metrics.get("judge_agrees"), answer.value("realism_percentile")
+    verdict = ("valid", "green") if answer.valid else ("not valid", "bold red")
     if agrees is None:
         judge = ("no judge", "dim")
     else:
         judge = ("judges agree", "green") if agrees else ("judges disagree", "yellow")
-    text = Text(f"{about.question.source.name}: {about.factual.name} to {about.target}, {about.label}, ")
-    text = Text.assemble(text, verdict, f" {percent(about.target_confidence)}, ", judge)
-    text.append(f", realism {number(percentile)}, L1 {number(about.value('l1'))}, {number(about.cost.seconds)} s")
+    text = Text(f"{answer.question.source.name}: {answer.factual.name} to {answer.target}, {answer.label}, ")
+    text = Text.assemble(text, verdict, f" {percent(answer.target_confidence)}, ", judge)
+    text.append(f", realism {number(percentile)}, L1 {number(answer.value('l1'))}, {number(answer.cost.seconds)} s")
     console.print(text, soft_wrap=True)
 
 

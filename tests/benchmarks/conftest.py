@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from cfx.benchmarks.run import Run
-from cfx.benchmarks.suite import Benchmark, Settings
+from cfx.benchmarks.settings import Settings
+from cfx.benchmarks.suite import Benchmark
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.images.sets.labelled import Labelled

@@ -8,7 +8,8 @@ import torch
 from cfx.benchmarks.compare import read_finished
 from cfx.benchmarks.controls import RealPool
 from cfx.benchmarks.questions import DataSetInputs
-from cfx.benchmarks.suite import Benchmark, Settings
+from cfx.benchmarks.settings import Settings
+from cfx.benchmarks.suite import Benchmark
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import UsageError

@@ -16,8 +16,9 @@ from cfx.bundles.own_images import images_for_testing, own_images
 from cfx.errors import BundleError, DataError, UsageError
 from cfx.images.writing import write_png
 from cfx.training.checking import ELSE, other_order
+from cfx.training.init_options import InitOptions
 from cfx.training.opening import reopen_session
-from cfx.training.setup import InitOptions, set_up
+from cfx.training.setup import set_up
 
 NAMES = [f"digit {place}" for place in range(10)]
 

@@ -1,0 +1,22 @@
+"""The settings of a benchmark, which are parsed before torch is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a benchmark, from the options of `cfx bench`, which describes each."""
+
+    images: str | None = None
+    data: Path | None = None
+    count: int | None = None
+    targets: str = "random"
+    seed: int = 0
+    confidence: float = 0.9
+    batch_size: int | None = None
+    controls: bool = False
+    lpips: bool = True
+    out: Path | None = None
