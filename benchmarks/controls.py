@@ -19,7 +19,7 @@ from ..counterfactuals.problem import Problem
 from ..counterfactuals.registry import CONTROL
 from ..counterfactuals.tightening import Curve
 from ..errors import ImageError, UsageError
-from .questions import Inputs
+from .inputs import Inputs
 
 CONTROLS = ("factual", "random-real", "nearest-real")
 """Names of the controls in this module. The fourth control is the engine `pixel`, which makes adversarial noise."""

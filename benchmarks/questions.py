@@ -7,148 +7,26 @@ original images any more.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..answers.question import Question, QuestionBatch, Source, class_index, targets_of
+from ..answers.question import Question, QuestionBatch, Source, targets_of
 from ..answers.seen import Seen, probabilities_of
 from ..bundles.bundle import Bundle
 from ..documents import Table
-from ..errors import DataError, ImageError, UsageError, reason_of, unknown_name
+from ..errors import DataError, ImageError, UsageError
 from ..files import write_text
-from ..images.reading import find_images, read_image
-from ..images.sets.labelled import Labelled
+from ..images.reading import read_image
 from ..images.writing import write_png
 from ..progress import Task
+from .inputs import Inputs, Listed
 
 QUESTIONS = "pairs.jsonl"
-POLICIES = ("random", "runner-up", "all")
 READ_AT_ONCE = 256  # images
-
-
-class Inputs(Protocol):
-    """Images to ask about, by index."""
-
-    labels: Tensor | None
-    """The true classes (N,), if known. Then only images that the classifier gets right are asked about."""
-
-    def __len__(self) -> int:
-        """The number of images."""
-        ...
-
-    def name(self, index: int) -> str:
-        """The name of an image for messages."""
-        ...
-
-    def read(self, index: int) -> Tensor:
-        """Read an image, (C, H, W) in [0, 1]; raises ImageError if it cannot be read."""
-        ...
-
-
-class DataSetInputs:
-    """The images of a data set."""
-
-    def __init__(self, data: Labelled, name: str) -> None:
-        self.data = data
-        self.labels: Tensor | None = data.labels
-        self._name = name
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def name(self, index: int) -> str:
-        return f"{self._name} {index}"
-
-    def read(self, index: int) -> Tensor:
-        return self.data.floats(slice(index, index + 1))[0]
-
-
-class FileInputs:
-    """Image files, which are read as `cfx explain` reads them."""
-
-    def __init__(self, paths: Sequence[Path], bundle: Bundle) -> None:
-        self.paths = paths
-        self.labels: Tensor | None = None
-        self._bundle = bundle
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def name(self, index: int) -> str:
-        return str(self.paths[index])
-
-    def read(self, index: int) -> Tensor:
-        return self._bundle.read(self.paths[index]).pixels
-
-
-@dataclass(frozen=True)
-class Listed:
-    """The rows of a targets file.
-
-    Attributes:
-        paths: the image files, each once.
-        asked: (line number, class index) pairs of each image.
-    """
-
-    paths: list[Path]
-    asked: list[list[tuple[int, int]]]
-
-
-def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
-    """Read a CSV file of `image,target` rows, with or without a header. Targets are class names or indices.
-
-    Args:
-        path: the CSV file.
-        classes: names of the bundle's classes.
-        directory: directory that image paths are relative to; None for the CSV file's.
-
-    Raises:
-        DataError: the file is missing or has no rows; or a row has another form, an unknown class or a missing image.
-    """
-    base = path.parent if directory is None else directory
-    asked: dict[Path, list[tuple[int, int]]] = {}
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            for row in reader:
-                where = f"{path}: line {reader.line_num}"
-                cells = [cell.strip() for cell in row]
-                if not any(cells) or (not asked and cells == ["image", "target"]):
-                    continue
-                if len(cells) != 2:
-                    raise DataError(f"{where}: {len(cells)} columns; expected two, image and target")
-                image = base / cells[0]
-                if not image.is_file():
-                    raise DataError(f"{where}: {image}: no such file; image paths are relative to {base}")
-                target = class_index(cells[1], classes)
-                if target is None:
-                    raise DataError(f"{where}: {unknown_name('class', cells[1], classes)}")
-                asked.setdefault(image, []).append((reader.line_num, target))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); expected rows of image,target") from error
-    except OSError as error:
-        raise DataError(
-            f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read ({reason_of(error)})"
-        ) from error
-    if not asked:
-        raise DataError(f"{path}: no rows; expected lines of image,target")
-    return Listed(list(asked), list(asked.values()))
-
-
-def open_inputs(bundle: Bundle, images: str) -> FileInputs:
-    """Find the images of a directory, a glob or a file.
-
-    Raises:
-        ImageError: there are no images.
-    """
-    return FileInputs(find_images([images]), bundle)
 
 
 class QuestionSampler:
@@ -186,7 +64,7 @@ class QuestionSampler:
         """Sample the questions, and write pairs.jsonl and images/factual/*.png.
 
         Args:
-            targets: one of `POLICIES`, or the result of `read_targets`.
+            targets: one of `inputs.POLICIES`, or the result of `read_targets`.
             count: maximum number of images, sampled at random without replacement; None for all.
             task: advanced for each image that is asked about.
 

@@ -22,16 +22,8 @@ from ..reports.summary import Summary
 from ..training.recipe import RECIPES
 from .controls import controls, is_control
 from .finish import finish
-from .questions import (
-    POLICIES,
-    DataSetInputs,
-    FileInputs,
-    Inputs,
-    Listed,
-    QuestionSampler,
-    open_inputs,
-    read_targets,
-)
+from .inputs import POLICIES, DataSetInputs, FileInputs, Inputs, Listed, open_inputs, read_targets
+from .questions import QuestionSampler
 from .run import Run, run_directory
 from .runner import Runner, batch_size_for
 from .settings import Settings

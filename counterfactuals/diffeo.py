@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..generative.flow import ImageFlow
-from .ascent import Ascent
+from .ascent import Ascent, Search
 from .engine import Engine
 from .problem import Problem
 from .tightening import Curve
@@ -47,17 +47,15 @@ class DiffeomorphicAscent(Engine):
             return -self.flow.base_log_prob(latents).gather(1, problem.targets[rows][:, None]).squeeze(1)
 
         def climb_with(weight: float) -> None:
-            rows = problem.every_row()[~state.valid]
-            state.climb(
-                problem,
-                state.best[rows],
-                decode,
-                rows=rows,
+            search = Search(
+                decode=decode,
                 learning_rate=self.learning_rate,
                 max_steps=self.max_steps,
-                dequantise=True,
                 penalty=lambda latents, rows: weight * unlikelihood(latents, rows),
+                dequantise=True,
             )
+            rows = problem.every_row()[~state.valid]
+            state.climb(problem, state.best[rows], rows, search)
 
         state = Ascent.at(origin)
         climb_with(self.prior_weight)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..generative.anchors import LatentAnchors
 from ..generative.contract import GenerativeModel
-from .ascent import Ascent
+from .ascent import Ascent, Search
 from .engine import Engine
 from .problem import Problem
 from .tightening import Curve
@@ -63,6 +63,13 @@ class LatentAscent(Engine):
         def between(t: Tensor, rows: Tensor) -> Tensor:
             return torch.lerp(origin[rows], state.best[rows], t[:, None])
 
+        search = Search(
+            decode=lambda latents, _rows: self.vae.decode(latents),
+            learning_rate=self.learning_rate,
+            max_steps=self.max_steps,
+            penalty=penalty,
+            accept=near,
+        )
         state = Ascent.at(origin)
         starts = [
             lambda rows: origin[rows],
@@ -72,16 +79,7 @@ class LatentAscent(Engine):
             rows = problem.every_row()[~state.done]
             if not len(rows):
                 break
-            state.climb(
-                problem,
-                start(rows),
-                lambda latents, _rows: self.vae.decode(latents),
-                rows=rows,
-                learning_rate=self.learning_rate,
-                max_steps=self.max_steps,
-                penalty=penalty,
-                accept=near,
-            )
+            state.climb(problem, start(rows), rows, search)
         return Curve(
             lambda t, rows: self.vae.decode(between(t, rows)),
             # A search that never met the distance limit keeps its end point unchanged.

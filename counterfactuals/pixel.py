@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from .ascent import Ascent
+from .ascent import Ascent, Search
 from .engine import Engine
 from .problem import Problem
 from .tightening import Curve
@@ -32,13 +32,11 @@ class PixelAscent(Engine):
         shape = problem.images.shape
         start = problem.images.flatten(1)
         state = Ascent.at(start)
-        state.climb(
-            problem,
-            start,
-            lambda pixels, rows: pixels.view(-1, *shape[1:]),
-            rows=problem.every_row(),
+        search = Search(
+            decode=lambda pixels, rows: pixels.view(-1, *shape[1:]),
             learning_rate=self.learning_rate,
             max_steps=self.max_steps,
         )
+        state.climb(problem, start, problem.every_row(), search)
         end = state.best.clamp(0, 1)
         return Curve(lambda t, rows: torch.lerp(start[rows], end[rows], t[:, None]).view(-1, *shape[1:]))

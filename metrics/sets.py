@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,14 +40,19 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     return max(0.0, float((means[0] - means[1]).square().sum() + spread))
 
 
+class ClassFeatures(NamedTuple):
+    """Features (N, F) of images, and their classes (N,) int64."""
+
+    features: Tensor
+    classes: Tensor
+
+    def with_classes(self, count: int, weight: Tensor) -> Tensor:
+        """The features with the one-hot class times `weight` appended, (N, F + count)."""
+        return torch.cat([self.features, weight * F.one_hot(self.classes, count)], dim=1)
+
+
 def split_frechet(
-    features: Tensor,
-    targets: Tensor,
-    factual_features: Tensor,
-    factual_classes: Tensor,
-    image_ids: Tensor,
-    splits: int = SPLITS,
-    seed: int = 0,
+    answers: ClassFeatures, factuals: ClassFeatures, image_ids: Tensor, *, splits: int = SPLITS, seed: int = 0
 ) -> tuple[float | None, str]:
     """Fréchet distance between counterfactuals, with their targets, and other questions' factuals; lower is better.
 
@@ -58,14 +65,11 @@ def split_frechet(
     the proportions would differ.
 
     The metric hardly depends on whether an image shows its target: unchanged factuals score nearly as well as real
-    images. The score of real images is the floor to compare it with: split_frechet of (factual_features,
-    factual_classes, factual_features, factual_classes, image_ids).
+    images. The score of real images is the floor to compare it with: split_frechet(factuals, factuals, image_ids).
 
     Args:
-        features: (N, F), features of the counterfactuals.
-        targets: (N,) int64, the classes asked for.
-        factual_features: (N, F), features of their factuals, row by row.
-        factual_classes: (N,) int64, the classes that the explained classifier sees in the factuals.
+        answers: features of the counterfactuals, and the classes asked for.
+        factuals: features of their factuals, row by row, and the classes that the explained classifier sees in them.
         image_ids: (N,) int64, equal for questions about the same factual.
         splits: how many random splits are averaged.
         seed: seed of the splits and of the sampling.
@@ -75,11 +79,10 @@ def split_frechet(
         with fewer than 2 F different real images.
     """
     names, first_rows = _first_rows(image_ids)
-    least = SAMPLES_PER_FEATURE * features.shape[1]
-    classes = 1 + int(torch.stack([targets, factual_classes]).max()) if len(targets) else 0
-    weight = factual_features.norm(dim=1).mean()
-    features = torch.cat([features, weight * F.one_hot(targets, classes)], dim=1)
-    factual_features = torch.cat([factual_features, weight * F.one_hot(factual_classes, classes)], dim=1)
+    least = SAMPLES_PER_FEATURE * answers.features.shape[1]
+    count = 1 + int(torch.stack([answers.classes, factuals.classes]).max()) if len(answers.classes) else 0
+    weight = factuals.features.norm(dim=1).mean()
+    here, there = answers.with_classes(count, weight), factuals.with_classes(count, weight)
     place = torch.searchsorted(names, image_ids)
     generator = torch.Generator().manual_seed(seed)
     distances: list[float] = []
@@ -88,14 +91,14 @@ def split_frechet(
         for half in (in_first, ~in_first):
             rows = half[place]
             others = first_rows[~half]
-            sampled = _sample(targets[rows], others, factual_classes[others], generator)
+            sampled = _sample(answers.classes[rows], others, factuals.classes[others], generator)
             if sampled is None:
                 return None, "half of the factuals contain no real image of some target class"
             different = len(sampled.unique())
             if different < least:
                 needed = f"{least} needed for {least // SAMPLES_PER_FEATURE} features"
                 return None, f"only {different} real images to compare with; {needed}"
-            distances.append(frechet_distance(features[rows], factual_features[sampled]))
+            distances.append(frechet_distance(here[rows], there[sampled]))
     return sum(distances) / len(distances), ""
 
 
@@ -138,7 +141,8 @@ def frechet(scene: SetScene) -> float:
     if not len(scene.targets):
         raise Missing("there is no valid counterfactual")
     features, factual_features = scene.features()
-    value, why = split_frechet(features, scene.targets, factual_features, scene.factual_classes, scene.image_ids)
+    answers = ClassFeatures(features, scene.targets)
+    value, why = split_frechet(answers, ClassFeatures(factual_features, scene.factual_classes), scene.image_ids)
     if value is None:
         raise Missing(why)
     return value

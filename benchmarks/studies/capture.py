@@ -128,13 +128,13 @@ def values(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, document
 
 
-def digests(out: Path) -> dict[str, Any]:
+def digests(out: Path) -> dict[str, object]:
     """The checksums of the shipped files, and a digest of each engine's pictures and records."""
 
     def digest(content: Any) -> str:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    result: dict[str, Any] = {"files": json.loads((out / "files.json").read_text(encoding="utf-8"))}
+    result: dict[str, object] = {"files": json.loads((out / "files.json").read_text(encoding="utf-8"))}
     for bundle in BUNDLES:
         drawn, recorded = pictures(out, bundle), records(out, bundle)
         result[bundle] = {

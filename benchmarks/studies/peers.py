@@ -20,15 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...answers.answer import Cost, Envelope
 from ...answers.pipeline import describe
-from ...answers.question import Question, QuestionBatch, targets_of
+from ...answers.question import Question, targets_of
 from ...bundles.bundle import Bundle, load_bundle
-from ...classifiers.convolutional import ConvNet
 from ...counterfactuals.engine import Counterfactuals
 from ...counterfactuals.goal import TargetClass
 from ...counterfactuals.problem import as_written
@@ -43,11 +41,11 @@ from ..finish import finish
 from ..questions import load_batch, read_questions, write_questions
 from ..run import Run, run_directory
 from ..runner import record
-from .peers_exchange import FOUND, PEERS, WORK, Array, Work, read_arrays
+from .peers_exchange import FOUND, PEERS, WORK, read_arrays
+from .peers_export import work_of
 
 OURS = ("PYTHONPATH", "PYTHONSAFEPATH", "VIRTUAL_ENV")  # environment variables that the peers must not inherit
 PROGRAM = Path(__file__).with_name("peers_search.py")
-CHECKED = 256  # images on which the port must agree, in addition to those that are asked about
 
 # alibi 0.9.4 is under the Apache licence; the two searches are the same to the letter in 0.9.6, under BSL 1.1.
 # TensorFlow and numpy are the newest versions that it supports. Its spaCy imports click, but does not require it.
@@ -72,75 +70,6 @@ class Found:
     seconds: Tensor
     processor_seconds: Tensor
     about: dict[str, object]
-
-
-def exported(classifier: nn.Module) -> dict[str, Array]:
-    """Export a `ConvNet` for channels-last networks; batch norms are folded into the convolutions before them.
-
-    Returns:
-        Mean and deviation; for each convolution a kernel (3, 3, inputs, outputs) and a bias (outputs,); for `hidden`
-        and `head` a kernel (inputs, outputs) and a bias. Inputs of `hidden` are in the order (row, column, channel).
-
-    Raises:
-        UsageError: the classifier is not a `ConvNet`.
-    """
-    if not isinstance(classifier, ConvNet):
-        raise UsageError(f"the peers' port supports only ConvNet, but the classifier is a {type(classifier).__name__}")
-    # As in ConvNet.forward. peers_search.py compares the logits, so it detects if they change there.
-    arrays: dict[str, Array] = {
-        "mean": np.asarray(classifier.mean, np.float32),
-        "deviation": np.asarray(classifier.std, np.float32),
-    }
-
-    def put(name: str, kernel: Tensor, bias: Tensor) -> None:
-        arrays[f"{name}.kernel"] = kernel.float().contiguous().cpu().numpy()
-        arrays[f"{name}.bias"] = bias.float().cpu().numpy()
-
-    layers = list(classifier.features)
-    convolutions = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
-    channels = 0
-    with torch.no_grad():
-        for number, place in enumerate(convolutions):
-            convolution, norm = layers[place], layers[place + 1]
-            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-            assert norm.running_mean is not None and norm.running_var is not None
-            mean, variance = norm.running_mean.double(), norm.running_var.double()
-            scale = norm.weight.double() / (variance + norm.eps).sqrt()
-            kernel = convolution.weight.double() * scale[:, None, None, None]
-            put(f"convolution{number}", kernel.permute(2, 3, 1, 0), norm.bias.double() - mean * scale)
-            channels = convolution.out_channels
-        (hidden,) = (layer for layer in layers if isinstance(layer, nn.Linear))
-        side = round((hidden.in_features / channels) ** 0.5)
-        # torch flattens in the order (channel, row, column)
-        kernel = hidden.weight.view(-1, channels, side, side).permute(2, 3, 1, 0).flatten(0, 2)
-        put("hidden", kernel, hidden.bias)
-        put("head", classifier.head.weight.T, classifier.head.bias)
-    return arrays
-
-
-@torch.no_grad()
-def work_of(bundle: Bundle, batch: QuestionBatch, threshold: float, trained_on: Tensor) -> Work:
-    """Collect everything that a peer needs to answer questions of a run.
-
-    Args:
-        bundle: holds the classifier.
-        batch: the questions.
-        threshold: minimum confidence of a counterfactual.
-        trained_on: (M, C, H, W) uint8, the training images of the generative models.
-    """
-    images = batch.images
-    checked = torch.cat([images, trained_on[:CHECKED].to(images) / 255])
-    places = {name: index for index, name in enumerate(bundle.classes)}
-    return Work(
-        images=images.cpu().numpy(),
-        factuals=np.array([places[question.factual.name] for question in batch.questions]),
-        targets=batch.targets.cpu().numpy(),
-        threshold=threshold,
-        fit=trained_on.numpy(),
-        weights=exported(bundle.classifier),
-        checked=checked.cpu().numpy(),
-        logits=bundle.classifier(checked).cpu().numpy(),
-    )
 
 
 def bundle_of(run: Path, manifest: Manifest, name: str | None) -> Bundle:

@@ -7,7 +7,7 @@ import torch
 
 from cfx.benchmarks.compare import read_finished
 from cfx.benchmarks.controls import RealPool
-from cfx.benchmarks.questions import DataSetInputs
+from cfx.benchmarks.inputs import DataSetInputs
 from cfx.benchmarks.settings import Settings
 from cfx.benchmarks.suite import Benchmark
 from cfx.bundles.bundle import Bundle

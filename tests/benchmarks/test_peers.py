@@ -23,6 +23,7 @@ from cfx.benchmarks.questions import write_questions
 from cfx.benchmarks.run import run_directory
 from cfx.benchmarks.studies import peers as peers
 from cfx.benchmarks.studies import peers_exchange as shared
+from cfx.benchmarks.studies import peers_export
 from cfx.benchmarks.studies.peers_exchange import Answers, Array, Explain, Stop, Work
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
@@ -79,7 +80,7 @@ def run(bundle: Bundle, images: Tensor, pairs: list[Question], tmp_path: Path) -
 def work(bundle: Bundle, images: Tensor, pairs: list[Question], digits: tuple[Tensor, Tensor]) -> Work:
     """The same questions as peers read them, with the digits for training images."""
     batch = QuestionBatch(pairs, images, targets_of(pairs, bundle))
-    return peers.work_of(bundle, batch, 0.9, (digits[0] * 255).round().to(torch.uint8))
+    return peers_export.work_of(bundle, batch, 0.9, (digits[0] * 255).round().to(torch.uint8))
 
 
 def channels_last(weights: Mapping[str, Array], images: Tensor) -> Array:
@@ -98,12 +99,12 @@ def channels_last(weights: Mapping[str, Array], images: Tensor) -> Array:
 def test_exported_weights_are_the_explained_classifier(bundle: Bundle, digits: tuple[Tensor, Tensor]) -> None:
     images, _ = digits
     logits = bundle.classifier(images).numpy()
-    assert shared.difference(channels_last(peers.exported(bundle.classifier), images), logits) < 1e-4
+    assert shared.difference(channels_last(peers_export.exported(bundle.classifier), images), logits) < 1e-4
 
 
 def test_flattening_in_torchs_order_would_be_noticed(bundle: Bundle, digits: tuple[Tensor, Tensor]) -> None:
     images, _ = digits
-    weights = peers.exported(bundle.classifier)
+    weights = peers_export.exported(bundle.classifier)
     kernel = weights["hidden.kernel"]
     weights["hidden.kernel"] = kernel.reshape(7, 7, -1, kernel.shape[1]).transpose(2, 0, 1, 3).reshape(kernel.shape)
     with pytest.raises(Stop, match=r"^the port is not the explained classifier: on 400 images its logits are up to"):
@@ -119,7 +120,7 @@ def test_a_port_is_not_believed_on_a_few_images_or_on_nan() -> None:
 
 def test_only_a_convnet_is_ported(bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="supports only ConvNet, but the classifier is a ResidualNet"):
-        peers.exported(bundle.part("judge"))
+        peers_export.exported(bundle.part("judge"))
 
 
 def test_work_comes_back_as_it_was(bundle: Bundle, images: Tensor, work: Work, tmp_path: Path) -> None:

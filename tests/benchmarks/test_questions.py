@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cfx.benchmarks.questions import (
-    DataSetInputs,
-    FileInputs,
-    QuestionSampler,
-    load_batch,
-    read_questions,
-    read_targets,
-)
+from cfx.benchmarks.inputs import DataSetInputs, FileInputs, read_targets
+from cfx.benchmarks.questions import QuestionSampler, load_batch, read_questions
 from cfx.bundles.bundle import Bundle
 from cfx.errors import DataError, UsageError
 from cfx.images.reading import find_images

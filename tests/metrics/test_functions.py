@@ -22,6 +22,7 @@ from cfx.judges.retrained import Retrained
 from cfx.metrics import perceptual, realism, robustness, sets, transition
 from cfx.metrics.catalogue import METRICS
 from cfx.metrics.scene import Scene
+from cfx.metrics.sets import ClassFeatures
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 Digits = tuple[Tensor, Tensor]
@@ -302,17 +303,20 @@ def test_frechet_distance_of_real_images(bundle: Bundle, digits: Digits, feature
 
 def test_split_frechet_compares_with_other_factuals(digits: Digits, features: Tensor):
     labels, ids = digits[1], torch.arange(400)
-    floor, why = sets.split_frechet(features, labels, features, labels, ids)
+    floor, why = sets.split_frechet(ClassFeatures(features, labels), ClassFeatures(features, labels), ids)
     assert floor is not None and why == ""
     # The very factuals would be at distance 0; the other half's are not.
     assert sets.frechet_distance(features, features) < 1e-6 < 0.01 < floor < 1
-    assert sets.split_frechet(features, labels, features, labels, ids) == (floor, "")
-    assert sets.split_frechet(features, labels, features, labels, ids, seed=1)[0] != floor
-    assert sets.split_frechet(features, labels, features, labels, ids * 7 + 3) == (floor, "")
+    assert sets.split_frechet(ClassFeatures(features, labels), ClassFeatures(features, labels), ids) == (floor, "")
+    assert sets.split_frechet(ClassFeatures(features, labels), ClassFeatures(features, labels), ids, seed=1)[0] != floor
+    assert sets.split_frechet(ClassFeatures(features, labels), ClassFeatures(features, labels), ids * 7 + 3) == (
+        floor,
+        "",
+    )
     noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(0))
-    noisy, _ = sets.split_frechet(features + noise, labels, features, labels, ids)
+    noisy, _ = sets.split_frechet(ClassFeatures(features + noise, labels), ClassFeatures(features, labels), ids)
     # Factuals that nobody changed look real, but not of their targets.
-    unchanged, _ = sets.split_frechet(features, (labels + 1) % 10, features, labels, ids)
+    unchanged, _ = sets.split_frechet(ClassFeatures(features, (labels + 1) % 10), ClassFeatures(features, labels), ids)
     assert noisy is not None and unchanged is not None
     assert 10 * floor < min(noisy, unchanged)
 
@@ -323,29 +327,33 @@ def test_split_frechet_draws_real_images_of_the_target_class(digits: Digits, fea
     answers = features.clone()
     answers[labels < 5] = features[labels == 0].repeat(5, 1)
     few = 4  # features, for which the few zeros of a half are images enough
-    found, _ = sets.split_frechet(answers[:, :few], lopsided, features[:, :few], labels, ids)
+    found, _ = sets.split_frechet(
+        ClassFeatures(answers[:, :few], lopsided), ClassFeatures(features[:, :few], labels), ids
+    )
     everything = sets.frechet_distance(answers[:, :few], features[:, :few])
     assert found is not None and found < 0.5 * everything
 
 
 def test_split_frechet_says_why_it_has_no_value(digits: Digits, features: Tensor):
     labels, ids = digits[1], torch.arange(400)
-    value, why = sets.split_frechet(features[:40], labels[:40], features[:40], labels[:40], ids[:40])
+    value, why = sets.split_frechet(
+        ClassFeatures(features[:40], labels[:40]), ClassFeatures(features[:40], labels[:40]), ids[:40]
+    )
     assert value is None and re.fullmatch(r"only \d+ real images to compare with; 32 needed for 16 features", why)
     # Ten questions about each of forty images are no more real images than one about each.
     many, two_classes, same = (t[::10].repeat_interleave(10, dim=0) for t in (features, labels // 5, ids))
-    value, why = sets.split_frechet(many, two_classes, many, two_classes, same)
+    value, why = sets.split_frechet(ClassFeatures(many, two_classes), ClassFeatures(many, two_classes), same)
     assert value is None and "real images to compare with" in why
-    value, why = sets.split_frechet(features, labels * 0 + 10, features, labels, ids)
+    value, why = sets.split_frechet(ClassFeatures(features, labels * 0 + 10), ClassFeatures(features, labels), ids)
     assert value is None and why == "half of the factuals contain no real image of some target class"
 
 
 def test_split_frechet_keeps_questions_about_one_image_together(digits: Digits, features: Tensor):
     """Were the copies of an image torn apart, it would be compared with itself."""
     labels, ids = digits[1], torch.arange(400)
-    once, _ = sets.split_frechet(features, labels, features, labels, ids)
+    once, _ = sets.split_frechet(ClassFeatures(features, labels), ClassFeatures(features, labels), ids)
     both, labels, ids = features.repeat(2, 1), labels.repeat(2), ids.repeat(2)
-    twice, _ = sets.split_frechet(both, labels, both, labels, ids)
+    twice, _ = sets.split_frechet(ClassFeatures(both, labels), ClassFeatures(both, labels), ids)
     assert once is not None and twice == pytest.approx(once, rel=0.2)
 
 

@@ -1,0 +1,137 @@
+"""What a run asks about: the images of a data set or of files, and the rows of a targets file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from ..answers.question import class_index
+from ..bundles.bundle import Bundle
+from ..errors import DataError, reason_of, unknown_name
+from ..images.reading import find_images
+from ..images.sets.labelled import Labelled
+
+POLICIES = ("random", "runner-up", "all")
+
+
+class Inputs(Protocol):
+    """Images to ask about, by index."""
+
+    labels: Tensor | None
+    """The true classes (N,), if known. Then only images that the classifier gets right are asked about."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def name(self, index: int) -> str:
+        """The name of an image for messages."""
+        ...
+
+    def read(self, index: int) -> Tensor:
+        """Read an image, (C, H, W) in [0, 1]; raises ImageError if it cannot be read."""
+        ...
+
+
+class DataSetInputs:
+    """The images of a data set."""
+
+    def __init__(self, data: Labelled, name: str) -> None:
+        self.data = data
+        self.labels: Tensor | None = data.labels
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def name(self, index: int) -> str:
+        return f"{self._name} {index}"
+
+    def read(self, index: int) -> Tensor:
+        return self.data.floats(slice(index, index + 1))[0]
+
+
+class FileInputs:
+    """Image files, which are read as `cfx explain` reads them."""
+
+    def __init__(self, paths: Sequence[Path], bundle: Bundle) -> None:
+        self.paths = paths
+        self.labels: Tensor | None = None
+        self._bundle = bundle
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def read(self, index: int) -> Tensor:
+        return self._bundle.read(self.paths[index]).pixels
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The rows of a targets file.
+
+    Attributes:
+        paths: the image files, each once.
+        asked: (line number, class index) pairs of each image.
+    """
+
+    paths: list[Path]
+    asked: list[list[tuple[int, int]]]
+
+
+def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
+    """Read a CSV file of `image,target` rows, with or without a header. Targets are class names or indices.
+
+    Args:
+        path: the CSV file.
+        classes: names of the bundle's classes.
+        directory: directory that image paths are relative to; None for the CSV file's.
+
+    Raises:
+        DataError: the file is missing or has no rows; or a row has another form, an unknown class or a missing image.
+    """
+    base = path.parent if directory is None else directory
+    asked: dict[Path, list[tuple[int, int]]] = {}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            for row in reader:
+                where = f"{path}: line {reader.line_num}"
+                cells = [cell.strip() for cell in row]
+                if not any(cells) or (not asked and cells == ["image", "target"]):
+                    continue
+                if len(cells) != 2:
+                    raise DataError(f"{where}: {len(cells)} columns; expected two, image and target")
+                image = base / cells[0]
+                if not image.is_file():
+                    raise DataError(f"{where}: {image}: no such file; image paths are relative to {base}")
+                target = class_index(cells[1], classes)
+                if target is None:
+                    raise DataError(f"{where}: {unknown_name('class', cells[1], classes)}")
+                asked.setdefault(image, []).append((reader.line_num, target))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); expected rows of image,target") from error
+    except OSError as error:
+        raise DataError(
+            f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read ({reason_of(error)})"
+        ) from error
+    if not asked:
+        raise DataError(f"{path}: no rows; expected lines of image,target")
+    return Listed(list(asked), list(asked.values()))
+
+
+def open_inputs(bundle: Bundle, images: str) -> FileInputs:
+    """Find the images of a directory, a glob or a file.
+
+    Raises:
+        ImageError: there are no images.
+    """
+    return FileInputs(find_images([images]), bundle)
