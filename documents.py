@@ -93,6 +93,16 @@ class Table:
             return {}
         return {key: Table(each, f"{outer.where}.{key}", self.error, self.remedy) for key, each in outer.values.items()}
 
+    def list_of_tables(self, name: str) -> tuple[Table, ...]:
+        """A list of tables; empty if it is missing."""
+        values = self.values.get(name)
+        if values is None:
+            return ()
+        if not isinstance(values, list | tuple):
+            raise self.wrong(name, "a list of tables", values)
+        places = enumerate(values)
+        return tuple(Table(each, f"{self.where}: {name}[{n}]", self.error, self.remedy) for n, each in places)
+
     def others(self, known: Container[str]) -> dict[str, object]:
         """The fields that a document of this version does not know."""
         return {name: value for name, value in self.values.items() if name not in known}

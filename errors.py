@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -44,6 +45,18 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+# Control characters, line separators, surrogates, and the marks that reverse the direction of text.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Lines that begin like this are commands to the log readers of GitHub Actions and Azure Pipelines.
+_COMMAND = re.compile(r"^\s*(::|##\[|##vso)")
+
+
+def printable(text: str) -> str:
+    """Text from outside, such as a file's name, made safe for one line of a log: control characters are escaped."""
+    text = _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _COMMAND.sub(lambda found: f"\\{found[0].lstrip()}", text)
 
 
 def few(names: Sequence[str], most: int = 8) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError, UsageError, reason_of
@@ -18,7 +18,8 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OutputError: the directory cannot be written to, or the disk is full; no partial file is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    short = path.name[:40]  # a longer name may be too long for the file system although `path`'s is not
+    temporary = path.with_name(f".{short}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -30,6 +31,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Delete files, such as those of a result that could not be completed; missing ones are ignored."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, content: str) -> None:
@@ -90,9 +98,13 @@ def locked(path: Path) -> Iterator[None]:
     with file:
         try:
             _lock(file.fileno())
-        except OSError as error:
+        except (BlockingIOError, PermissionError) as error:
             raise UsageError(
                 f"{path.parent}: another process is using this directory; wait for it, or choose another"
+            ) from error
+        except OSError as error:  # some network file systems have no locks
+            raise OutputError(
+                f"{path}: could not be locked ({reason_of(error)}); choose a directory on a local disk"
             ) from error
         yield
 

@@ -16,13 +16,17 @@ NORMAL = 1.959964  # the standard normal's 97.5 % quantile
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over pairs. The interval is None for a single value, whose variance is unknown."""
+    """A mean over pairs, with the median and the 95th percentile of the values.
+
+    The interval is None for a single value, whose variance is unknown.
+    """
 
     mean: float
     low: float | None
     high: float | None
     median: float | None
     count: int
+    p95: float | None = None
 
 
 def wilson(successes: float, count: int) -> tuple[float, float]:
@@ -87,7 +91,8 @@ def estimates(
             low, high = wilson(float(values.sum()), len(values))
         if len(values) < 2:
             low = high = None
-        result[name] = Estimate(float(values.mean()), low, high, float(np.median(values)), len(values))
+        median, p95 = (float(value) for value in np.quantile(values, (0.5, 0.95)))
+        result[name] = Estimate(float(values.mean()), low, high, median, len(values), p95)
     return result
 
 

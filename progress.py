@@ -6,7 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from threading import Event, Thread
 from typing import Protocol, TextIO
+
+from .errors import printable
 
 
 class Task(Protocol):
@@ -55,7 +58,9 @@ SILENT = Silent()
 
 
 class Lines:
-    """Prints a line per minute, for output that is not a terminal, such as CI logs and files.
+    """Prints a line per minute while tasks run, for output that is not a terminal, such as CI logs and files.
+
+    A thread prints the lines, so that they also appear while a single step takes long: CI servers stop silent jobs.
 
     Args:
         stream: where to print; None is `sys.stderr` at the time of printing.
@@ -69,41 +74,66 @@ class Lines:
         self._stream = stream
         self._every = every_s
         self._clock = clock
+        self._tasks: list[_Line] = []
+        self._stopped = Event()
 
     @contextmanager
     def task(self, label: str, total: int | None = None, done: int = 0) -> Iterator[Task]:
-        task = _Line(self, label, total, done)
-        yield task
-        if task.has_printed:
-            self.note(f"{label}: done")
+        task = _Line(label, total, done, self._clock())
+        self._tasks.append(task)
+        if len(self._tasks) == 1:
+            self._stopped.clear()
+            Thread(target=self._print_regularly, daemon=True).start()
+        try:
+            yield task
+        finally:
+            self._tasks.remove(task)
+            if not self._tasks:
+                self._stopped.set()
 
     def note(self, text: str) -> None:
-        print(text, file=self._stream or sys.stderr, flush=True)
+        print(printable(text), file=self._stream or sys.stderr, flush=True)
 
-    def due(self, last: float) -> bool:
-        """Whether it is time for another line; `last` is the time of the previous one."""
-        return self._clock() - last >= self._every
+    def print_due(self) -> None:
+        """Print a line for the innermost task if it is time."""
+        now, tasks = self._clock(), self._tasks[-1:]
+        for task in tasks:
+            if now - task.printed >= self._every:
+                task.printed = now
+                self.note(task.text(now))
 
-    def now(self) -> float:
-        """The current time of its clock."""
-        return self._clock()
+    def _print_regularly(self) -> None:
+        while not self._stopped.wait(min(1.0, self._every)):
+            self.print_due()
 
 
 class _Line:
-    def __init__(self, lines: Lines, label: str, total: int | None, done: int) -> None:
-        self._lines = lines
+    def __init__(self, label: str, total: int | None, done: int, began: float) -> None:
         self._label = label
         self._total = total
-        self._done = done
-        self._last = lines.now()
-        self.has_printed = False
+        self._done = self._before = done
+        self._figures: dict[str, float] = {}
+        self._began = self.printed = began
 
     def advance(self, count: int = 1, **figures: float) -> None:
         self._done += count
-        if self._lines.due(self._last):
-            self._last, self.has_printed = self._lines.now(), True
-            of = "" if self._total is None else f" of {self._total}"
-            self._lines.note(", ".join([f"{self._label}: {self._done}{of}", *in_words(figures)]))
+        self._figures = figures
+
+    def text(self, now: float) -> str:
+        """The line: how much is done, and how long the rest will take."""
+        spent = now - self._began
+        if self._total is None:
+            return f"{self._label}: {clock_time(spent)} so far"
+        rate = (self._done - self._before) / spent if spent else 0.0
+        left = f"{clock_time((self._total - self._done) / rate)} left" if rate else f"{clock_time(spent)} so far"
+        return ", ".join([f"{self._label}: {self._done} of {self._total}", left, *in_words(self._figures)])
+
+
+def clock_time(seconds: float) -> str:
+    """A duration as minutes and seconds, such as "2:05", or "1:02:05"."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def in_words(figures: dict[str, float]) -> list[str]:

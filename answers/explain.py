@@ -79,19 +79,19 @@ def explain(
     def answers() -> Iterator[Answer]:
         while images_read := list(islice(reading, BATCH)):
             sources, pixels = zip(*images_read, strict=True)
-            batch = unanswered(ask(loaded, torch.stack(pixels).to(loaded.device), sources, wanted))
+            batch = open_questions(ask(loaded, torch.stack(pixels).to(loaded.device), sources, wanted))
             if len(batch):
                 yield from answer_batch(loaded, name, searching, batch, options)
 
     return answers()
 
 
-def unanswered(batch: QuestionBatch) -> QuestionBatch:
+def open_questions(batch: QuestionBatch) -> QuestionBatch:
     """Only the questions whose target the classifier does not see in the factual; warn about the others."""
     for question in batch.questions:
-        if question.is_answered:
+        if question.is_already_met:
             warnings.warn(f"{question.source.name}: the model already sees {question.factual}; skipped", stacklevel=3)
-    return batch.only([row for row, question in enumerate(batch.questions) if not question.is_answered])
+    return batch.only([row for row, question in enumerate(batch.questions) if not question.is_already_met])
 
 
 def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:

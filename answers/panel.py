@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from ..counterfactuals.goal import is_valid
+from ..errors import printable
 from .seen import Seen
 from .wording import percent, with_article
 
@@ -177,7 +178,7 @@ class Sheet:
 
     def measure(self, text: str, size: float) -> int:
         """The width of a line, in pixels."""
-        return math.ceil(self.draw.textlength(text, font=font(size)))
+        return math.ceil(self.draw.textlength(printable(text), font=font(size)))
 
     def write(
         self,
@@ -200,7 +201,7 @@ class Sheet:
         # A line in a smaller font is centred where the larger one would have been.
         self.draw.text(
             (left, top + (wanted - size) // 2),
-            text + tail,
+            printable(text + tail),
             fill=colour,
             font=font(size),
             anchor="ma" if centred else "la",
@@ -227,7 +228,7 @@ class Sheet:
             if number:
                 self.draw.text((left, top), dot, fill=FAINT, font=font(size))
                 left += self.measure(dot, size)
-            self.draw.text((left, top), text, fill=colour, font=font(size))
+            self.draw.text((left, top), printable(text), fill=colour, font=font(size))
             left += self.measure(text, size)
 
     def place(self, picture: Image.Image, corner: tuple[int, int]) -> None:

@@ -93,11 +93,16 @@ def describe(
     """
     factual_classes = indices_of((question.factual.name for question in batch.questions), bundle)
     scores = score(Scene.of(bundle, batch.images, found.images, batch.targets, factual_classes), metrics)
-    seen = seen_after(bundle, found)
+    predictions = zip(found.predicted.tolist(), found.predicted_confidence.tolist(), strict=True)
+    seen = [Seen(bundle.classes[predicted], confidence) for predicted, confidence in predictions]
     answers: list[Answer] = []
     for row, (question, values) in enumerate(zip(batch.questions, scores.rows(), strict=True)):
         without = {name: BY_NAME[name].without for name, value in values.items() if value is None}
-        path = None if found.path is None else found.path[row]
+        images = Images(batch.images[row], found.images[row])
+        if found.path is not None:
+            between = seen_in(probabilities_of(bundle.classifier, found.path[row][1:-1]), bundle.classes)
+            path_seen = (question.factual, *between, seen[row])
+            images = Images(images.factual, images.counterfactual, found.path[row], path_seen)
         answers.append(
             Answer(
                 question=question,
@@ -110,28 +115,7 @@ def describe(
                 notes=question.source.notes,
                 missing=without | scores.missing,
                 envelope=envelope,
-                images=Images(batch.images[row], found.images[row], path, path_seen(bundle, found, row)),
+                images=images,
             )
         )
     return answers
-
-
-def seen_after(bundle: Bundle, found: Counterfactuals) -> list[Seen]:
-    """What the classifier sees in counterfactuals. In valid ones that is the target; it is asked about the others."""
-    seen = [
-        Seen(bundle.classes[target], confidence)
-        for target, confidence in zip(found.targets.tolist(), found.confidence.tolist(), strict=True)
-    ]
-    rest = (~found.valid).nonzero().flatten()
-    if len(rest):
-        asked = seen_in(probabilities_of(bundle.classifier, found.images[rest]), bundle.classes)
-        for row, each in zip(rest.tolist(), asked, strict=True):
-            seen[row] = each
-    return seen
-
-
-def path_seen(bundle: Bundle, found: Counterfactuals, row: int) -> tuple[Seen, ...]:
-    """What the classifier sees along the path to one counterfactual."""
-    if found.path is None:
-        return ()
-    return tuple(seen_in(probabilities_of(bundle.classifier, found.path[row]), bundle.classes))

@@ -42,6 +42,7 @@ class Question:
         target: name of the target class.
         number: index of the question in a run, from 0; None outside of a run.
         file: PNG of the image at the model's size, relative to the run's directory; None outside of a run.
+        sha256: digest of the image's pixels; None outside of a run.
     """
 
     source: Source
@@ -49,9 +50,10 @@ class Question:
     target: str
     number: int | None = None
     file: str | None = None
+    sha256: str | None = None
 
     @property
-    def is_answered(self) -> bool:
+    def is_already_met(self) -> bool:
         """Whether the classifier already sees the target in the factual."""
         return self.target == self.factual.name
 
@@ -72,6 +74,13 @@ class QuestionBatch:
 
     def __len__(self) -> int:
         return len(self.questions)
+
+    def __add__(self, other: QuestionBatch) -> QuestionBatch:
+        """Both batches as one."""
+        if not len(self) or not len(other):
+            return self if len(self) else other
+        images, targets = torch.cat([self.images, other.images]), torch.cat([self.targets, other.targets])
+        return QuestionBatch([*self.questions, *other.questions], images, targets)
 
     def only(self, rows: Sequence[int]) -> QuestionBatch:
         """The questions of these rows, in this order."""
@@ -114,10 +123,27 @@ def indices_of(names: Iterable[str], bundle: Bundle) -> Tensor:
 
 
 def class_index(wanted: str, classes: Sequence[str]) -> int | None:
-    """The index of a class that is given by name or index; None if there is no such class."""
+    """The index of a class that is given by name or index; None if there is no such class.
+
+    An exact name goes before an index, and an index before a name that differs in upper case or blanks.
+
+    Raises:
+        UsageError: several names differ from the wanted one only in upper case or blanks.
+    """
     if wanted in classes:
         return list(classes).index(wanted)
-    return int(wanted) if wanted.isdecimal() and int(wanted) < len(classes) else None
+    if wanted.isascii() and wanted.isdecimal() and int(wanted) < len(classes):
+        return int(wanted)
+    found = [index for index, name in enumerate(classes) if folded(name) == folded(wanted)]
+    if len(found) > 1:
+        names = " and ".join(repr(classes[index]) for index in found)
+        raise UsageError(f"class {wanted!r}: may be {names}; write it exactly, or give its index")
+    return found[0] if found else None
+
+
+def folded(name: str) -> str:
+    """A class name without the differences that people overlook: upper case, and more or other blanks."""
+    return " ".join(name.split()).casefold()
 
 
 def target_class(wanted: str, bundle: Bundle) -> int | None:

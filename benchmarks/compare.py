@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..answers.question import Question
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from ..intervals import Estimate, paired_difference
 from ..metrics.catalogue import METRICS
+from ..reports.identity import differences
+from ..reports.run import RECORDS
 from ..reports.summary import EngineSummary, Summary
 from .run import Run
 from .summary import OF_ALL, PER_PAIR, Columns, gather, summarise
@@ -25,15 +27,35 @@ class Finished:
     summary: Summary
     columns: dict[str, Columns]
 
-    @property
-    def asked(self) -> list[tuple[str, str]]:
-        """Input and target of each question."""
-        return asked(self.run.questions)
+
+def same_questions(one: Sequence[Question], other: Sequence[Question]) -> bool:
+    """Whether two runs ask the same questions: about the same pixels, whatever the files' names, with the same targets.
+
+    Runs that do not store the pixels' digests are compared by the images' names.
+    """
+    by_content = all(question.sha256 for question in (*one, *other))
+
+    def asked(questions: Sequence[Question]) -> list[tuple[str | None, str]]:
+        return [(each.sha256 if by_content else each.source.name, each.target) for each in questions]
+
+    return asked(one) == asked(other)
 
 
-def asked(questions: Sequence[Question]) -> list[tuple[str, str]]:
-    """Input and target of each question."""
-    return [(question.source.name, question.target) for question in questions]
+NOT_COMPARED = ("count", "images", "targets", "engines")
+"""Entries of a run's config that equal questions make irrelevant, or that the tables show."""
+
+
+def other_differences(first: Run, second: Run) -> list[str]:
+    """What differs between two runs on the same questions, such as the versions, a sentence each."""
+    sides = (f"in {first.directory}", f"in {second.directory}")
+    before, now = (
+        {key: value for key, value in run.manifest.config.items() if key not in NOT_COMPARED} for run in (first, second)
+    )
+    found = differences(before, now, sides=sides)
+    shared = first.engines.keys() & second.engines.keys()
+    for engine in sorted(shared):
+        found += differences(first.engines[engine], second.engines[engine], f"{engine}.", sides)
+    return found
 
 
 def read_finished(directory: Path) -> Finished:
@@ -41,9 +63,16 @@ def read_finished(directory: Path) -> Finished:
 
     Raises:
         UsageError: there is no run, or it is not finished.
-        DataError: the run is damaged.
+        DataError: the run is damaged, or answers are missing.
     """
-    return finished(Run.load(directory), Summary.read(directory))
+    run, summary = Run.load(directory), Summary.read(directory)
+    missing = run.missing(summary.engines)
+    if missing is not None:
+        raise DataError(
+            f"{directory}: {RECORDS} is not complete ({missing} answers); resume the run with the command in its "
+            "manifest.json"
+        )
+    return finished(run, summary)
 
 
 def finished(run: Run, summary: Summary) -> Finished:
@@ -67,10 +96,12 @@ def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
         The summary, and whether all runs ask the same questions.
     """
     first = runs[0]
-    same = all(run.asked == first.asked for run in runs)
+    same = all(same_questions(run.run.questions, first.run.questions) for run in runs)
     notes: list[str] = []
     if len({run.summary.bundle.digest for run in runs}) > 1:
         notes.append("the runs explain different models (their bundle digests differ), which may cause the differences")
+    for run in runs[1:]:
+        notes += other_differences(first.run, run.run)
     labels = run_names([run.run.directory for run in runs])
     taken = [name for run in runs for name in run.columns]
     merged: dict[str, Columns] = {}
@@ -140,8 +171,8 @@ def read_baseline(directory: Path) -> Finished:
 
 def check_questions(baseline: Finished, questions: Sequence[Question]) -> None:
     """Raise a UsageError unless the baseline asks the same questions."""
-    if baseline.asked != asked(questions):
+    if not same_questions(baseline.run.questions, questions):
         raise UsageError(
             f"--baseline {baseline.run.directory}: asks other questions, so the runs cannot be compared pair by pair; "
-            "use its --images, -n, --targets and --seed, which are in its manifest.json"
+            "use its images, -n, --targets and --seed, which are in its manifest.json"
         )

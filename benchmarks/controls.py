@@ -20,9 +20,7 @@ from ..counterfactuals.registry import CONTROL
 from ..counterfactuals.tightening import Curve
 from ..errors import ImageError, UsageError
 from .inputs import Inputs
-
-CONTROLS = ("factual", "random-real", "nearest-real")
-"""Names of the controls in this module. The fourth control is the engine `pixel`, which makes adversarial noise."""
+from .settings import CONTROLS
 
 POOL = 5000  # images; enough of every class, and few enough to compare each with a factual
 

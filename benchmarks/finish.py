@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -19,14 +21,14 @@ from ..reports.page import write_page
 from ..reports.run import PAGE
 from ..reports.summary import BundleName, Summary
 from .questions import load_pictures
-from .run import Run, image_file
+from .run import Run, image_file, run_directory
 from .summary import gather, summarise
 
 AT_ONCE = 500  # images in a batch
 
 
 def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
-    """Write summary.json and index.html of a run whose questions are all answered, and return the summary.
+    """Summarise a run whose questions are all answered. `write_results` writes the summary.
 
     Args:
         run: the run.
@@ -43,12 +45,23 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
         for metric, why in missing.items():
             without.setdefault((metric, why), []).append(name)
     notes += [f"{metric}: {why} ({', '.join(names)})" for (metric, why), names in without.items()]
-    summary = summarise(columns, bundle=BundleName(name=bundle.name, digest=bundle.digest), notes=notes)
-    # The page is written first, because a run with a summary counts as finished.
+    return replace(
+        summarise(columns, bundle=BundleName(name=bundle.name, digest=bundle.digest), notes=notes),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        records=run_directory(run.directory).records_digest(),
+    )
+
+
+def write_results(run: Run, summary: Summary) -> None:
+    """Write index.html and summary.json of a finished run.
+
+    Raises:
+        OutputError: one of them could not be written.
+    """
     items = [GalleryItem.of_run(answer, run.directory) for answer in run.answers]
+    # The page is written first, because a run with a summary counts as finished.
     write_page(run.directory / PAGE, title=title(run), facts=facts(run), summary=summary, items=items)
     summary.write(run.directory)
-    return summary
 
 
 def missing_notes(run: Run) -> list[str]:
@@ -111,8 +124,7 @@ def facts(run: Run) -> dict[str, str]:
     return {
         "command": shlex.join(manifest.command),
         "begun": manifest.begun,
-        "images": str(config.values.get("images") or "those of the targets file"),
-        "targets": str(config.values["targets"]),
+        **manifest.inputs,
         "confidence": f"{config.need('confidence', float):g}",
         "seed": str(config.need("seed", int)),
         "bundle": f"{bundle.name}, sha256 {bundle.digest[:12]}",

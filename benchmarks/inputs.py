@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,7 @@ from ..bundles.bundle import Bundle
 from ..errors import DataError, reason_of, unknown_name
 from ..images.reading import find_images
 from ..images.sets.labelled import Labelled
-
-POLICIES = ("random", "runner-up", "all")
+from .settings import POLICIES
 
 
 class Inputs(Protocol):
@@ -37,6 +37,10 @@ class Inputs(Protocol):
         """Read an image, (C, H, W) in [0, 1]; raises ImageError if it cannot be read."""
         ...
 
+    def digest(self) -> str:
+        """The sha256 of the content of all images and labels, whatever their names."""
+        ...
+
 
 class DataSetInputs:
     """The images of a data set."""
@@ -55,6 +59,13 @@ class DataSetInputs:
     def read(self, index: int) -> Tensor:
         return self.data.floats(slice(index, index + 1))[0]
 
+    def digest(self) -> str:
+        total = hashlib.sha256()
+        for values in (self.data.images, self.data.labels):
+            total.update(f"{tuple(values.shape)} {values.dtype}\n".encode())
+            total.update(values.contiguous().numpy().data)
+        return total.hexdigest()
+
 
 class FileInputs:
     """Image files, which are read as `cfx explain` reads them."""
@@ -72,6 +83,16 @@ class FileInputs:
 
     def read(self, index: int) -> Tensor:
         return self._bundle.read(self.paths[index]).pixels
+
+    def digest(self) -> str:
+        total = hashlib.sha256()
+        for path in self.paths:
+            try:
+                with open(path, "rb") as file:
+                    total.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError:  # `read` says why
+                total.update(b"unreadable")
+        return total.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ original images any more.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -64,7 +65,7 @@ class QuestionSampler:
         """Sample the questions, and write pairs.jsonl and images/factual/*.png.
 
         Args:
-            targets: one of `inputs.POLICIES`, or the result of `read_targets`.
+            targets: one of `settings.POLICIES`, or the result of `read_targets`.
             count: maximum number of images, sampled at random without replacement; None for all.
             task: advanced for each image that is asked about.
 
@@ -116,9 +117,12 @@ class QuestionSampler:
         file = f"images/factual/{number:06d}.png"
         write_png(self.directory / file, image)
         factual = Seen(classes[seen], round(float(probabilities[seen]), 6))
+        sha256 = pixels_digest(image)
         for target in wanted:
             place = len(self.questions)
-            question = Question(source=source, factual=factual, target=classes[target], number=place, file=file)
+            question = Question(
+                source=source, factual=factual, target=classes[target], number=place, file=file, sha256=sha256
+            )
             self.questions.append(question)
         return True
 
@@ -141,6 +145,12 @@ class QuestionSampler:
         return [others[int(torch.randint(len(others), (1,), generator=generator))]]
 
 
+def pixels_digest(image: Tensor) -> str:
+    """The sha256 of an image (C, H, W) in [0, 1], as 8-bit values."""
+    levels = (image * 255).round().to(torch.uint8).cpu().contiguous()
+    return hashlib.sha256(f"{tuple(levels.shape)}\n".encode() + levels.numpy().tobytes()).hexdigest()
+
+
 def write_questions(directory: Path, questions: Sequence[Question]) -> None:
     """Write pairs.jsonl into a run's directory, one question per line."""
     lines = [
@@ -150,6 +160,7 @@ def write_questions(directory: Path, questions: Sequence[Question]) -> None:
             "factual": question.factual.as_json(),
             "target": question.target,
             "files": {"factual": question.file},
+            "sha256": question.sha256,
         }
         for question in questions
     ]
@@ -176,14 +187,15 @@ def read_questions(directory: Path) -> list[Question]:
                         target=table.need("target", str),
                         number=table.need("pair", int),
                         file=table.mapping("files", str)["factual"],
+                        sha256=table.get("sha256", str),
                     )
                 )
             except (ValueError, KeyError, DataError) as error:
-                raise DataError(f"{path}: line {number} is not a question; start with another directory") from error
+                raise DataError(f"{path}: line {number} is not a question; start anew with --fresh") from error
     except FileNotFoundError as error:
         raise UsageError(f"{directory}: no run there (no {QUESTIONS}); `cfx bench` makes one") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8; start with another directory") from error
+        raise DataError(f"{path}: not UTF-8; start anew with --fresh") from error
     return questions
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..answers.answer import Answer
 from ..answers.question import Question
 from ..errors import DataError
-from ..reports.run import RECORDS, Manifest, RunDirectory
+from ..reports.manifest import Manifest
+from ..reports.run import RECORDS, RunDirectory
 from .questions import QUESTIONS, read_questions
 
 
@@ -36,6 +37,11 @@ class Run:
     answers: list[Answer] = field(default_factory=list)
     answered: dict[str, set[int]] = field(default_factory=dict)
 
+    @property
+    def engines(self) -> dict[str, Mapping[str, object]]:
+        """The settings of the engines, by name."""
+        return {name: table.values for name, table in self.manifest.settings.tables("engines").items()}
+
     @classmethod
     def load(cls, directory: Path) -> Run:
         """Open the run in a directory.
@@ -44,13 +50,13 @@ class Run:
             UsageError: there is no run in the directory.
             DataError: the run is damaged.
         """
-        run = cls(directory, Manifest.read(directory), read_questions(directory))
+        run = cls(directory, run_directory(directory).manifest(), read_questions(directory))
         for answer in run_directory(directory).answers():
             number = answer.question.number
             if number is None or not 0 <= number < len(run.questions):
                 raise DataError(
                     f"{directory / RECORDS}: answers pair {number}, but there are only {len(run.questions)} questions; "
-                    "start with another directory"
+                    "start anew with --fresh"
                 )
             run._keep(answer)
         return run
@@ -65,10 +71,23 @@ class Run:
         for answer in answers:
             self._keep(answer)
 
+    def set_batch_size(self, engine: str, size: int) -> None:
+        """Store the batch size of one engine, so that a resumed run searches in the same batches."""
+        self.manifest = run_directory(self.directory).set_batch_size(self.manifest, engine, size)
+
     def _keep(self, answer: Answer) -> None:
         assert answer.question.number is not None
         self.answers.append(answer)
         self.answered.setdefault(answer.engine, set()).add(answer.question.number)
+
+    def missing(self, engines: Iterable[str]) -> str | None:
+        """What is missing from a run in which these engines should have answered every question; None if nothing."""
+        total, gaps = len(self.questions), []
+        for engine in engines:
+            there = len(self.answered.get(engine, ()))
+            if there < total:
+                gaps.append(f"{engine} has {there} of {total}")
+        return ", ".join(gaps) or None
 
     def has(self, engine: str, questions: Sequence[Question]) -> bool:
         """Whether an engine has answered all of these questions."""

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from time import perf_counter
 
 import torch
 
@@ -23,6 +24,8 @@ from .questions import load_batch
 from .run import Run, image_file
 
 LARGEST = 256  # images; larger batches are not faster on a CPU
+LONGEST = 20.0  # seconds that a batch should take at most
+WARM_UP = 2  # questions
 FLOATS_A_VALUE = 400  # floats that a search keeps in memory for each value of an image; measured
 
 
@@ -33,6 +36,18 @@ def batch_size_for(bundle: Bundle) -> int:
         return LARGEST // 4
     most = free // 2 // (4 * FLOATS_A_VALUE * prod(bundle.shape))
     return max(1, min(LARGEST, 2 ** max(0, int(most).bit_length() - 1)))
+
+
+def size_by_speed(few: float, twice: float) -> int:
+    """The largest power of two whose batch takes less than `LONGEST` seconds; at least 1.
+
+    Args:
+        few: seconds of a search for `WARM_UP` questions.
+        twice: seconds of a search for twice as many.
+    """
+    each = max(twice - few, twice / 20) / WARM_UP  # a batch costs a fixed part and a part for each question
+    most = int((LONGEST - (twice - 2 * WARM_UP * each)) / each)
+    return 2 ** max(0, max(1, most).bit_length() - 1)
 
 
 @dataclass
@@ -46,6 +61,8 @@ class Runner:
         batch_size: number of questions in a batch.
         options: how questions are answered.
         progress: shows a task for each engine.
+        by_speed: search smaller batches with an engine whose batch would take longer than `LONGEST`, so that a killed
+            run loses little work. The sizes are chosen once and stored in the manifest.
     """
 
     run: Run
@@ -54,6 +71,7 @@ class Runner:
     batch_size: int
     options: AnswerOptions
     progress: Progress = SILENT
+    by_speed: bool = False
     _tasks: dict[str, Task] = field(default_factory=dict)
     _valid: dict[str, int] = field(default_factory=dict)
 
@@ -82,9 +100,8 @@ class Runner:
                 if missing:
                     batch = load_batch(self.run.directory, questions, self.bundle)
                     for name in missing:
-                        if name not in warm:  # the first search is slower than later ones
-                            few, classifier = batch.only(range(min(2, len(batch)))), self.bundle.classifier
-                            self.engines[name].search(classifier, few.images, few.targets, seed=self.options.seed)
+                        if name not in warm:
+                            self._warm_up(name, batch)
                             warm.add(name)
                         self._answer(name, batch)
             except Exception as error:
@@ -100,12 +117,34 @@ class Runner:
             if self.bundle.device.type == "cuda":
                 torch.cuda.empty_cache()
 
+    def _warm_up(self, name: str, batch: QuestionBatch) -> None:
+        """Search for few questions, because the first search is slower than later ones; then choose the batch size."""
+
+        def seconds(count: int) -> float:
+            few, began = batch.only(range(min(count, len(batch)))), perf_counter()
+            found = self.engines[name].search(self.bundle.classifier, few.images, few.targets, seed=self.options.seed)
+            found.valid.tolist()  # waits for the device to finish
+            return perf_counter() - began
+
+        first = seconds(WARM_UP)
+        if not self.by_speed or name in self.run.manifest.batch_sizes:
+            return
+        size = self.batch_size
+        if first > 1:  # otherwise even the largest batch is short enough
+            size = min(size, size_by_speed(first, seconds(2 * WARM_UP)))
+        self.run.set_batch_size(name, size)
+
     def _answer(self, name: str, batch: QuestionBatch) -> None:
         """Search, score and record a batch; if some of its answers are recorded already, record only the others."""
-        new = record(self.run, answer_batch(self.bundle, name, self.engines[name], batch, self.options))
-        self._valid[name] += sum(answer.valid for answer in new)
-        done = len(self.run.answered.get(name, ()))
-        self._tasks[name].advance(len(new), valid=self._valid[name] / done if done else 0.0)
+        size = min(self.batch_size, self.run.manifest.batch_sizes.get(name, self.batch_size))
+        for start in range(0, len(batch), size):
+            some = batch.only(range(start, min(start + size, len(batch))))
+            if self.run.has(name, some.questions):
+                continue
+            new = record(self.run, answer_batch(self.bundle, name, self.engines[name], some, self.options))
+            self._valid[name] += sum(answer.valid for answer in new)
+            done = len(self.run.answered.get(name, ()))
+            self._tasks[name].advance(len(new), valid=self._valid[name] / done if done else 0.0)
 
 
 def record(run: Run, answers: Sequence[Answer]) -> list[Answer]:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+POLICIES = ("random", "runner-up", "all")
+"""How target classes are chosen, if not listed in a file."""
+
+CONTROLS = ("factual", "random-real", "nearest-real")
+"""Names of the controls of `cfx bench`. The fourth control is the engine `pixel`, which makes adversarial noise."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -20,3 +26,4 @@ class Settings:
     controls: bool = False
     lpips: bool = True
     out: Path | None = None
+    fresh: bool = False

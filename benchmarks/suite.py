@@ -11,22 +11,25 @@ from ..answers.pipeline import AnswerOptions
 from ..bundles.bundle import Bundle
 from ..bundles.own_images import images_for_testing
 from ..counterfactuals.engine import Engine
+from ..counterfactuals.registry import engine_names, plugin_of
 from ..errors import DataError, UsageError
 from ..images.sets.labelled import Labelled
 from ..images.sets.torchvision_sets import name_in_torchvision
 from ..metrics.evaluate import with_lpips
-from ..metrics.perceptual import backbone
+from ..metrics.perceptual import backbone_digest
 from ..progress import SILENT, Progress
-from ..reports.run import digest, versions
+from ..reports.identity import code_digest, digest
+from ..reports.manifest import versions
+from ..reports.run import PAGE, RunDirectory
 from ..reports.summary import Summary
 from ..training.recipe import RECIPES
 from .controls import controls, is_control
-from .finish import finish
-from .inputs import POLICIES, DataSetInputs, FileInputs, Inputs, Listed, open_inputs, read_targets
+from .finish import finish, write_results
+from .inputs import DataSetInputs, FileInputs, Inputs, Listed, open_inputs, read_targets
 from .questions import QuestionSampler
 from .run import Run, run_directory
 from .runner import Runner, batch_size_for
-from .settings import Settings
+from .settings import POLICIES, Settings
 
 DEFAULT_COUNT = 1000
 
@@ -64,7 +67,11 @@ class Benchmark:
         Raises:
             UsageError, DataError, OutputError: as `RunDirectory.held`.
         """
-        return run_directory(self.directory).held(self.config)
+        return self._run_directory.held(self.config, fresh=self.settings.fresh)
+
+    @property
+    def _run_directory(self) -> RunDirectory:
+        return run_directory(self.directory)
 
     def sample(self, progress: Progress = SILENT) -> None:
         """Sample the questions, and write the manifest, which lists unreadable images.
@@ -80,8 +87,13 @@ class Benchmark:
             progress.note(note)
         size = self.settings.batch_size or batch_size_for(bundle)
         device = bundle.device.type
-        run_directory(self.directory).begin(
-            self.config, command=self.command, batch_size=size, device=device, unreadable=sampler.unreadable
+        self._run_directory.begin(
+            self.config,
+            command=self.command,
+            batch_size=size,
+            device=device,
+            inputs=self._names(),
+            unreadable=sampler.unreadable,
         )
 
     def load(self) -> Run:
@@ -93,16 +105,29 @@ class Benchmark:
         return Run.load(self.directory)
 
     def run(self, run: Run, progress: Progress = SILENT) -> Summary:
-        """Answer the open questions, and return the summary."""
-        if all(run.has(name, run.questions) for name in self.engines):
-            try:
-                return Summary.read(run.directory)
-            except UsageError:  # the run was killed after the last record and before the summary
-                pass
+        """Answer the open questions, write the summary and the page, and return the summary."""
+        summary = self.finished_summary(run)
+        if summary is None:
+            self._answer(run, progress)
+            summary = finish(run, self.bundle, {name: is_control(name) for name in self.engines})
+            write_results(run, summary)
+        return summary
+
+    def finished_summary(self, run: Run) -> Summary | None:
+        """The summary of a run that needs no more work; None if there is none, or it is of other records."""
+        if run.missing(self.engines) is not None or not (run.directory / PAGE).exists():
+            return None
+        try:
+            summary = Summary.read(run.directory)
+        except UsageError:  # the run was killed after the last record and before the summary
+            return None
+        return summary if summary.records == self._run_directory.records_digest() else None
+
+    def _answer(self, run: Run, progress: Progress) -> None:
         metrics = with_lpips() if self.settings.lpips else None
         options = AnswerOptions(seed=self.settings.seed, metrics=metrics, memory=True)
-        Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress).go()
-        return finish(run, self.bundle, {name: is_control(name) for name in self.engines})
+        sized = self.settings.batch_size is None
+        Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress, by_speed=sized).go()
 
     @property
     def count(self) -> int | None:
@@ -135,28 +160,39 @@ class Benchmark:
             return DataSetInputs(own, f"{name} test")
         return DataSetInputs(shipped_test_images(self.bundle, self.settings.data), f"{name} test")
 
+    def _names(self) -> dict[str, str]:
+        """Where the images and the targets come from."""
+        settings = self.settings
+        images = f"{self.bundle.name} test"
+        if isinstance(self.inputs, FileInputs):
+            images = "those of the targets file" if settings.images is None else str(Path(settings.images).resolve())
+        listed = isinstance(self.targets, Listed)
+        return {"images": images, "targets": str(Path(settings.targets).resolve()) if listed else settings.targets}
+
     def _config(self) -> dict[str, object]:
-        """Everything that the records depend on, except for the machine."""
+        """Everything that the records depend on, except for the machine: contents, not the names of files."""
         settings, bundle = self.settings, self.bundle
-        where = None if settings.images is None else str(Path(settings.images).resolve())
-        if isinstance(self.inputs, DataSetInputs):
-            where = f"{bundle.name} test"
         targets: str | dict[str, str] = settings.targets
         if isinstance(self.targets, Listed):
-            path = Path(settings.targets)
-            targets = {"file": str(path.resolve()), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            targets = {"sha256": hashlib.sha256(Path(settings.targets).read_bytes()).hexdigest()}
+        needed = {name for engine in self.engines.values() for name in engine.needs}
+        used = [name for name in bundle.parts if name == "classifier" or name in needed or bundle.judges.has(name)]
+        plugins = {name: plugin_of(name) for name in self.engines if name in engine_names()}
         return {
             "versions": {name: versions()[name] for name in ("cfx", "torch")},
+            "code": code_digest(),
+            "plugins": {name: plugin for name, plugin in plugins.items() if plugin is not None},
             "bundle": {"name": bundle.name, "digest": bundle.digest},
+            "parts": bundle.digests(used),
             "engines": {name: engine.settings() for name, engine in self.engines.items()},
-            "images": where,
+            "images": {"count": len(self.inputs), "sha256": self.inputs.digest()},
             "count": self.count,
             "targets": targets,
             "seed": settings.seed,
             "confidence": settings.confidence,
             "batch_size": settings.batch_size or "auto",
             "device": bundle.device.type,
-            "lpips": settings.lpips and backbone() is not None,
+            "lpips": backbone_digest() if settings.lpips else None,
         }
 
 

@@ -6,10 +6,9 @@ Parts are loaded at first use, so a command loads only the models that it needs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar, overload
 
@@ -17,11 +16,13 @@ import torch
 from safetensors.torch import save as dump_safetensors
 from torch import Tensor, nn
 
-from ..errors import UsageError, unknown_name
+from ..classifiers.foreign.opening import code_of
+from ..errors import BundleError, ImageError, UsageError, unknown_name
 from ..files import write_bytes
 from ..images.reading import ReadImage, read_image
 from ..images.resizing import resize_batch
-from .file import NAME, BundleFile, PartEntry
+from .file import BundleFile, PartEntry
+from .finding import NAME, find_bundle
 from .known_parts import JUDGES
 from .parts import Judges, Models, Parts, files_with_digests, narrow, round_to_stored
 
@@ -124,8 +125,12 @@ class Bundle:
         """Read an image file as the classifier takes it; `invert` swaps light and dark.
 
         Raises:
-            ImageError: as `read_image`.
+            ImageError: as `read_image`, or the file's name is not UTF-8, in which results are named.
         """
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ImageError(f"{path}: the file's name is not UTF-8; rename it") from error
         options = {"light_on_dark": self.light_on_dark, "resize": self.resize}
         return read_image(path, self.shape, invert=invert, **options)
 
@@ -189,12 +194,8 @@ class Bundle:
             Their total size in bytes, and a sentence for each problem.
         """
         size, problems = 0, []
-        for entry in self.parts.values():
-            if entry.foreign is not None:
-                files = files_with_digests(entry.foreign, self.directory)
-            else:
-                files = [(self.directory / str(entry.file), entry.sha256)]
-            for path, sha256 in files:
+        for name in self.parts:
+            for path, sha256 in self._files_of(name):
                 content = path.read_bytes() if path.exists() else None
                 size += len(content or b"")
                 if content is None:
@@ -202,6 +203,36 @@ class Bundle:
                 elif hashlib.sha256(content).hexdigest() != sha256:
                     problems.append(f"{path.name} is not the file that bundle.toml describes")
         return size, problems
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """What each of some parts is made of: the sha256 of its files and, for a user's classifier, its code.
+
+        Raises:
+            BundleError: a part is not in the bundle, or one of its files is missing or not the one in bundle.toml.
+        """
+        result: dict[str, str] = {}
+        for name in names:
+            entry = self._side(name).must_have(name)
+            found: list[str] = []
+            for path, sha256 in self._files_of(name):
+                found.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing")
+                if found[-1] != sha256:
+                    raise BundleError(
+                        f"bundle {self.name}: part {name!r}: {path.name} is missing or not the file that bundle.toml "
+                        "describes (sha256 differs); restore it"
+                    )
+            if entry.foreign is not None:
+                self.part(name)  # imports the code of a factory, if the user allows it
+                found.append(code_of(entry.foreign))
+            result[name] = " ".join(filter(None, found))
+        return result
+
+    def _files_of(self, name: str) -> list[tuple[Path, str | None]]:
+        """Every file of a part and its expected sha256."""
+        entry = self.parts[name]
+        if entry.foreign is not None:
+            return files_with_digests(entry.foreign, self.directory)
+        return [(self.directory / str(entry.file), entry.sha256)]
 
     def update(self, **changes: object) -> None:
         """Write bundle.toml with some fields changed; loaded models of unchanged parts are kept.
@@ -250,26 +281,6 @@ def pick_device(wanted: str) -> str:
     if not available[wanted]():
         raise UsageError(f"device {wanted}: not available on this machine; use --device auto or cpu")
     return wanted
-
-
-def shipped() -> dict[str, Path]:
-    """Names and directories of the bundles that are shipped with cfx."""
-    root = Path(str(files(__package__ or "")))
-    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{NAME}"))}
-
-
-def find_bundle(name: str) -> Path:
-    """The directory of a bundle, given the name of a shipped one or a path.
-
-    Raises:
-        UsageError: there is no such bundle; the message names the nearest known one.
-    """
-    if Path(name).is_dir():
-        return Path(name)
-    known = shipped()
-    if name not in known:
-        raise unknown_name("bundle", name, known)
-    return known[name]
 
 
 def load_bundle(name: str = "mnist", device: str = "cpu") -> Bundle:

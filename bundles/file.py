@@ -14,9 +14,9 @@ from ..classifiers.foreign.contract import ForeignEntry
 from ..documents import Table
 from ..errors import BundleError
 from ..files import write_text
+from .finding import NAME
 from .known_parts import place_of
 
-NAME = "bundle.toml"
 SCHEMA = 1
 RESTORE = "; restore the bundle"
 

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .._version import VERSION
-from ..errors import CfxError
+from ..errors import CfxError, printable, reason_of
 from .bench import bench
 from .compare import compare
 from .exit_code import ExitCode
 from .explain import explain
 from .info import info
 from .init import init
+from .stopping import Terminated, ended_by_sigterm
+from .streams import lasting_streams
 from .train import train
 
 COMMANDS = (explain, bench, compare, init, train, info)
+WRITING = ("explain", "bench", "init", "train")
+"""Commands that write files, and therefore go on when nobody reads what they print."""
 
 app = typer.Typer(
     name="cfx",
-    add_completion=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help; it does not import Rich
@@ -40,6 +44,7 @@ class Globals:
     """Global options. The parser sets them; `main` reads them when it reports an error."""
 
     debug: bool = False
+    command: str | None = None
 
 
 def _print_version(wanted: bool) -> None:
@@ -54,11 +59,12 @@ def cfx(
     debug: Annotated[bool, typer.Option("--debug", envvar="CFX_DEBUG", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Explain image classifiers with counterfactuals: what would have to change for the model to see something else?"""
-    context.ensure_object(Globals).debug = debug
+    settings = context.ensure_object(Globals)
+    settings.debug, settings.command = debug, context.invoked_subcommand
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(ExitCode.WRONG_USAGE)
@@ -70,40 +76,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `cfx`; `sys.argv[1:]` if None.
     """
-    settings = Globals()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    with lasting_streams() as stdout, ended_by_sigterm():
+        settings = Globals()
+        code = _run(words, settings)
+        stdout.flush()
+        if stdout.failure is None:
+            return code
+        if not isinstance(stdout.failure, BrokenPipeError):
+            return _report(f"stdout: could not be written ({reason_of(stdout.failure)}); free some space", words)
+        return code if settings.command in WRITING else ExitCode.PIPE_CLOSED
+
+
+def _run(words: list[str], settings: Globals) -> int:
+    """Run the command line; every error becomes one line on stderr."""
     try:
         command = typer.main.get_command(app)
-        code = command.main(args=arguments, prog_name="cfx", standalone_mode=False, obj=settings)
-        sys.stdout.flush()
-        return code or 0
+        return command.main(args=words, prog_name="cfx", standalone_mode=False, obj=settings) or 0
     except SystemExit as stop:
-        # typer and Rich both turn a closed pipe into exit code 1, which here means "answered no".
-        return _pipe_closed() if isinstance(stop.__context__, BrokenPipeError) else int(stop.code or 0)
-    except BrokenPipeError:
-        return _pipe_closed()
-    except (KeyboardInterrupt, typer.Abort):
-        return ExitCode.INTERRUPTED
-    except CfxError as error:
-        return _report(str(error), settings.debug)
-    except typer.TyperException as error:
+        return int(stop.code or 0)
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        return ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
+    except Exception as error:
+        if settings.debug:
+            traceback.print_exc()
+        return _report(_message(error, settings.command), words)
+
+
+def _message(error: Exception, command: str | None) -> str:
+    """What the user is told about an error."""
+    if isinstance(error, CfxError):
+        return str(error)
+    if isinstance(error, typer.TyperException):
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "cfx"
-        return _report(f"{error.format_message().rstrip('.?')}; see {where} --help", settings.debug)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
-            return _report(f"out of memory; try a smaller --batch-size ({reason})", settings.debug)
-        return _report(f"{reason} (unexpected; run with --debug for the traceback)", settings.debug)
+        return f"{error.format_message().rstrip('.?')}; see {where} --help"
+    reason = f"{type(error).__name__}: {error}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+        remedy = "try a smaller --batch-size" if command in ("explain", "bench") else "close other programs"
+        return f"out of memory; {remedy} ({reason})"
+    return f"{reason} (unexpected; run with --debug for the traceback)"
 
 
-def _report(message: str, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
-    print("error:", " ".join(message.split()), file=sys.stderr)
+def _report(message: str, words: list[str]) -> int:
+    """Print an error in one line, and replace the JUnit report that an earlier run may have left."""
+    message = printable(" ".join(message.split()))
+    print("error:", message, file=sys.stderr)
+    junit = junit_option(words)
+    if junit is not None:
+        from ..reports.junit import JUnitReport  # few commands fail with one
+
+        now = datetime.now(UTC)
+        try:
+            JUnitReport(name="cfx bench", began=now, seconds=0.0, error=("refused", message)).write(junit)
+        except CfxError as error:
+            print("error:", printable(str(error)), file=sys.stderr)
     return ExitCode.WRONG_USAGE
 
 
-def _pipe_closed() -> int:
-    # Nobody reads stdout any more. Buffered output must not raise a second error when Python exits.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.PIPE_CLOSED
+def junit_option(words: list[str]) -> Path | None:
+    """The file named with --junit, also on a command line that cannot be parsed."""
+    for place, word in enumerate(words):
+        name, sign, value = word.partition("=")
+        if name == "--junit":
+            value = value if sign else "".join(words[place + 1 : place + 2])
+            return Path(value) if value and not Path(value).is_dir() else None
+    return None

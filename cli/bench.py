@@ -9,13 +9,34 @@ from typing import Annotated
 
 import typer
 
-from ..benchmarks.settings import Settings
+from ..benchmarks.settings import CONTROLS, Settings
 from ..counterfactuals.registry import CONTROL, engine_names
 from ..errors import UsageError
-from ..reports.gates import Gate, parse_gate
+from ..reports.gates import Gate, check_engines, parse_gate
 from .options import choices
-from .options.choices import DEVICES, TABLE_FORMATS, asks_for_all, check_choice, chosen_engines
-from .options.types import BundleOption, ConfidenceOption, DeviceOption, TableFormatOption
+from .options.choices import (
+    DEVICES,
+    TABLE_FORMATS,
+    asks_for_all,
+    check_bundle,
+    check_choice,
+    check_confidence,
+    check_images,
+    check_output,
+    check_run,
+    check_targets,
+    chosen_engines,
+)
+from .options.types import (
+    BundleOption,
+    Common,
+    ConfidenceOption,
+    DeviceOption,
+    QuietOption,
+    TableFormatOption,
+    ThreadsOption,
+    given_path,
+)
 from .running import run_job
 
 
@@ -28,6 +49,8 @@ class BenchOptions:
         every_engine: "all" was asked for, so engines that cannot be used are left out.
         settings: the settings of the benchmark.
         gates: the gates, parsed.
+        min_pairs: a gate fails if its figure is computed over fewer pairs.
+        seconds: seconds after which the command stops; None for no limit.
         command: the command as it was typed.
     """
 
@@ -37,6 +60,8 @@ class BenchOptions:
     settings: Settings
     device: str
     gates: tuple[Gate, ...]
+    min_pairs: int
+    seconds: float | None
     baseline: Path | None
     junit: Path | None
     format: str
@@ -62,7 +87,8 @@ def bench(
         str | None, typer.Option(metavar="DIR", help="Directory of images to use instead of the data set's test split.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.")
+        Path | None,
+        typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.", parser=given_path),
     ] = None,
     targets: Annotated[
         str, typer.Option(metavar="random|runner-up|all|CSV", help="Target classes; CSV: a file of image,target rows.")
@@ -74,7 +100,16 @@ def bench(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Directory of the run  [default: runs/, named after the settings]"),
+        typer.Option(
+            metavar="DIR", help="Directory of the run  [default: runs/, named after the settings]", parser=given_path
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew: first delete the files of the run in the directory.")
+    ] = False,
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Stop after TIME, such as 20m, with exit code 1; the run can be resumed."),
     ] = None,
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Number of images in a batch.")] = "auto",
     device: DeviceOption = "auto",
@@ -85,32 +120,52 @@ def bench(
         list[str] | None,
         typer.Option(metavar="EXPR", help="Gate that the run must pass, such as 'latent.validity>=0.99'; repeatable."),
     ] = None,
+    min_pairs: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Fail a gate whose figure is computed over fewer than N pairs.")
+    ] = 1,
     baseline: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Earlier run on the same questions to compare with.")
+        Path | None,
+        typer.Option(metavar="RUN", help="Earlier run on the same questions to compare with.", parser=given_path),
     ] = None,
     junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the gates to FILE as a JUnit report.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the gates to FILE as a JUnit report.", parser=given_path),
     ] = None,
     format: TableFormatOption = "table",
+    quiet: QuietOption = False,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Compare engines on many images, and check gates in CI.
 
     A run is a directory that holds a page (index.html), a record for each image and engine, and a summary. If a run is
     interrupted, the same command resumes it.
 
-    A gate is ENGINE.METRIC>=NUMBER (or <=, >, <; ENGINE.METRIC.median), or ENGINE.METRIC>=baseline. The latter fails if
-    the metric is worse than the baseline's and the paired 95 % interval of the difference excludes zero. The metrics
-    are described in docs/metrics.md.
+    A gate is ENGINE.METRIC>=NUMBER (or <=, >, <; ENGINE.METRIC.median, .p95), or ENGINE.METRIC>=baseline-0.02. The
+    latter fails if the metric is worse than the baseline by more than 0.02, by the whole paired 95 % interval of the
+    difference; >baseline passes only if it is better by the whole interval. docs/metrics.md describes the metrics.
 
-    Exit code 0: done, and every gate passed; 1: a gate failed; 2: wrong usage or an unreadable image.
+    Exit code 0: done, and every gate passed; 1: a gate failed, or the time is up; 2: wrong usage or an unreadable
+    image. docs/exit-codes.md has the details.
     """
     check_choice("format", format, TABLE_FORMATS)
     check_choice("device", device, DEVICES)
+    check_bundle(bundle)
+    check_confidence(confidence)
+    check_images(images)
+    check_targets(targets)
+    check_output("--out", out, directory=True)
+    check_output("--junit", junit, directory=False)
+    check_run("--baseline", baseline)
     names = chosen_engines(engines)
     if controls and CONTROL not in names and CONTROL in engine_names():
         names.append(CONTROL)
     if junit is not None and not fail_under:
         raise UsageError("--junit: reports gates, and there are none; give at least one --fail-under")
+    gates = tuple(parse_gate(text, baseline=baseline is not None) for text in fail_under or ())
+    check_engines(gates, [*names, *(CONTROLS if controls else ())])
+    seconds = None if timeout is None else choices.seconds("--timeout", timeout)
+    if junit is not None:
+        junit.unlink(missing_ok=True)  # a report of an earlier run must not be taken for one of this run
     options = BenchOptions(
         bundle=bundle,
         engines=tuple(names),
@@ -126,12 +181,15 @@ def bench(
             controls=controls,
             lpips=lpips,
             out=out,
+            fresh=fresh,
         ),
         device=device,
-        gates=tuple(parse_gate(text, baseline=baseline is not None) for text in fail_under or ()),
+        gates=gates,
+        min_pairs=min_pairs,
+        seconds=seconds,
         baseline=baseline,
         junit=junit,
         format=format,
         command=("cfx", *sys.argv[1:]),
     )
-    run_job("bench_job", options)
+    run_job("bench_job", options, Common(quiet=quiet, threads=threads))

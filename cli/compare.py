@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .options.choices import TABLE_FORMATS, check_choice
-from .options.types import RunsArgument, TableFormatOption
+from .options.types import Common, QuietOption, RunsArgument, TableFormatOption, ThreadsOption
 from .running import run_job
 
 
@@ -18,11 +18,17 @@ class CompareOptions:
     format: str
 
 
-def compare(runs: RunsArgument, format: TableFormatOption = "table") -> None:
+def compare(
+    runs: RunsArgument,
+    format: TableFormatOption = "table",
+    quiet: QuietOption = False,
+    threads: ThreadsOption = 0,
+) -> None:
     """Compare finished runs of cfx bench. Nothing is searched again.
 
     If the runs ask the same questions, most metrics are averaged over the pairs that every engine of every run solved.
     With two runs, the change from the first to the second is shown too, with its paired 95 % interval.
     """
     check_choice("format", format, TABLE_FORMATS)
-    run_job("compare_job", CompareOptions(runs=tuple(runs), format=format))
+    options = CompareOptions(runs=tuple(runs), format=format)
+    run_job("compare_job", options, Common(quiet=quiet, threads=threads))

@@ -1,4 +1,4 @@
-"""The exit codes of the commands; README.md has the same table."""
+"""The exit codes of the commands; docs/exit-codes.md describes them."""
 
 from __future__ import annotations
 
@@ -15,4 +15,6 @@ class ExitCode(IntEnum):
     """The command was used wrongly, or an input cannot be read."""
     INTERRUPTED = 130
     PIPE_CLOSED = 141
-    """What a shell reports for a program stopped by SIGPIPE, as in `yes | head`."""
+    """Nobody reads the output of a command that only prints. The code is what a shell reports for SIGPIPE."""
+    TERMINATED = 143
+    """Stopped by SIGTERM."""

@@ -9,8 +9,26 @@ from typing import Annotated
 import typer
 
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from .options.choices import DEVICES, FORMATS, asks_for_all, check_choice, chosen_engines
-from .options.types import BundleOption, ConfidenceOption, DeviceOption, LinesFormatOption
+from .options.choices import (
+    DEVICES,
+    FORMATS,
+    asks_for_all,
+    check_bundle,
+    check_choice,
+    check_confidence,
+    check_output,
+    chosen_engines,
+)
+from .options.types import (
+    BundleOption,
+    Common,
+    ConfidenceOption,
+    DeviceOption,
+    LinesFormatOption,
+    QuietOption,
+    ThreadsOption,
+    given_path,
+)
 from .running import run_job
 
 
@@ -42,7 +60,8 @@ class ExplainOptions:
 
 def explain(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES", help="Image files, directories or globs.", show_default=False)
+        list[str],
+        typer.Argument(metavar="IMAGES", help="Image files, directories or globs; - reads an image from stdin."),
     ],
     target: Annotated[
         str, typer.Option(metavar="CLASS|auto", help="Target class, by name or index; auto: the runner-up class.")
@@ -57,7 +76,9 @@ def explain(
     ] = None,
     bundle: BundleOption = "mnist",
     confidence: ConfidenceOption = 0.9,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to.")] = Path("cfx-out"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to.", parser=given_path)] = Path(
+        "cfx-out"
+    ),
     format: LinesFormatOption = "text",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     device: DeviceOption = "auto",
@@ -66,6 +87,8 @@ def explain(
     invert: Annotated[bool, typer.Option("--invert", help="Invert the images, if they are dark on light.")] = False,
     lpips: Annotated[bool, typer.Option("--lpips", help="Also compute LPIPS; it takes seconds to load.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Also write a page with all answers, DIR/index.html.")] = False,
+    quiet: QuietOption = False,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Find what would make the model see something else in images.
 
@@ -76,6 +99,9 @@ def explain(
     """
     check_choice("format", format, FORMATS)
     check_choice("device", device, DEVICES)
+    check_bundle(bundle)
+    check_confidence(confidence)
+    check_output("--out", out, directory=True)
     options = ExplainOptions(
         images=tuple(images),
         target=target,
@@ -93,4 +119,4 @@ def explain(
         lpips=lpips,
         html=html,
     )
-    run_job("explain_job", options)
+    run_job("explain_job", options, Common(quiet=quiet, threads=threads))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +12,21 @@ from ..answers.carried import can_be_carried, write_full
 from ..answers.overview import draw_overview
 from ..answers.panel import draw_frames, draw_strip
 from ..bundles.bundle import Bundle
-from ..files import write_text
+from ..errors import OutputError
+from ..files import remove, write_text
 from ..images.writing import to_picture, write_gif, write_picture, write_png
 
 FRAME = 150  # milliseconds that each frame of the animation is shown
 HOLD = 8  # extra copies of the last frame, so that the animation pauses at its end
-KINDS = ("counterfactual", "panel", "record", "path", "gif", "full")
+ENDINGS = {
+    "counterfactual": "png",
+    "panel": "panel.png",
+    "record": "json",
+    "path": "path.png",
+    "gif": "gif",
+    "full": "full.png",
+}
+"""The kinds of files of an answer, and how their names end."""
 
 
 def record_of(answer: Answer) -> dict[str, object]:
@@ -28,13 +37,8 @@ def record_of(answer: Answer) -> dict[str, object]:
     if "full" not in answer.files:
         notes.append("files.full: written only if the models work at a smaller size than the image, without --invert")
     said = answer.as_json()
-    files = {kind: answer.files.get(kind) for kind in KINDS}
+    files = {kind: answer.files.get(kind) for kind in ENDINGS}
     return {"schema": SCHEMA, **said, "files": files, "notes": notes, **answer.given_envelope.as_json()}
-
-
-def as_line(answer: Answer) -> str:
-    """The record as one line of JSON."""
-    return json.dumps(record_of(answer), ensure_ascii=False, allow_nan=False, default=str)
 
 
 class AnswerFiles:
@@ -68,27 +72,33 @@ class AnswerFiles:
             The answer with the paths of its files.
 
         Raises:
-            OutputError: a file could not be written.
+            OutputError: a file could not be written; then none of them stays.
         """
+        names = {kind: self.path(stem, answer.engine, answer.target, ending) for kind, ending in ENDINGS.items()}
+        try:
+            return self._write(answer, names)
+        except OutputError:
+            remove(path for path in names.values() if path.is_file())
+            raise
 
-        def path(ending: str) -> Path:
-            return self.path(stem, answer.engine, answer.target, ending)
-
+    def _write(self, answer: Answer, names: Mapping[str, Path]) -> Answer:
         images = answer.given_images
-        files = {"counterfactual": path("png"), "panel": path("panel.png"), "record": path("json")}
+        files = {kind: names[kind] for kind in ("counterfactual", "panel", "record")}
         write_png(files["counterfactual"], images.counterfactual)
         write_picture(files["panel"], answer.panel())
         if images.path is not None:
-            files |= {"path": path("path.png"), "gif": path("gif")}
+            files |= {kind: names[kind] for kind in ("path", "gif")}
             frames = [to_picture(frame) for frame in images.path]
             write_picture(files["path"], draw_strip(answer, frames, images.path_seen))
             animation = draw_frames(answer, frames, images.path_seen)
             write_gif(files["gif"], [*animation, *animation[-1:] * HOLD], FRAME)
         if self.carry and can_be_carried(answer, self.bundle):
-            files["full"] = path("full.png")
+            files["full"] = names["full"]
             answer = replace(answer, notes=(*answer.notes, write_full(files["full"], answer, self.bundle)))
         written = answer.with_files({kind: str(file) for kind, file in files.items()})
-        write_text(files["record"], as_line(written) + "\n")
+        write_text(
+            files["record"], json.dumps(record_of(written), ensure_ascii=False, allow_nan=False, default=str) + "\n"
+        )
         return written
 
     def write_overview(self, answers: Sequence[Answer], stem: str) -> Path:

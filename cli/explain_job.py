@@ -2,86 +2,166 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import torch
 
-from ..answers.answer import Answer
+from ..answers.answer import SCHEMA, Answer
 from ..answers.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch, Source, ask, target_class
 from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..counterfactuals.engine import Engine
+from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from ..errors import CfxError, UsageError
-from ..files import make_directory
+from ..errors import CfxError, ImageError, OutputError, UsageError
+from ..files import make_directory, write_bytes
 from ..images.reading import find_images
 from ..images.writing import as_png
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
 from ..reports.gallery import GalleryItem
+from ..reports.manifest import versions
 from ..reports.page import write_page
-from ..reports.run import PAGE, versions
+from ..reports.run import PAGE
 from .engines import load_engines
 from .exit_code import ExitCode
 from .explain import ExplainOptions
-from .explain_files import AnswerFiles, as_line
+from .explain_files import AnswerFiles, record_of
 from .naming import file_names, stems
 from .terminal.answers import MEASURED, RunningMeans, print_card, print_comparison, print_row
 from .terminal.terminal import Terminal
 
+STDIN = "-"
 CARDS = 4  # up to this many images are printed as cards; more are printed as lines
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Input:
+    """An image to explain.
+
+    Attributes:
+        name: the name that messages and records use.
+        path: its file.
+        stem: beginning of the names of its results.
+    """
+
+    name: str
+    path: Path
+    stem: str
 
 
 def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
     """Explain all images, and return the exit code."""
-    paths, unreadable = find(options.images, terminal)
-    if not paths:
-        return ExitCode.WRONG_USAGE
-    with terminal.task("loading the models"):
-        keep_freed_memory()
-        bundle = load_bundle(options.bundle, pick_device(options.device))
-        target = target_class(options.target, bundle)
-        engines = load_engines(
-            options.engines or [bundle.engine or DEFAULT_ENGINE],
-            bundle,
-            options.confidence,
-            leave_out=options.every_engine,
-            note=terminal.note,
-        )
-        load_scoring(bundle)
-    explainer = Explainer(options, terminal, paths, bundle, engines, unreadable=unreadable)
-    explainer.go(target)
-    return explainer.exit_code
+    with TemporaryDirectory(prefix="cfx-") as temporary:
+        inputs, missing = find(options.images, Path(temporary))
+        as_json = options.format == "json"
+        errors = Errors(terminal, as_json=as_json)
+        for name, reason in missing:
+            if len(options.images) == 1 and not as_json:
+                raise reason
+            errors.add(name, reason)
+        if not inputs:
+            return ExitCode.WRONG_USAGE
+        with terminal.task("loading the models"):
+            keep_freed_memory()
+            bundle = load_bundle(options.bundle, pick_device(options.device))
+            target = target_class(options.target, bundle)
+            engines = load_engines(
+                options.engines or [bundle.engine or DEFAULT_ENGINE],
+                bundle,
+                options.confidence,
+                leave_out=options.every_engine,
+                note=terminal.note,
+            )
+            load_scoring(bundle)
+        explainer = Explainer(options, terminal, inputs, bundle, engines, errors)
+        try:
+            explainer.go(target)
+        except KeyboardInterrupt:
+            terminal.note(f"interrupted; the answers so far are in {options.out}")
+            raise
+        return explainer.exit_code
 
 
-def find(patterns: Sequence[str], terminal: Terminal) -> tuple[list[Path], bool]:
-    """The images asked for, each once, in the order of the command line; and whether one is missing.
+def find(patterns: Sequence[str], temporary: Path) -> tuple[list[Input], list[tuple[str, CfxError]]]:
+    """The images asked for, each once, in the order of the command line; and what is missing, by name.
 
-    Raises:
-        ImageError: the image is missing, and it is the only one that was asked for.
+    Args:
+        patterns: files, directories, globs, or "-" for stdin.
+        temporary: directory for the image from stdin.
     """
-    found: dict[Path, Path] = {}
-    missing = False
+    found: dict[str, tuple[str, Path]] = {}
+    missing: list[tuple[str, CfxError]] = []
     for pattern in patterns:
         try:
+            if pattern == STDIN:
+                found.setdefault(STDIN, (STDIN, read_stdin(temporary)))
+                continue
             for path in find_images([pattern]):
-                found.setdefault(path.absolute(), path)
+                found.setdefault(os.path.abspath(path), (str(path), path))
         except CfxError as error:
-            if len(patterns) == 1:
-                raise
-            terminal.error(str(error))
-            missing = True
-    return list(found.values()), missing
+            missing.append((pattern, error))
+    names = stems(["stdin" if name == STDIN else name for name, _ in found.values()])
+    inputs = [Input(name, path, stem) for (name, path), stem in zip(found.values(), names, strict=True)]
+    return inputs, missing
+
+
+def read_stdin(directory: Path) -> Path:
+    """Write an image from stdin to a file, and return its path.
+
+    Raises:
+        ImageError: stdin is a terminal, closed or empty.
+    """
+    if sys.stdin is None or sys.stdin.isatty():
+        raise ImageError(f"{STDIN}: reads an image from stdin, to which nothing is connected; pipe an image into it")
+    content = sys.stdin.buffer.read()
+    if not content:
+        raise ImageError(f"{STDIN}: stdin is empty; pipe an image into it")
+    path = directory / "stdin"
+    write_bytes(path, content)
+    return path
+
+
+class Errors:
+    """Reports what is wrong with single images.
+
+    Args:
+        terminal: prints the errors.
+        as_json: also print a JSON line on stdout for each.
+
+    Attributes:
+        any: whether there was an error.
+    """
+
+    def __init__(self, terminal: Terminal, *, as_json: bool) -> None:
+        self.any = False
+        self._terminal = terminal
+        self._as_json = as_json
+
+    def add(self, name: str, error: CfxError) -> None:
+        """Report an error with the image `name`."""
+        self.any = True
+        self._terminal.error(str(error))
+        if self._as_json:
+            self._terminal.json({"schema": SCHEMA, "input": name, "error": str(error)})
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Questions, and the index of each question's image among all images."""
+    """Questions, and the input that each is about."""
 
-    places: list[int]
+    inputs: list[Input]
     asked: QuestionBatch
 
 
@@ -90,39 +170,38 @@ class Explainer:
 
     Args:
         options: the options of the command.
-        terminal: prints answers, notes and errors.
-        paths: the image files.
+        terminal: prints answers and notes.
+        inputs: the images.
         bundle: holds the classifier to explain.
         engines: the engines by name.
-        unreadable: whether an image is already known to be missing.
+        errors: reports images that cannot be explained.
     """
 
     def __init__(
         self,
         options: ExplainOptions,
         terminal: Terminal,
-        paths: Sequence[Path],
+        inputs: Sequence[Input],
         bundle: Bundle,
         engines: dict[str, Engine],
-        *,
-        unreadable: bool,
+        errors: Errors,
     ) -> None:
         self.options = options
         self.terminal = terminal
-        self.paths = paths
+        self.inputs = inputs
         self.bundle = bundle
         self.engines = engines
-        self.unreadable = unreadable
+        self.errors = errors
         self.all_valid = True
-        self.stems = stems(paths)
         self.files = AnswerFiles(options.out, bundle, file_names(bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
         self.gallery: list[GalleryItem] = []
+        self.done = 0
 
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of the command."""
-        if self.unreadable:
+        if self.errors.any:
             return ExitCode.WRONG_USAGE
         return ExitCode.DONE if self.all_valid else ExitCode.ANSWERED_NO
 
@@ -132,51 +211,66 @@ class Explainer:
         Args:
             target: index of the target class; None for each image's runner-up.
         """
-        for path, stem in zip(self.paths, self.stems, strict=True):
-            if stem != path.stem:
-                note = f"{path}: an earlier image is also called {path.stem}; its results are named {stem}"
+        for each in self.inputs:
+            own = Path(each.name).stem
+            if each.name != STDIN and each.stem != own:
+                note = f"{each.name}: an earlier image is also called {own}; its results are named {each.stem}"
                 self.terminal.note(note)
-        for batch in self._batches(target):
-            make_directory(self.options.out)
-            by_engine = [
-                self._answer(batch, name, len(self.engines) * batch.places[0] + number * len(batch.places))
-                for number, name in enumerate(self.engines)
-            ]
-            if len(by_engine) > 1:
-                for place, answers in zip(batch.places, zip(*by_engine, strict=True), strict=True):
-                    path = self.files.write_overview(answers, self.stems[place])
-                    self.terminal.note(f"{path}: all engines in one picture")
-        if self.gallery:
-            self._write_page()
-        self._close()
+        count = len(self.inputs)
+        what = f"explain: {count} image{'s' if count > 1 else ''} with {', '.join(self.engines)}"
+        with ExitStack() as work:
+            for number, batch in enumerate(self._batches(target)):
+                make_directory(self.options.out)
+                if not number:
+                    work.enter_context(self.terminal.work(what))
+                by_engine = [self._answer(batch, name) for name in self.engines]
+                if len(by_engine) > 1:
+                    for each in batch.inputs:
+                        self._write_overview(each, [answers[each] for answers in by_engine if each in answers])
+            if self.gallery:
+                self._write_page()
+            self._close()
 
     def _batches(self, target: int | None) -> Iterator[Batch]:
         """Yield the questions in batches, without images that cannot be read and questions without a search."""
         size, engines = self.options.batch_size, len(self.engines)
-        for start in range(0, len(self.paths), size):
-            places = list(range(start, min(start + size, len(self.paths))))
-            with self.terminal.task("reading", len(self.paths) * engines, start * engines):
-                read = {place: found for place in places if (found := self._read(self.paths[place])) is not None}
-            if not read:
-                continue
-            sources, pixels = zip(*read.values(), strict=True)
-            asked = ask(self.bundle, torch.stack(pixels).to(self.bundle.device), sources, target)
-            rows = [row for row in range(len(asked)) if self._is_open(asked, row)]
+        for start in range(0, len(self.inputs), size):
+            some = self.inputs[start : start + size]
+            with self.terminal.task("reading", len(self.inputs) * engines, start * engines):
+                read = {each: found for each in some if (found := self._read(each)) is not None}
+            asked = self._ask(read, target)
+            rows = [row for row in range(len(asked.inputs)) if self._is_open(asked.asked, row)]
             if rows:
-                some = list(read)
-                yield Batch([some[row] for row in rows], asked.only(rows))
+                yield Batch([asked.inputs[row] for row in rows], asked.asked.only(rows))
 
-    def _read(self, path: Path) -> tuple[Source, torch.Tensor] | None:
-        """Read one image; print an error and return None if it cannot be read."""
+    def _read(self, each: Input) -> tuple[Source, torch.Tensor] | None:
+        """Read one image; report an error and return None if it cannot be read."""
         try:
-            read = self.bundle.read(path, invert=self.options.invert)
+            read = self.bundle.read(each.path, invert=self.options.invert)
         except CfxError as error:
-            self.terminal.error(str(error))
-            self.unreadable = True
+            renamed = str(error).replace(str(each.path), each.name, 1)
+            self.errors.add(each.name, type(error)(renamed))
             return None
         for note in read.notes:
-            self.terminal.note(f"{path}: {note}")
-        return Source(name=str(path), photo=path, placement=read.placement, notes=read.notes), read.pixels
+            self.terminal.note(f"{each.name}: {note}")
+        return Source(name=each.name, photo=each.path, placement=read.placement, notes=read.notes), read.pixels
+
+    def _ask(self, read: dict[Input, tuple[Source, torch.Tensor]], target: int | None) -> Batch:
+        """Make questions about images; an image on which the classifier returns NaN is reported and left out."""
+        if not read:
+            nothing = torch.zeros(0, dtype=torch.int64)
+            return Batch([], QuestionBatch([], nothing, nothing))
+        sources, pixels = zip(*read.values(), strict=True)
+        try:
+            asked = ask(self.bundle, torch.stack(pixels).to(self.bundle.device), sources, target)
+            return Batch(list(read), asked)
+        except ModelError as error:
+            if len(read) == 1:
+                (each,) = read
+                self.errors.add(each.name, ModelError(f"{each.name}: {error}"))
+                return self._ask({}, target)
+        halves = [self._ask(dict(half), target) for half in halved(list(read.items()))]
+        return Batch([*halves[0].inputs, *halves[1].inputs], halves[0].asked + halves[1].asked)
 
     def _is_open(self, asked: QuestionBatch, row: int) -> bool:
         """Whether a question needs a search: the model does not see the target in the factual already.
@@ -185,45 +279,70 @@ class Explainer:
             UsageError: it does, and this is the only image.
         """
         question = asked.questions[row]
-        if not question.is_answered:
+        if not question.is_already_met:
             return True
         what = f"{question.source.name}: the model already sees {question.factual}"
-        if len(self.paths) == 1 and len(self.options.images) == 1:
+        if len(self.inputs) == 1 and len(self.options.images) == 1:
             raise UsageError(f"{what}; choose another --target, or auto for the runner-up class")
         self.terminal.note(f"{what}; skipped")
         return False
 
-    def _answer(self, batch: Batch, name: str, done: int) -> list[Answer]:
-        """Answer a batch with one engine: search, score, write, then print.
-
-        Args:
-            batch: the questions.
-            name: name of the engine.
-            done: number of answers before this batch, for the progress bar.
-        """
-        options = self.options
-        answering = AnswerOptions(seed=options.seed, path=options.path, metrics=with_lpips() if options.lpips else None)
-        with self.terminal.task(f"searching with {name}", len(self.paths) * len(self.engines), done) as task:
-            answers = answer_batch(self.bundle, name, self.engines[name], batch.asked, answering)
-            for row, place in enumerate(batch.places):
-                answers[row] = self.files.write(answers[row], self.stems[place])
+    def _answer(self, batch: Batch, name: str) -> dict[Input, Answer]:
+        """Answer a batch with one engine: search, score, write, then print. Errors cost only their own image."""
+        total = len(self.inputs) * len(self.engines)
+        with self.terminal.task(f"searching with {name}", total, self.done) as task:
+            answers: dict[Input, Answer] = {}
+            for each, answer in self._search(batch, name):
+                try:
+                    answers[each] = self.files.write(answer, each.stem)
+                except OutputError as error:
+                    self.errors.add(each.name, OutputError(f"{each.name}: {error}"))
                 task.advance()
-        for answer in answers:
+        self.done += len(batch.inputs)
+        for answer in answers.values():
             self._show(answer)
         return answers
+
+    def _search(self, batch: Batch, name: str) -> Iterator[tuple[Input, Answer]]:
+        """Search and score a batch; if a model returns NaN on an image, report it and answer the others."""
+        options = self.options
+        answering = AnswerOptions(seed=options.seed, path=options.path, metrics=with_lpips() if options.lpips else None)
+        try:
+            answers = answer_batch(self.bundle, name, self.engines[name], batch.asked, answering)
+        except ModelError as error:
+            if len(batch.inputs) == 1:
+                what = batch.inputs[0].name
+                self.errors.add(what, ModelError(f"{what}: engine {name}: {error}"))
+                return
+        else:
+            yield from zip(batch.inputs, answers, strict=True)
+            return
+        for rows in halved(range(len(batch.inputs))):
+            yield from self._search(Batch([batch.inputs[row] for row in rows], batch.asked.only(rows)), name)
+
+    def _write_overview(self, each: Input, answers: Sequence[Answer]) -> None:
+        """Write the picture that compares the engines' answers about an image."""
+        if not answers:
+            return
+        try:
+            path = self.files.write_overview(answers, each.stem)
+        except OutputError as error:
+            self.errors.add(each.name, OutputError(f"{each.name}: {error}"))
+        else:
+            self.terminal.note(f"{path}: all engines in one picture")
 
     def _show(self, answer: Answer) -> None:
         """Print one answer, and update the means, the gallery and the exit code."""
         self.all_valid &= answer.valid
         means = self.means.setdefault(answer.label, RunningMeans())
-        means.add(answer, alone=len(self.paths) == 1)
+        means.add(answer, alone=len(self.inputs) == 1)
         factual, counterfactual = answer.given_images.pictures
         if self.options.html:
             found = Path(answer.files["counterfactual"]).read_bytes()
             self.gallery.append(GalleryItem.of(answer, as_png(factual), found))
         if self.options.format == "json":
-            self.terminal.line(as_line(answer))
-        elif len(self.paths) > CARDS:
+            self.terminal.json(record_of(answer))
+        elif len(self.inputs) > CARDS:
             print_row(self.terminal.out, answer)
         else:
             change, _ = change_picture(factual, counterfactual)
@@ -248,6 +367,12 @@ class Explainer:
         """Print the comparison and the legend that end the output."""
         if self.options.format == "json" or not self.means:
             return
-        if len(self.means) > 1 or len(self.paths) > 1:
+        if len(self.means) > 1 or len(self.inputs) > 1:
             print_comparison(self.terminal.out, self.means)
         self.terminal.out.print(MEASURED, style="dim")
+
+
+def halved(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+    """Both halves of a sequence."""
+    middle = len(items) // 2
+    return items[:middle], items[middle:]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .options.choices import FORMATS, check_choice
-from .options.types import FormatOption
+from .options.types import Common, FormatOption, QuietOption, ThreadsOption, given_path
 from .running import run_job
 
 
@@ -24,13 +24,18 @@ class InfoOptions:
 def info(
     directories: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="Directories of your own bundles.", show_default=False),
+        typer.Argument(
+            metavar="[DIR]...", help="Directories of your own bundles.", show_default=False, parser=given_path
+        ),
     ] = None,
     format: FormatOption = "text",
+    quiet: QuietOption = False,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Show engines, bundles and devices, and what is missing and why.
 
     Exit code 0: all files of the bundles are intact; 1: a file is missing or its checksum is wrong.
     """
     check_choice("format", format, FORMATS)
-    run_job("info_job", InfoOptions(directories=tuple(directories or ()), format=format))
+    options = InfoOptions(directories=tuple(directories or ()), format=format)
+    run_job("info_job", options, Common(quiet=quiet, threads=threads))

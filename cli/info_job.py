@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
@@ -21,7 +20,7 @@ def run(options: InfoOptions, terminal: Terminal) -> ExitCode:
     with terminal.task("collecting information"):
         information = collect(options)
     if options.format == "json":
-        terminal.line(json.dumps(information.as_json(), ensure_ascii=False))
+        terminal.json(information.as_json())
     else:
         print_information(terminal.out, information)
     intact = all(bundle.verified for bundle in information.bundles)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from ..bundles import bundle as bundles
 from ..bundles.bundle import Bundle
 from ..bundles.file import PartEntry
+from ..bundles.finding import shipped
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, engine_names, load_engine
 from ..errors import CfxError
@@ -73,7 +73,7 @@ def all_bundles(directories: Sequence[Path]) -> tuple[tuple[BundleAbout, ...], l
     """Describe the shipped bundles and the user's; second, shipped ones that cannot be opened."""
     missing: list[Unavailable] = []
     result: list[BundleAbout] = []
-    for name, directory in bundles.shipped().items():
+    for name, directory in shipped().items():
         try:
             result.append(describe(Bundle(directory)))
         except CfxError as error:

@@ -10,7 +10,7 @@ import typer
 
 from ..training.init_options import InitOptions
 from .options.choices import FORMATS, check_choice, numbers, sides
-from .options.types import FormatOption
+from .options.types import Common, FormatOption, QuietOption, ThreadsOption, given_path
 from .running import run_job
 
 
@@ -24,7 +24,7 @@ class InitCommandOptions:
 
 
 def init(
-    bundle: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the new bundle.")],
+    bundle: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the new bundle.", parser=given_path)],
     images: Annotated[
         str,
         typer.Option(
@@ -42,13 +42,20 @@ def init(
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights of a module:factory or library model.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights of a module:factory or library model.", parser=given_path),
     ] = None,
     classes: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File of class names, one per line, in the order of the logits.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File of class names, one per line, in the order of the logits.",
+            parser=given_path,
+        ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.")
+        Path | None,
+        typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.", parser=given_path),
     ] = None,
     channels: Annotated[int | None, typer.Option(metavar="1|3", help="Channels of the classifier's input.")] = None,
     input_size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the classifier's input.")] = None,
@@ -79,6 +86,8 @@ def init(
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
     format: FormatOption = "text",
+    quiet: QuietOption = False,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Check your classifier on your images, and create a bundle from them.
 
@@ -113,4 +122,4 @@ def init(
         ),
         format=format,
     )
-    run_job("init_job", options)
+    run_job("init_job", options, Common(quiet=quiet, threads=threads))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from ..memory import keep_freed_memory
 from ..training.setup import set_up
 from .exit_code import ExitCode
@@ -14,8 +12,9 @@ from .terminal.terminal import Terminal
 
 def run(options: InitCommandOptions, terminal: Terminal) -> ExitCode:
     """Check the classifier and the images, create the bundle, and return the exit code."""
-    with terminal.task("checking the classifier and the images"):
-        keep_freed_memory()
+    keep_freed_memory()
+    what = f"init: {options.settings.images} into {options.bundle}"
+    with terminal.work(what), terminal.task("checking the classifier and the images"):
         checked = set_up(options.bundle, options.settings)
     for note in checked.notes:
         terminal.note(note)
@@ -31,7 +30,7 @@ def run(options: InitCommandOptions, terminal: Terminal) -> ExitCode:
             "notes": checked.notes,
             "warnings": checked.warnings,
         }
-        terminal.line(json.dumps(record, ensure_ascii=False))
+        terminal.json(record)
     else:
         print_checked(terminal.out, checked)
     return ExitCode.ANSWERED_NO if checked.warnings else ExitCode.DONE

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def stems(paths: Sequence[Path]) -> list[str]:
+def stems(names: Sequence[str]) -> list[str]:
     """A unique name for each image's results: its stem, with -2, -3 ... if an earlier image has the same stem."""
     taken: set[str] = set()
     result = []
-    for path in paths:
-        stem, number = path.stem, 1
+    for name in names:
+        own = Path(name).stem
+        stem, number = own, 1
         while stem.casefold() in taken:  # some file systems ignore case
             number += 1
-            stem = f"{path.stem}-{number}"
+            stem = f"{own}-{number}"
         taken.add(stem.casefold())
         result.append(stem)
     return result

@@ -9,25 +9,29 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
+from .options.choices import seconds
+from .options.types import Common, QuietOption, ThreadsOption, given_path
 from .running import run_job
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """The options of `cfx train`, parsed. `train` describes each."""
+    """The options of `cfx train`, parsed. `train` describes each; `seconds` is the budget."""
 
     bundle: Path
-    budget: str | None
+    seconds: float | None
     only: tuple[str, ...]
     recipe: str | None
     data: Path
     joint: bool
-    threads: int
 
 
 def train(
     bundle: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Directory of the bundle from cfx init; with --recipe, a new one.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Directory of the bundle from cfx init; with --recipe, a new one.", parser=given_path
+        ),
     ],
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Wall-clock time for the whole training, such as 20m or 2h.")
@@ -40,12 +44,19 @@ def train(
         str | None, typer.Option(metavar="NAME", help="Train a shipped bundle from scratch: mnist or fashion-mnist.")
     ] = None,
     data: Annotated[
-        Path, typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets, for --recipe.")
+        Path,
+        typer.Option(
+            metavar="DIR",
+            envvar="CFX_DATA",
+            help="Directory of torchvision's data sets, for --recipe.",
+            parser=given_path,
+        ),
     ] = Path("data"),
     joint: Annotated[
         bool, typer.Option("--joint", help="With --recipe: train classifier and conditional VAE jointly, as in VCNet.")
     ] = False,
-    threads: Annotated[int, typer.Option(metavar="N", min=0, help="Number of CPU threads; 0: torch's default.")] = 0,
+    quiet: QuietOption = False,
+    threads: ThreadsOption = 0,
 ) -> None:
     """Train the generators and judges of a bundle.
 
@@ -58,6 +69,11 @@ def train(
     if joint and recipe is None:
         raise UsageError("--joint: trains a recipe's own classifier; give --recipe")
     options = TrainOptions(
-        bundle=bundle, budget=budget, only=tuple(only or ()), recipe=recipe, data=data, joint=joint, threads=threads
+        bundle=bundle,
+        seconds=None if budget is None else seconds("--budget", budget),
+        only=tuple(only or ()),
+        recipe=recipe,
+        data=data,
+        joint=joint,
     )
-    run_job("train_job", options)
+    run_job("train_job", options, Common(quiet=quiet, threads=threads))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from ..bundles.bundle import Bundle
 from ..memory import keep_freed_memory
-from ..training.budget import seconds_in
 from ..training.opening import open_session, reopen_session
 from ..training.recipe import find_recipe
 from ..training.session import is_finished
@@ -18,12 +15,9 @@ from .train import TrainOptions
 
 def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
     """Train the parts that the bundle lacks, and return the exit code."""
-    seconds = None if options.budget is None else seconds_in(options.budget)
     if options.recipe is not None:
         find_recipe(options.recipe)
     keep_freed_memory()
-    if options.threads:
-        torch.set_num_threads(options.threads)
     directory = options.bundle
     if not options.only and is_finished(directory):
         finished = Bundle(directory)
@@ -32,12 +26,18 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
         print_bundle_parts(terminal.out, finished)
         return ExitCode.DONE
     if options.recipe is None:
-        session = reopen_session(directory, progress=terminal, budget=seconds)
+        session = reopen_session(directory, progress=terminal, budget=options.seconds)
     else:
         session = open_session(
-            options.recipe, options.data, directory, progress=terminal, joint=options.joint, budget=seconds
+            options.recipe, options.data, directory, progress=terminal, joint=options.joint, budget=options.seconds
         )
     for note in session.notes:
         terminal.note(note)
-    print_bundle_parts(terminal.out, session.make(options.only))
+    try:
+        with terminal.work(f"train: {directory}"):
+            bundle = session.make(options.only)
+    except KeyboardInterrupt:
+        terminal.note(f"interrupted; run the same command again to resume {directory}")
+        raise
+    print_bundle_parts(terminal.out, bundle)
     return ExitCode.DONE

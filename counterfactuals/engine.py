@@ -34,6 +34,8 @@ class Counterfactuals:
         targets: (N,) int64, the classes asked for.
         valid: (N,) bool, as `goal.is_valid` defines it.
         confidence: (N,) softmax probability of the target.
+        predicted: (N,) int64, the class that the classifier predicts, from the same evaluation as `valid`.
+        predicted_confidence: (N,) its softmax probability.
         steps: (N,) int64, steps of the engine's search; 0 for engines that do not iterate.
         forward_calls: (N,) int64, how many candidates for this image the classifier evaluated.
         backward_calls: (N,) int64, how many of these evaluations could be differentiated.
@@ -44,6 +46,8 @@ class Counterfactuals:
     targets: Tensor
     valid: Tensor
     confidence: Tensor
+    predicted: Tensor
+    predicted_confidence: Tensor
     steps: Tensor
     forward_calls: Tensor
     backward_calls: Tensor
@@ -135,10 +139,10 @@ class Engine(ABC):
         """
         check(images, targets)
         if not len(images):
-            nothing = torch.zeros(0, dtype=torch.int64)
+            none, nothing = images.sum((1, 2, 3)), torch.zeros(0, dtype=torch.int64)
             frame = images.new_zeros(0, PATH_FRAMES, *images.shape[1:]) if path else None
             return Counterfactuals(
-                images, targets, targets.bool(), images.sum((1, 2, 3)), nothing, nothing, nothing, frame
+                images, targets, targets.bool(), none, targets, none, nothing, nothing, nothing, frame
             )
         problem = Problem(classifier, images, TargetClass(targets, self.confidence), seed, self.working)
         with torch.no_grad(), undisturbed(classifier):
@@ -149,6 +153,8 @@ class Engine(ABC):
                 targets=targets,
                 valid=found.valid,
                 confidence=found.confidence,
+                predicted=found.predicted,
+                predicted_confidence=found.predicted_confidence,
                 steps=problem.steps,
                 forward_calls=problem.forward_calls,
                 backward_calls=problem.backward_calls,

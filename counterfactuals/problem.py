@@ -143,7 +143,7 @@ class Problem:
     def candidates(self, generated: Tensor, rows: Tensor) -> Candidates:
         """Evaluates generated images (M, C, h, w) of the questions `rows` (M,), rounded to 8 bits."""
         written = as_written(self.in_full(generated, rows))
-        return Candidates(written, *self.met(self._evaluate(written, rows), rows))
+        return Candidates.of(written, self._evaluate(written, rows), self.goal, rows)
 
 
 @dataclass(frozen=True)
@@ -154,12 +154,27 @@ class Candidates:
         images: (N, C, H, W), rounded to 8 bits.
         valid: (N,) bool, whether each meets the goal.
         confidence: (N,) the target's probability.
+        predicted: (N,) int64, the most probable class.
+        predicted_confidence: (N,) its probability.
     """
 
     images: Tensor
     valid: Tensor
     confidence: Tensor
+    predicted: Tensor
+    predicted_confidence: Tensor
 
-    def replace(self, rows: Tensor, images: Tensor, valid: Tensor, confidence: Tensor) -> None:
-        """Replaces the candidates at the indices `rows`."""
-        self.images[rows], self.valid[rows], self.confidence[rows] = images, valid, confidence
+    @classmethod
+    def of(cls, images: Tensor, log_probabilities: Tensor, goal: TargetClass, rows: Tensor) -> Candidates:
+        """The candidates `images` of the questions `rows` (N,), from one evaluation of them.
+
+        Validity and the predicted class come from the same output, so that they agree even for a classifier that
+        gives another output at each evaluation.
+        """
+        probability, predicted = log_probabilities.detach().exp().max(dim=1)
+        return cls(images, *goal.met(log_probabilities, rows), predicted, probability)
+
+    def replace(self, rows: Tensor, others: Candidates, chosen: Tensor) -> None:
+        """Replaces the candidates at the indices `rows` by the candidates `chosen` (indices or mask) of `others`."""
+        for mine, theirs in zip(vars(self).values(), vars(others).values(), strict=True):
+            mine[rows] = theirs[chosen]

@@ -75,4 +75,4 @@ class SharpShooter(Engine):
         rows, place, choice = rows[better], place[better], choice[better]
         end[rows] = near[place, choice]
         flat = place * count + choice
-        reached.replace(rows, tried.images[flat], tried.valid[flat], tried.confidence[flat])
+        reached.replace(rows, tried, flat)

@@ -27,6 +27,14 @@ def by_rank(engines: Mapping[str, type[Engine]]) -> list[str]:
     return sorted(engines, key=lambda name: (engines[name].rank, name))
 
 
+def plugin_of(name: str) -> str | None:
+    """Name and version of the package that an engine comes from; None if that is cfx."""
+    entry = _entries()[name]
+    if entry.value.startswith("cfx."):
+        return None
+    return "unknown" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+
+
 def load_engine(name: str) -> type[Engine]:
     """Imports the class of an engine.
 

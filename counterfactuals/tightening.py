@@ -65,7 +65,7 @@ def tighten(problem: Problem, curve: Curve) -> tuple[Tensor, Candidates]:
             low[batch] = torch.where(some, edges[first], edges[-1])
             place = (torch.arange(len(batch), device=rows.device) * len(grid) + first)[some]
             better = batch[some]
-            found.replace(better, points.images[place], points.valid[place], points.confidence[place])
+            found.replace(better, points, place)
             t[better] = grid[first[some]]
 
     for _ in range(curve.bisections):
@@ -74,7 +74,7 @@ def tighten(problem: Problem, curve: Curve) -> tuple[Tensor, Candidates]:
         middle = (low[searching] + t[searching]) / 2
         points, good = evaluate(middle, searching)
         better = searching[good]
-        found.replace(better, points.images[good], points.valid[good], points.confidence[good])
+        found.replace(better, points, good)
         t[better] = middle[good]
         low[searching[~good]] = middle[~good]
     return t, found

@@ -55,7 +55,7 @@ class VCNet(Engine):
             tried = problem.candidates(self.conditional_vae.decode(shrunk, corner[invalid]), invalid)
             better = tried.valid | (tried.confidence > reached.confidence[invalid])
             end[invalid[better]] = shrunk[better]
-            reached.replace(invalid[better], tried.images[better], tried.valid[better], tried.confidence[better])
+            reached.replace(invalid[better], tried, better)
 
         def draw(t: Tensor, rows: Tensor) -> Tensor:
             weight = t[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import warnings
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import BundleError
+from ..errors import BundleError, reason_of
 from .scene import Scene
 
 VARIABLE = "CFX_LPIPS_BACKBONE"
@@ -32,6 +33,19 @@ def backbone() -> Path | None:
         return Path(named)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / HUB_FILE
     return cached if cached.exists() else None
+
+
+def backbone_digest() -> str | None:
+    """The sha256 of the file with AlexNet's weights; None if there is none.
+
+    Raises:
+        BundleError: the file cannot be read.
+    """
+    path = backbone()
+    try:
+        return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BundleError(f"{path}: could not be read ({reason_of(error)}); {REMEDY}") from error
 
 
 def load_lpips(device: torch.device) -> nn.Module:

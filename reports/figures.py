@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ..metrics.catalogue import BY_NAME, Group, Metric
+from .gates import Outcome
 from .plots import Point, Span, trade_off
 from .summary import Basis, EngineSummary, Summary
 from .tables import Cell, FigureTable, table_on
@@ -31,8 +32,18 @@ def figures(summary: Summary) -> str:
         '<fieldset class="basis"><legend>Computed over</legend>'
         '<label><input type="radio" name="basis" value="common"> pairs that all engines solved</label>'
         '<label><input type="radio" name="basis" value="valid"> each engine\'s own valid pairs</label></fieldset>'
-        f"{views}{notes}</section>"
+        f"{gates(summary.gates)}{views}{notes}</section>"
     )
+
+
+def gates(outcomes: Sequence[Outcome]) -> str:
+    """The gates of the last command as a list, the failed ones marked."""
+    if not outcomes:
+        return ""
+    lines = "".join(
+        f'<li class="{"passed" if outcome.passed else "failed"}">{escape(outcome.says)}</li>' for outcome in outcomes
+    )
+    return f'<h3>Gates</h3><ul class="gates">{lines}</ul>'
 
 
 def _about(summary: Summary, view: Basis) -> str:
@@ -103,7 +114,9 @@ def _cell(summary: Summary, engine: str, cell: Cell) -> str:
     expected = {"all": about.pairs, "valid": about.valid, "common": summary.common_pairs}
     if found.count != expected[cell.basis or "all"]:
         lines.append(f"<small>of {found.count:,} that have a value</small>")
-    middle = "" if found.median is None or metric.yes_or_no else f"median {metric.shown(found.median)}, "
+    middle = ""
+    if found.median is not None and found.p95 is not None and not metric.yes_or_no:
+        middle = f"median {metric.shown(found.median)}, 95th percentile {metric.shown(found.p95)}, "
     return f'<td class="{kind}" title="{middle}{found.count:,} pairs">{"".join(lines)}</td>'
 
 

@@ -1,143 +1,32 @@
 """The directory of a run: manifest.json, its questions, records.jsonl, images/, summary.json, index.html.
 
 If a run is interrupted, the same command resumes it: the questions are written once, records are appended batch by
-batch, and everything else is computed from both.
+batch, and the summary and the page are computed from them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version as installed_version
 from pathlib import Path
 
-import torch
-
-from .._version import VERSION
 from ..answers.answer import Answer
-from ..documents import Table, read_json
-from ..errors import DataError, UsageError
-from ..files import append_text, locked, write_text
+from ..documents import Table
+from ..errors import DataError, OutputError, UsageError, reason_of
+from ..files import append_text, locked
+from .identity import differences
+from .manifest import MANIFEST, Manifest, QuestionsFile, machine, versions
+from .summary import NAME as SUMMARY
 
-SCHEMA = 2
-MANIFEST, RECORDS, PAGE = "manifest.json", "records.jsonl", "index.html"
-START_ANEW = "; start with another directory"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """The manifest of a run: what was asked, with which versions, on which machine.
-
-    Attributes:
-        command: the command as it was typed.
-        begun: date and time of the beginning, UTC.
-        config: everything that the records depend on; a run can be resumed only with the same config.
-        batch_size: the batch size that `auto` chose.
-        versions: versions of cfx, Python and the packages that figures depend on.
-        machine: the machine that the cost was measured on.
-        unreadable: what is wrong with each input that could not be read.
-        more: fields that only some runs have.
-    """
-
-    command: tuple[str, ...]
-    begun: str
-    config: Mapping[str, object]
-    batch_size: int
-    versions: Mapping[str, str]
-    machine: Mapping[str, object]
-    unreadable: tuple[str, ...] = ()
-    more: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def settings(self) -> Table:
-        """`config` as a table, whose fields are checked on reading."""
-        return Table(self.config, f"{MANIFEST}: config", DataError, START_ANEW)
-
-    def as_json(self) -> dict[str, object]:
-        """The JSON object."""
-        return {
-            "schema": SCHEMA,
-            "command": list(self.command),
-            "begun": self.begun,
-            "config": self.config,
-            "batch_size": self.batch_size,
-            "versions": self.versions,
-            "machine": self.machine,
-            "unreadable": list(self.unreadable),
-            **self.more,
-        }
-
-    @classmethod
-    def from_json(cls, table: Table) -> Manifest:
-        """The inverse of `as_json`."""
-        known = ("schema", "command", "begun", "config", "batch_size", "versions", "machine", "unreadable")
-        return cls(
-            command=table.several("command", str) or (),
-            begun=table.need("begun", str),
-            config=table.need_table("config").values,
-            batch_size=table.need("batch_size", int),
-            versions=table.mapping("versions", str),
-            machine=table.need_table("machine").values,
-            unreadable=table.several("unreadable", str) or (),
-            more=table.others(known),
-        )
-
-    def write(self, directory: Path) -> None:
-        """Write manifest.json.
-
-        Raises:
-            OutputError: the file could not be written.
-        """
-        text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, default=str)
-        write_text(directory / MANIFEST, text + "\n")
-
-    @classmethod
-    def read(cls, directory: Path) -> Manifest:
-        """Read a run's manifest.json.
-
-        Raises:
-            UsageError: there is no manifest.
-            DataError: the manifest is damaged, or has another schema.
-        """
-        try:
-            return cls.from_json(read_json(directory / MANIFEST, SCHEMA, START_ANEW))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise UsageError(f"{directory}: no run there (no {MANIFEST}); `cfx bench` makes one") from error
-
-
-def versions() -> dict[str, str]:
-    """The versions that figures may depend on, by name."""
-    packages = {name: installed_version(name) for name in ("torch", "numpy", "pillow", "normflows")}
-    return {"cfx": VERSION, "python": platform.python_version(), **packages}
-
-
-def machine(device: str) -> dict[str, object]:
-    """A description of the machine that the cost is measured on."""
-    about: dict[str, object] = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": device,
-    }
-    if device == "cuda":
-        about["accelerator"] = torch.cuda.get_device_name()
-    return about
-
-
-def processor() -> str:
-    """The processor's name, if the system reports it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+RECORDS, PAGE = "records.jsonl", "index.html"
+LOCK, IMAGES = ".lock", "images"
+PARTIAL = re.compile(r"\..+\.\d+\.partial")  # what `write_bytes` leaves if the process is killed
+PICTURE = re.compile(r"\d+\.png")
 
 
 @dataclass(frozen=True)
@@ -153,17 +42,19 @@ class RunDirectory:
     questions: str
 
     @contextmanager
-    def held(self, config: Mapping[str, object]) -> Iterator[bool]:
+    def held(self, config: Mapping[str, object], *, fresh: bool = False) -> Iterator[bool]:
         """Lock the directory, and check that it belongs to this run.
 
         Args:
             config: everything that the records depend on.
+            fresh: delete the run in the directory first.
 
         Yields:
             Whether the run was begun before.
 
         Raises:
-            UsageError: another process uses the directory, or it belongs to a run with another config.
+            UsageError: another process uses the directory, or it belongs to a run with another config, or holds
+                other things than a run.
             DataError: its manifest is damaged.
             OutputError: the directory is not writable.
         """
@@ -171,24 +62,54 @@ class RunDirectory:
         if directory.exists() and not directory.is_dir():
             raise UsageError(f"--out {directory}: a file, not a directory; choose another name")
         if directory.is_dir() and not (directory / MANIFEST).exists():
-            left_by_a_kill = (".lock", "images", self.questions)
-            strangers = sorted(path.name for path in directory.iterdir() if path.name not in left_by_a_kill)
+            left_by_a_kill = (LOCK, IMAGES, self.questions)
+            strangers = sorted(
+                path.name
+                for path in directory.iterdir()
+                if path.name not in left_by_a_kill and not PARTIAL.fullmatch(path.name)
+            )
             if strangers:
                 raise UsageError(
                     f"--out {directory}: holds other things ({', '.join(strangers[:3])}) and no run; "
                     "choose a new directory"
                 )
-        with locked(directory / ".lock"):
+        with locked(directory / LOCK):
+            if fresh:
+                self._clear()
             begun = (directory / MANIFEST).exists()
             if begun:
                 found = differences(Manifest.read(directory).config, json.loads(json.dumps(config, default=str)))
                 if found:
                     raise UsageError(
                         f"--out {directory}: belongs to another run: {'; '.join(found)}; "
-                        "choose another directory, or use the same options"
+                        "choose another directory, use the same options, or start anew with --fresh"
                     )
                 repair(directory / RECORDS)
             yield begun
+
+    def _clear(self) -> None:
+        """Delete the files of the run in the directory, and nothing else. The manifest goes last.
+
+        Raises:
+            UsageError: manifest.json is not that of a run.
+            OutputError: a file cannot be deleted.
+        """
+        directory = self.path
+        engines = engines_in(directory / MANIFEST) if (directory / MANIFEST).exists() else []
+        results = [directory / name for name in (SUMMARY, PAGE, RECORDS, self.questions)]
+        folders = [directory / IMAGES / name for name in ("factual", *engines)]
+        pictures = [path for folder in folders for path in folder.glob("*") if PICTURE.fullmatch(path.name)]
+        partial = [path for path in directory.rglob(".*.partial") if PARTIAL.fullmatch(path.name)]
+        try:
+            for path in (*results, *pictures, *partial, directory / MANIFEST):
+                path.unlink(missing_ok=True)
+            for folder in (*folders, directory / IMAGES):
+                with suppress(OSError):  # it holds other things, or does not exist
+                    folder.rmdir()
+        except OSError as error:
+            raise OutputError(
+                f"--fresh {directory}: could not be emptied ({reason_of(error)}); choose another directory"
+            ) from error
 
     def begin(
         self,
@@ -197,6 +118,7 @@ class RunDirectory:
         command: Sequence[str],
         batch_size: int,
         device: str,
+        inputs: Mapping[str, str] | None = None,
         unreadable: Sequence[str] = (),
         **more: object,
     ) -> Manifest:
@@ -205,7 +127,9 @@ class RunDirectory:
             command=tuple(command),
             begun=datetime.now(UTC).isoformat(timespec="seconds"),
             config=config,
+            inputs=inputs or {},
             batch_size=batch_size,
+            questions=self._questions_file(),
             versions=versions(),
             machine=machine(device),
             unreadable=tuple(unreadable),
@@ -213,6 +137,36 @@ class RunDirectory:
         )
         manifest.write(self.path)
         return manifest
+
+    def _questions_file(self) -> QuestionsFile | None:
+        """Count and digest of the questions; None if the run has no file of them."""
+        try:
+            content = (self.path / self.questions).read_bytes()
+        except FileNotFoundError:
+            return None
+        return QuestionsFile(count=content.count(b"\n"), sha256=hashlib.sha256(content).hexdigest())
+
+    def manifest(self) -> Manifest:
+        """Read the manifest, and check that the questions are those that it was written with.
+
+        Raises:
+            UsageError: there is no run.
+            DataError: the manifest or the questions are damaged.
+        """
+        manifest, found = Manifest.read(self.path), self._questions_file()
+        if manifest.questions is not None and found != manifest.questions:
+            there = "no questions" if found is None else f"{found.count} questions"
+            raise DataError(
+                f"{self.path / self.questions}: not the file that the run began with ({there}, of "
+                f"{manifest.questions.count}); restore it, or start anew with --fresh"
+            )
+        return manifest
+
+    def set_batch_size(self, manifest: Manifest, engine: str, size: int) -> Manifest:
+        """Write the batch size of one engine into the manifest, so that a resumed run uses it too."""
+        updated = replace(manifest, batch_sizes={**manifest.batch_sizes, engine: size})
+        updated.write(self.path)
+        return updated
 
     def append(self, answers: Sequence[Answer]) -> None:
         """Append records, all in one write.
@@ -223,6 +177,13 @@ class RunDirectory:
         lines = [json.dumps(answer.as_json(), ensure_ascii=False, allow_nan=False) for answer in answers]
         append_text(self.path / RECORDS, "".join(line + "\n" for line in lines))
 
+    def records_digest(self) -> str:
+        """The sha256 of the records, by which a summary knows whether it was computed from them."""
+        try:
+            return hashlib.sha256((self.path / RECORDS).read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return ""
+
     def answers(self) -> Iterator[Answer]:
         """Read the answers, in the order of the records.
 
@@ -232,25 +193,22 @@ class RunDirectory:
         return read_records(self.path / RECORDS)
 
 
-def digest(config: Mapping[str, object]) -> str:
-    """Eight hexadecimal digits that identify a config."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:8]
+def engines_in(manifest: Path) -> list[str]:
+    """The engines of a run of any schema, from its manifest.json.
 
-
-def differences(before: Mapping[str, object], now: Mapping[str, object], where: str = "") -> list[str]:
-    """Describe each setting that differs, such as "seed is 0 there and 1 here"."""
-    result: list[str] = []
-    for key in [*before, *(key for key in now if key not in before)]:
-        there, here = before.get(key), now.get(key)
-        if isinstance(there, Mapping) and isinstance(here, Mapping):
-            result += differences(there, here, f"{where}{key}.")
-        elif there != here:
-            result.append(f"{where}{key} is {_as_text(there)} there and {_as_text(here)} here")
-    return result
-
-
-def _as_text(value: object) -> str:
-    return "absent" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    Raises:
+        UsageError: the file is not the manifest of a run.
+    """
+    try:
+        found = json.loads(manifest.read_bytes())
+        if isinstance(found["schema"], int) and isinstance(found["command"], list):
+            return [str(name) for name in found["config"].get("engines", {})]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass
+    raise UsageError(
+        f"--fresh {manifest.parent}: {manifest.name} is not that of a run, so nothing was deleted; choose another "
+        "directory, or delete it yourself"
+    )
 
 
 def read_records(path: Path) -> Iterator[Answer]:
@@ -260,7 +218,7 @@ def read_records(path: Path) -> Iterator[Answer]:
         DataError: a line is not a record, or answers a question a second time.
     """
     answered: set[tuple[str, int | None]] = set()
-    remedy = "remove the line, or start with another directory"
+    remedy = "remove the line, or start anew with --fresh"
     try:
         with open(path, encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
@@ -282,7 +240,7 @@ def read_records(path: Path) -> Iterator[Answer]:
     except FileNotFoundError:
         return
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason}); start with another directory") from error
+        raise DataError(f"{path}: not UTF-8 ({error.reason}); start anew with --fresh") from error
 
 
 def repair(path: Path) -> bool:

@@ -17,6 +17,7 @@ from ..errors import UsageError
 from ..files import write_text
 from ..intervals import Estimate
 from ..metrics.catalogue import BY_NAME, METRICS
+from .gates import Outcome
 
 NAME = "summary.json"
 SCHEMA = 2
@@ -55,6 +56,12 @@ class EngineSummary:
     pairs: int
     valid: int
     metrics: Mapping[str, Figures]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all its searches; 0 if they were not measured."""
+        found = self.estimate("seconds", "all")
+        return 0.0 if found is None else found.mean * found.count
 
     def basis_of(self, metric: str, wanted: Basis) -> Basis | None:
         """The basis to read a metric on: `wanted` if the metric has it, else the one it has; None if it has none."""
@@ -96,8 +103,8 @@ class EngineSummary:
 
 
 def _estimate(table: Table) -> Estimate:
-    low, high, median = (table.get(name, float) for name in ("low", "high", "median"))
-    return Estimate(table.need("mean", float), low, high, median, table.need("count", int))
+    low, high, median, p95 = (table.get(name, float) for name in ("low", "high", "median", "p95"))
+    return Estimate(table.need("mean", float), low, high, median, table.need("count", int), p95)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +118,9 @@ class Summary:
         compared: names of the engines that are compared, which are all but the controls.
         engines: the engines by name, in the order of the tables.
         notes: sentences for the reader.
+        gates: the outcomes of the last command's gates.
+        finished: date and time when the last question was answered, UTC; "" for several runs together.
+        records: sha256 of the records that the figures are computed from; "" for several runs together.
     """
 
     bundle: BundleName
@@ -119,6 +129,9 @@ class Summary:
     compared: tuple[str, ...]
     engines: Mapping[str, EngineSummary]
     notes: tuple[str, ...] = ()
+    gates: tuple[Outcome, ...] = ()
+    finished: str = ""
+    records: str = ""
 
     @property
     def controls(self) -> list[str]:
@@ -150,6 +163,9 @@ class Summary:
             "compared": list(self.compared),
             "engines": {name: engine.as_json() for name, engine in self.engines.items()},
             "notes": list(self.notes),
+            "gates": [vars(outcome) for outcome in self.gates],
+            "finished": self.finished,
+            "records": self.records,
         }
 
     @classmethod
@@ -162,6 +178,9 @@ class Summary:
             compared=table.several("compared", str) or (),
             engines={name: EngineSummary.from_json(each) for name, each in table.tables("engines").items()},
             notes=table.several("notes", str) or (),
+            gates=tuple(Outcome.from_json(each) for each in table.list_of_tables("gates")),
+            finished=table.get("finished", str) or "",
+            records=table.get("records", str) or "",
         )
 
     def write(self, directory: Path) -> None:

@@ -129,7 +129,7 @@ def as_markdown(summary: Summary) -> str:
     return "\n".join(lines).rstrip("\n")
 
 
-VALUES = ("mean", "low", "high", "median", "count")
+VALUES = ("mean", "low", "high", "median", "p95", "count")
 
 
 def as_csv(summary: Summary) -> str:

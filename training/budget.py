@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import UsageError
 from ..files import write_text
 from ..progress import Progress, Task
 from .fit import Fit
 
 RESERVE = 0.08  # of the time, for work other than training: reading, measuring, drawing
 LEAST_STEPS = 30  # with fewer a model learns nothing
-UNITS = {"s": 1, "m": 60, "h": 3600}
-
-
-def seconds_in(text: str) -> float:
-    """Converts a duration such as "90s", "20m", "1h30m" or "2h" to seconds.
-
-    Raises:
-        UsageError: the text is not a duration.
-    """
-    amounts = re.findall(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip().lower())
-    seconds = sum(float(number) * UNITS[unit] for number, unit in amounts)
-    if not seconds or re.sub(r"(\d+(?:\.\d+)?)\s*([smh])", "", text.strip().lower()).strip():
-        raise UsageError(f"budget {text!r}: not a time; write it as 90s, 20m, 2h or 1h30m")
-    return seconds
 
 
 class Budget:

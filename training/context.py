@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..bundles.file import NAME
+from ..bundles.finding import NAME
 from ..images.sets.labelled import Labelled, in_batches
 from ..images.sets.split import SUBSETS, Split, SubsetName
 from ..progress import SILENT, Progress

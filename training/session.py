@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..bundles.bundle import Bundle
-from ..bundles.file import NAME, BundleFile, PartEntry
+from ..bundles.file import BundleFile, PartEntry
+from ..bundles.finding import NAME
 from ..bundles.parts import round_to_stored
 from ..errors import DataError, UsageError, unknown_name
 from ..files import make_directory

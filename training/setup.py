@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ..bundles.file import NAME, BundleFile, ImagesEntry
+from ..bundles.file import BundleFile, ImagesEntry
+from ..bundles.finding import NAME
 from ..bundles.own_images import own_images
 from ..classifiers.foreign.opening import Foreign, open_classifier, trust
 from ..errors import BundleError, DataError, UsageError, few

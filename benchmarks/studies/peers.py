@@ -29,15 +29,15 @@ from ...answers.question import Question, targets_of
 from ...bundles.bundle import Bundle, load_bundle
 from ...counterfactuals.engine import Counterfactuals
 from ...counterfactuals.goal import TargetClass
-from ...counterfactuals.problem import as_written
+from ...counterfactuals.problem import Candidates, as_written
 from ...documents import Table
 from ...errors import CfxError, DataError, OutputError, UsageError, reason_of
 from ...files import write_bytes
 from ...metrics.evaluate import with_lpips
-from ...reports.run import Manifest
+from ...reports.manifest import Manifest
 from ...reports.summary import BundleName
 from ...training.recipe import RECIPES
-from ..finish import finish
+from ..finish import finish, write_results
 from ..questions import load_batch, read_questions, write_questions
 from ..run import Run, run_directory
 from ..runner import record
@@ -136,17 +136,26 @@ def counterfactuals_of(bundle: Bundle, images: Tensor, targets: Tensor, threshol
 
     The images are not tightened. Peers count neither steps nor calls, so both are 0.
     """
-    written = as_written(images.to(bundle.device))
-    valid, confidence = goal_met(bundle, written, targets, threshold)
+    found = evaluate(bundle, as_written(images.to(bundle.device)), targets, threshold)
     nothing = torch.zeros(len(targets), dtype=torch.int64)
-    return Counterfactuals(written, targets, valid, confidence, nothing, nothing, nothing)
+    return Counterfactuals(
+        images=found.images,
+        targets=targets,
+        valid=found.valid,
+        confidence=found.confidence,
+        predicted=found.predicted,
+        predicted_confidence=found.predicted_confidence,
+        steps=nothing,
+        forward_calls=nothing,
+        backward_calls=nothing,
+    )
 
 
 @torch.no_grad()
-def goal_met(bundle: Bundle, images: Tensor, targets: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Whether each image meets the goal, (N,) bool, and the target's probability, (N,)."""
+def evaluate(bundle: Bundle, images: Tensor, targets: Tensor, threshold: float) -> Candidates:
+    """Evaluate images (N, C, H, W) with the explained classifier."""
     rows = torch.arange(len(targets), device=targets.device)
-    return TargetClass(targets, threshold).met(bundle.classifier(images).log_softmax(dim=1), rows)
+    return Candidates.of(images, bundle.classifier(images).log_softmax(dim=1), TargetClass(targets, threshold), rows)
 
 
 def score(
@@ -188,9 +197,9 @@ def score(
                 seed=0,
             )
             answered = counterfactuals_of(bundle, found.images, batch.targets, threshold)
-            metrics = with_lpips() if manifest.settings.need("lpips", bool) else None
+            metrics = with_lpips() if manifest.settings.get("lpips", str) else None
             record(run, describe(bundle, peer, batch, answered, costs, envelope, metrics=metrics))
-        finish(run, bundle, {peer: False})
+        write_results(run, finish(run, bundle, {peer: False}))
     return run
 
 
@@ -198,16 +207,17 @@ def report(bundle: Bundle, run: Run, found: Found) -> dict[str, object]:
     """Figures that `cfx compare` does not show: the peer's success by its own criterion, and its settings."""
     threshold = run.manifest.settings.need("confidence", float)
     targets = targets_of(run.questions, bundle)
-    unrounded, _ = goal_met(bundle, found.images.to(bundle.device), targets, threshold)
-    reached, confidence = goal_met(bundle, as_written(found.images.to(bundle.device)), targets, 0.0)
+    images = found.images.to(bundle.device)
+    unrounded = evaluate(bundle, images, targets, threshold)
+    reached = evaluate(bundle, as_written(images), targets, 0.0)
     return {
         "run": str(run.directory),
         "pairs": len(run.questions),
         "found": int(found.found.sum()),
         "valid": sum(answer.valid for answer in run.answers),
-        "valid_before_rounding": int(unrounded.sum()),
-        "target_most_probable": int(reached.sum()),
-        "median_confidence": round(float(confidence.median()), 4),
+        "valid_before_rounding": int(unrounded.valid.sum()),
+        "target_most_probable": int(reached.valid.sum()),
+        "median_confidence": round(float(reached.confidence.median()), 4),
         "mean_seconds": round(float(found.seconds.mean()), 3),
         "mean_processor_seconds": round(float(found.processor_seconds.mean()), 3),
         **found.about,

@@ -12,6 +12,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from ...errors import BundleError, UsageError, reason_of
@@ -22,7 +25,7 @@ from .factories import FACTORY, check_trust, open_factory, trust
 from .libraries import open_hf, open_timm, open_torchvision, rebuild
 from .programs import open_onnx, open_program, open_script
 
-__all__ = ["Foreign", "describe", "open_classifier", "reopen", "trust"]
+__all__ = ["Foreign", "code_of", "describe", "open_classifier", "reopen", "trust"]
 
 LIBRARIES = {"torchvision": open_torchvision, "timm": open_timm, "hf": open_hf}
 PROGRAMS = {"pt2": open_program, "torchscript": open_script, "onnx": open_onnx}
@@ -106,6 +109,19 @@ def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
         fixed_batch=opened.fixed_batch,
         differentiable=opened.differentiable,
     )
+
+
+def code_of(entry: ForeignEntry) -> str:
+    """What the code of an opened classifier is: the sha256 of the factory's module, or a library and its version.
+
+    "" if the classifier's files contain everything that it computes.
+    """
+    if entry.kind == "factory":
+        module = sys.modules.get(entry.name.partition(":")[0])
+        file = getattr(module, "__file__", None)
+        return "" if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    library = {"hf": "transformers"}.get(entry.kind, entry.kind)
+    return f"{library} {installed_version(library)}" if entry.kind in LIBRARIES else ""
 
 
 def files_of(entry: ForeignEntry) -> list[str]:

@@ -4,19 +4,86 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from glob import has_magic
+from pathlib import Path
 
+from ...benchmarks.settings import POLICIES
+from ...bundles.finding import find_bundle
 from ...counterfactuals.registry import engine_names
-from ...errors import UsageError, unknown_name
+from ...errors import DataError, ImageError, UsageError, unknown_name
+from ...reports.gates import NUMBER
 
 FORMATS = ("text", "json")
 TABLE_FORMATS = ("table", "json", "csv", "markdown")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+UNITS = {"s": 1, "m": 60, "h": 3600}  # seconds
+NO_NAME = "'': an empty file name; give an image, a directory or a glob"
 
 
 def check_choice(kind: str, value: str, known: Sequence[str]) -> None:
     """Raise a UsageError that lists the known values, unless `value` is one of them."""
     if value not in known:
         raise unknown_name(kind, value, known)
+
+
+def check_bundle(name: str) -> None:
+    """Raise a UsageError unless there is a bundle of this name, or a directory.
+
+    Raises:
+        UsageError: there is neither.
+    """
+    find_bundle(name)
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise a UsageError unless the confidence can be that of a valid counterfactual."""
+    if not 0 < confidence < 1:
+        raise UsageError(f"--confidence {confidence:g}: choose a probability between 0 and 1, such as 0.9")
+
+
+def check_output(option: str, path: Path | None, *, directory: bool) -> None:
+    """Raise a UsageError if an output is to be a directory and is a file, or the other way round."""
+    if path is None:
+        return
+    if directory and path.exists() and not path.is_dir():
+        raise UsageError(f"{option} {path}: a file, not a directory; choose another name")
+    if not directory and path.is_dir():
+        raise UsageError(f"{option} {path}: a directory, not a file; choose another name")
+
+
+def check_images(images: str | None) -> None:
+    """Raise an ImageError if the images are neither a file, a directory nor a glob."""
+    if images is not None and not Path(images).exists() and not has_magic(images):
+        raise ImageError(f"{images}: no such file; check the name and the directory" if images else NO_NAME)
+
+
+def check_targets(targets: str) -> None:
+    """Raise a DataError if the targets are neither a policy nor a file."""
+    if targets not in POLICIES and not Path(targets).is_file():
+        raise DataError(
+            f"--targets {targets}: neither {', '.join(POLICIES)} nor a CSV file that can be read; check the name"
+        )
+
+
+def check_run(option: str, directory: Path | None) -> None:
+    """Raise a UsageError if the directory holds no run."""
+    if directory is not None and not (directory / "manifest.json").is_file():
+        raise UsageError(f"{option} {directory}: no run there (no manifest.json); `cfx bench` makes one")
+
+
+def seconds(option: str, text: str) -> float:
+    """Parse a duration such as "90s", "20m", "1h30m" or "2h", in seconds.
+
+    Raises:
+        UsageError: the text is not a duration.
+    """
+    amount = r"(\d+(?:\.\d+)?)\s*([smh])"
+    text, total = text.strip().lower(), 0.0
+    if text.isascii() and re.fullmatch(rf"(?:{amount}\s*)+", text):
+        total = sum(float(number) * UNITS[unit] for number, unit in re.findall(amount, text))
+    if not total:
+        raise UsageError(f"{option} {text!r}: not a time; write it as 90s, 20m, 2h or 1h30m")
+    return total
 
 
 def chosen_engines(wanted: str) -> list[str]:
@@ -48,7 +115,7 @@ def batch_size(wanted: str) -> int | None:
     """
     if wanted == "auto":
         return None
-    if not wanted.isdecimal() or int(wanted) < 1:
+    if not (wanted.isascii() and wanted.isdecimal()) or int(wanted) < 1:
         raise UsageError(f"--batch-size {wanted}: expected auto or a positive whole number")
     return int(wanted)
 
@@ -59,7 +126,7 @@ def sides(option: str, text: str) -> tuple[int, int]:
     Raises:
         UsageError: the text has another form.
     """
-    found = re.fullmatch(r"(\d+)(?:\s*[x,]\s*(\d+))?", text.strip())
+    found = re.fullmatch(r"(\d+)(?:\s*[x,]\s*(\d+))?", text.strip(), re.ASCII)
     height = int(found[1]) if found else 0
     width = int(found[2] or found[1]) if found else 0
     if not (height and width):
@@ -73,9 +140,7 @@ def numbers(option: str, text: str) -> tuple[float, ...]:
     Raises:
         UsageError: the text has another form.
     """
-    try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise UsageError(
-            f"{option} {text!r}: expected numbers separated by commas, such as 0.485,0.456,0.406"
-        ) from None
+    words = [word.strip() for word in text.split(",")]
+    if not all(re.fullmatch(NUMBER, word, re.ASCII | re.IGNORECASE) for word in words):
+        raise UsageError(f"{option} {text!r}: expected numbers separated by commas, such as 0.485,0.456,0.406")
+    return tuple(float(word) for word in words)

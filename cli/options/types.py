@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ...errors import UsageError
+
+
+def given_path(text: str) -> Path:
+    """Parse a path. An empty one, as an unset variable of a script gives, would mean the working directory.
+
+    Raises:
+        UsageError: the text is empty.
+    """
+    if not text:
+        raise UsageError("'': an empty path; name a file or a directory ('.' is the working directory)")
+    return Path(text)
+
 
 BundleOption = Annotated[
     str, typer.Option(metavar="NAME|DIR", help="Bundle to use: a shipped one by name, or a directory.")
@@ -20,5 +35,25 @@ TableFormatOption = Annotated[
     str, typer.Option(metavar="table|json|csv|markdown", help="Format of the summary on stdout.")
 ]
 RunsArgument = Annotated[
-    list[Path], typer.Argument(metavar="RUNS", help="Directories of finished runs.", show_default=False)
+    list[Path],
+    typer.Argument(metavar="RUNS", help="Directories of finished runs.", show_default=False, parser=given_path),
 ]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors: no progress and no notes.")
+]
+ThreadsOption = Annotated[
+    int, typer.Option(metavar="N", min=0, help="Number of CPU threads; 0: torch's default.", show_default=False)
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common:
+    """The options that all commands have.
+
+    Attributes:
+        quiet: print neither progress nor notes.
+        threads: number of CPU threads; 0 for torch's default.
+    """
+
+    quiet: bool = False
+    threads: int = 0

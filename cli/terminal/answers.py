@@ -11,13 +11,25 @@ from rich.text import Text
 
 from ...answers.answer import COUNTS, Answer
 from ...answers.wording import percent, with_article
+from ...errors import printable
 from ...metrics.catalogue import BY_NAME, METRICS, Metric
+from ...reports.tables import ARROWS
 
 MEASURED = (
     "measured on the 8-bit PNG that was written; no engine uses the judges (other classifiers, autoencoders, "
     "real images); docs/metrics.md explains each number"
 )
-DIRECTIONS = "distances, IM1, IM2 and cost: lower is better; the others: higher"
+
+
+def line(*parts: str | tuple[str, str] | Text) -> Text:
+    """One line of text and styled text, in which names from outside cannot control the terminal."""
+    safe: list[str | tuple[str, str] | Text] = []
+    for part in parts:
+        if isinstance(part, tuple):
+            safe.append((printable(part[0]), part[1]))
+        else:
+            safe.append(part if isinstance(part, Text) or part == "\n" else printable(part))
+    return Text.assemble(*safe)
 
 
 def print_card(console: Console, answer: Answer) -> None:
@@ -25,8 +37,8 @@ def print_card(console: Console, answer: Answer) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row("input", Text(f"{answer.question.source.name}: the model sees {answer.factual}"))
-    grid.add_row("asked", Text(f"what would make it {with_article(answer.target)}? engine {answer.label}"))
+    grid.add_row("input", line(f"{answer.question.source.name}: the model sees {answer.factual}"))
+    grid.add_row("asked", line(f"what would make it {with_article(answer.target)}? engine {answer.label}"))
     grid.add_row("answer", validity(answer))
     grid.add_row("judges", judgement(answer))
     grid.add_row("changed", Text(changes(answer)))
@@ -38,7 +50,7 @@ def print_card(console: Console, answer: Answer) -> None:
     grid.add_row(
         "cost", Text(f"{answer.cost.steps} steps, {forward + backward} classifier calls ({split}), {seconds} s")
     )
-    grid.add_row("files", Text("\n".join(str(path) for path in answer.files.values())))
+    grid.add_row("files", Text("\n".join(printable(path) for path in answer.files.values())))
     console.print(grid)
     console.print()
 
@@ -47,24 +59,24 @@ def validity(answer: Answer) -> Text:
     """Whether the counterfactual is valid, and what the model sees in it."""
     needed = f"{100 * answer.threshold:g} % needed"
     if answer.valid:
-        return Text.assemble(("valid", "bold green"), f": the model now sees {answer.counterfactual}, {needed}")
+        return line(("valid", "bold green"), f": the model now sees {answer.counterfactual}, {needed}")
     sure = f"{percent(answer.target_confidence)} for {answer.target}, {needed}"
     sees = f": the model sees {answer.counterfactual}; {sure}"
-    return Text.assemble(("not valid", "bold red"), sees)
+    return line(("not valid", "bold red"), sees)
 
 
 def judgement(answer: Answer) -> Text:
     """What the judges see in the counterfactual, and whether it looks real."""
     agrees, sure = answer.metrics.get("judge_agrees"), answer.value("judge_confidence")
     if agrees is None or sure is None:
-        return Text("cannot say: the bundle has none")
+        return line("cannot say: the bundle has none")
     verdict = ("agree", "green") if agrees else ("disagree", "bold yellow")
     target = answer.target
-    text = Text.assemble(verdict, f": classifiers that no engine uses give {target} {percent(sure)}")
+    text = line(verdict, f": classifiers that no engine uses give {target} {percent(sure)}")
     real, percentile = answer.metrics.get("looks_real"), answer.value("realism_percentile")
     if percentile is not None:
         looks = ("looks real", "green") if real else ("does not look real", "bold yellow")
-        text = Text.assemble(text, "\n", looks, f": more typical than {percentile:.0f} % of real images of {target}")
+        text = line(text, "\n", looks, f": more typical than {percentile:.0f} % of real images of {target}")
     return text
 
 
@@ -90,8 +102,8 @@ def print_row(console: Console, answer: Answer) -> None:
         judge = ("no judge", "dim")
     else:
         judge = ("judges agree", "green") if agrees else ("judges disagree", "yellow")
-    text = Text(f"{answer.question.source.name}: {answer.factual.name} to {answer.target}, {answer.label}, ")
-    text = Text.assemble(text, verdict, f" {percent(answer.target_confidence)}, ", judge)
+    text = line(f"{answer.question.source.name}: {answer.factual.name} to {answer.target}, {answer.label}, ")
+    text = line(text, verdict, f" {percent(answer.target_confidence)}, ", judge)
     text.append(f", realism {number(percentile)}, L1 {number(answer.value('l1'))}, {number(answer.cost.seconds)} s")
     console.print(text, soft_wrap=True)
 
@@ -151,9 +163,9 @@ def print_comparison(console: Console, means: Mapping[str, RunningMeans]) -> Non
         return metric.shown(value)
 
     validity = [engine.valid / engine.images for engine in means.values()]
-    table.add_row("valid", *(shown(BY_NAME["validity"], value) for value in validity))
+    table.add_row(f"{ARROWS['higher']} valid", *(shown(BY_NAME["validity"], value) for value in validity))
     for metric in METRICS:
         values = [engine.mean(metric.name) for engine in means.values()]
         if metric.name not in LEFT_OUT and any(value is not None for value in values):
-            table.add_row(metric.label, *(shown(metric, value) for value in values))
-    console.print(Text(title, "bold"), table, Text(DIRECTIONS, "dim"), "", sep="\n")
+            table.add_row(f"{ARROWS[metric.better]} {metric.label}", *(shown(metric, value) for value in values))
+    console.print(Text(title, "bold"), table, Text("↑ higher is better, ↓ lower", "dim"), "", sep="\n")

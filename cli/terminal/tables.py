@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from .terminal import Terminal
 def print_summary(terminal: Terminal, summary: Summary, format: str) -> None:
     """Print the summary on stdout as a table, JSON, CSV or Markdown."""
     if format == "json":
-        terminal.line(json.dumps(summary.as_json(), ensure_ascii=False))
+        terminal.json(summary.as_json())
         return
     if format == "csv":
         terminal.line(as_csv(summary).rstrip("\n"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from ...progress import Lines, Task, in_words
+from ...errors import printable
+from ...progress import SILENT, Lines, Task, clock_time, in_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,10 +29,15 @@ PIPE_WIDTH = 160  # columns of stdout if it is not a terminal
 
 
 class Terminal:
-    """The consoles of stdout and stderr, and the progress bars; implements `Progress`."""
+    """The consoles of stdout and stderr, and the progress bars; implements `Progress`.
 
-    def __init__(self) -> None:
-        width = None if sys.stdout.isatty() else PIPE_WIDTH
+    Args:
+        quiet: print neither progress nor notes.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else PIPE_WIDTH
         self.out = Console(highlight=False, width=width)
         self.err = Console(stderr=True, highlight=False)
         self._watched = sys.stderr.isatty() and self.err.is_interactive
@@ -60,6 +69,10 @@ class Terminal:
             total: number of steps; None if unknown.
             done: number of steps that are done already.
         """
+        if self._quiet:
+            with SILENT.task(label, total, done) as task:
+                yield task
+            return
         if not self._watched:
             with self._lines.task(label, total, done) as task:
                 yield task
@@ -70,6 +83,21 @@ class Terminal:
                 yield _Bar(self._bars, number, total, done)
             finally:
                 self._bars.remove_task(number)
+
+    @contextmanager
+    def work(self, what: str) -> Iterator[None]:
+        """Print a line when the work begins and one when it is done, if stderr is not a terminal.
+
+        Args:
+            what: the command and what it works on, such as "explain: 3 images with vcnet".
+        """
+        if self._watched or self._quiet:
+            yield
+            return
+        began = time.monotonic()
+        self._lines.note(f"cfx {what}")
+        yield
+        self._lines.note(f"cfx {what.partition(':')[0]}: done in {clock_time(time.monotonic() - began)}")
 
     @contextmanager
     def _shown(self) -> Iterator[None]:
@@ -91,24 +119,33 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """Print something that the user should know, on stderr."""
-        self.err.print(f"[dim]note:[/] {escape(text)}", soft_wrap=True)
+        if not self._quiet:
+            self.err.print(f"[dim]note:[/] {escape(printable(text))}", soft_wrap=True)
 
     def error(self, text: str) -> None:
         """Print what is wrong with one of several inputs, on stderr."""
-        self.err.print(f"[red]error:[/] {escape(text)}", soft_wrap=True)
+        self.err.print(f"[red]error:[/] {escape(printable(text))}", soft_wrap=True)
 
     def warning(self, text: str) -> None:
         """Print something that looks wrong, on stderr."""
-        self.err.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+        self.err.print(f"[yellow]warning:[/] {escape(printable(text))}", soft_wrap=True)
 
     def gate(self, says: str, passed: bool) -> None:
         """Print the outcome of a gate, on stderr."""
+        says = printable(says)
         self.err.print(Text.assemble(("gate ", "dim"), (says, "green" if passed else "bold red")), soft_wrap=True)
 
     def line(self, text: str) -> None:
         """Print one line on stdout, without markup or wrapping."""
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+
+    def json(self, document: object) -> None:
+        """Print a document as one line of JSON on stdout, in ASCII if stdout has no UTF-8."""
+        ascii_only = (sys.stdout.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf8sig")
+        # A lone surrogate, from a file name that is not UTF-8, has no form in UTF-8 either.
+        line = json.dumps(document, ensure_ascii=ascii_only, allow_nan=False, default=str)
+        self.line(re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", line))
 
     def pictures(self, *titled: tuple[str, Image]) -> None:
         """Print pictures side by side in half-block characters, if the console has the colours and the width."""
@@ -134,6 +171,6 @@ class _Bar:
         words = in_words(figures)
         if figures and self._total is not None:
             rate = (self._done - self._before) / max(1e-9, time.monotonic() - self._began)
-            left = int((self._total - self._done) / rate) if rate else 0
-            words = [f"{rate:.1f}/s", f"{left // 60}:{left % 60:02d} left", *words]
+            left = clock_time((self._total - self._done) / rate) if rate else "?"
+            words = [f"{rate:.1f}/s", f"{left} left", *words]
         self._bars.update(self._number, completed=self._done, figures="  ".join(words))

@@ -29,7 +29,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import CfxError, DataError, UsageError
 from cfx.images.writing import write_png
-from cfx.reports.run import Manifest
+from cfx.reports.manifest import Manifest
 from cfx.reports.summary import Figures
 
 COUNT = 6
@@ -70,7 +70,7 @@ def run(bundle: Bundle, images: Tensor, pairs: list[Question], tmp_path: Path) -
     for pair, image in zip(pairs, images, strict=True):
         write_png(directory / str(pair.file), image)
     write_questions(directory, pairs)
-    config = {"bundle": {"name": "mnist", "digest": bundle.digest}, "confidence": 0.9, "lpips": False, "seed": 0}
+    config = {"bundle": {"name": "mnist", "digest": bundle.digest}, "confidence": 0.9, "lpips": None, "seed": 0}
     config |= {"images": "mnist test", "targets": "random"}
     run_directory(directory).begin(config, command=["cfx", "bench"], batch_size=8, device="cpu")
     return directory

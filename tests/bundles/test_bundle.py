@@ -12,8 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cfx.bundles.bundle import Bundle, load_bundle, shipped
+from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.bundles.file import as_document
+from cfx.bundles.finding import shipped
 from cfx.bundles.known_parts import BY_NAME, build
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import BundleError, UsageError

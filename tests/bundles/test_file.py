@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cfx.bundles.bundle import Bundle, shipped
+from cfx.bundles.bundle import Bundle
 from cfx.bundles.file import BundleFile, as_document
+from cfx.bundles.finding import shipped
 from cfx.bundles.known_parts import JUDGES
 from cfx.documents import Table
 from cfx.errors import BundleError

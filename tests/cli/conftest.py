@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,17 @@ from cfx.judges.real_images import RealImages
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPE = (1, 28, 28)
+PROGRESS = re.compile("cfx (explain|bench|init|train): ")
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command line left behind."""
+    """What a command line left behind; `progress` are the lines of stderr that say when work begins and ends."""
 
     code: int
     stdout: str
     stderr: str
+    progress: tuple[str, ...] = ()
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -66,7 +69,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         capsys.readouterr()
         code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
+        lines = captured.err.splitlines(keepends=True)
+        progress = [line for line in lines if PROGRESS.match(line)]
+        rest = "".join(line for line in lines if line not in progress)
+        return Result(code, captured.out, rest, tuple(line.rstrip("\n") for line in progress))
 
     return call
 

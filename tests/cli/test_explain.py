@@ -328,7 +328,11 @@ def test_one_bad_image_among_many(explain: Run):
     Path("text.png").write_text("this is no image")
     result = explain("text.png", example("four"), "missing.png", "--format", "json")
     assert result.code == 2
-    assert [Path(record["input"]).name for record in result.records] == ["four.png"]
+    assert [Path(record["input"]).name for record in result.records] == ["missing.png", "text.png", "four.png"]
+    missing, text, four = result.records
+    for record in (missing, text):
+        assert record.keys() == {"schema", "input", "error"} and record["schema"] == four["schema"]
+        assert record["input"] in record["error"]
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2 and "missing.png" in errors[0] and "text.png" in errors[1]
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 import cfx
-from cfx.bundles import bundle as bundles
+from cfx.bundles.bundle import Bundle
 from cfx.cli import info_job as command
+from cfx.cli import info_models
 from cfx.counterfactuals.registry import by_rank, engine_names, load_engine
 
 Run = Callable[..., Any]  # a command line -> conftest's Result
@@ -24,7 +25,7 @@ Run = Callable[..., Any]  # a command line -> conftest's Result
 def installed(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the toy bundle, as if it were the one that comes with cfx."""
     copy = Path(shutil.copytree(toy, tmp_path / "installed"))
-    monkeypatch.setattr(bundles, "shipped", lambda: {"toy": copy})
+    monkeypatch.setattr(info_models, "shipped", lambda: {"toy": copy})
     monkeypatch.delenv("CFX_LPIPS_BACKBONE", raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     return copy
@@ -98,7 +99,7 @@ def test_an_unknown_format(run: Run):
     assert run("info", "--format", "yaml").error == "unknown format 'yaml': known are json, text"
 
 
-def test_the_shipped_bundle_is_intact(run: Run, bundle: bundles.Bundle):
+def test_the_shipped_bundle_is_intact(run: Run, bundle: Bundle):
     (shipped,) = (found for found in information(run)["bundles"] if found["name"] == "mnist")
     assert shipped["verified"] and shipped["digest"] == bundle.digest
     assert shipped["parts"]["classifier"]["measured"]["test_accuracy"] >= 0.993

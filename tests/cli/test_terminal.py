@@ -141,8 +141,8 @@ def test_the_table_averages_over_the_valid(answer):
     screen = console(color_system=None)
     answers.print_comparison(screen, {"vcnet": tally, "pixel (control)": answers.RunningMeans(3, 0)})
     rows = {tuple(line.split()) for line in text_of(screen).splitlines()}
-    assert ("valid", "66.7", "%", "0.0", "%") in rows
-    assert ("judges", "agree", "50.0", "%", "-") in rows and ("L1", "15", "-") in rows
+    assert ("↑", "valid", "66.7", "%", "0.0", "%") in rows
+    assert ("↑", "judges", "agree", "50.0", "%", "-") in rows and ("↓", "L1", "15", "-") in rows
     assert "LPIPS" not in text_of(screen)
 
 
@@ -155,7 +155,7 @@ def test_the_table_of_five_engines_fits_eighty_columns(answer):
     )
     lines = text_of(screen).splitlines()
     assert max(map(len, lines)) <= 80 and "…" not in text_of(screen)
-    assert sum(line.startswith("judges agree") for line in lines) == 1
+    assert sum(line.startswith("↑ judges agree") for line in lines) == 1
 
 
 # Names of files
@@ -169,5 +169,4 @@ def test_file_names_of_classes_are_safe_and_different():
 
 
 def test_stems_are_different():
-    paths = [Path("a/x.png"), Path("b/X.jpg"), Path("x-2.png"), Path("c/y.tar.png")]
-    assert stems(paths) == ["x", "X-2", "x-2-2", "y.tar"]
+    assert stems(["a/x.png", "b/X.jpg", "x-2.png", "c/y.tar.png"]) == ["x", "X-2", "x-2-2", "y.tar"]

@@ -7,22 +7,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from cfx.errors import UsageError
-from cfx.training.budget import LEAST_STEPS, Budget, seconds_in
+from cfx.training.budget import LEAST_STEPS, Budget
 from cfx.training.fit import Fit
 from cfx.training.parts import parts_of
 from cfx.training.recipe import RECIPES
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("0.5h", 1800)])
-def test_times_are_read(text: str, seconds: float):
-    assert seconds_in(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "20", "m", "0m", "20m later", "1d"])
-def test_what_is_no_time_is_refused(text: str):
-    with pytest.raises(UsageError, match="not a time; write it as 90s, 20m, 2h or 1h30m"):
-        seconds_in(text)
 
 
 def fit_of(seconds_per_step: float, total_steps: int = 10**6) -> Mock:

@@ -1,0 +1,30 @@
+"""Finds bundles by name or path, without importing torch."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from ..errors import unknown_name
+
+NAME = "bundle.toml"
+
+
+def shipped() -> dict[str, Path]:
+    """Names and directories of the bundles that are shipped with cfx."""
+    root = Path(str(files(__package__ or "")))
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{NAME}"))}
+
+
+def find_bundle(name: str) -> Path:
+    """The directory of a bundle, given the name of a shipped one or a path.
+
+    Raises:
+        UsageError: there is no such bundle; the message names the nearest known one.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    known = shipped()
+    if name not in known:
+        raise unknown_name("bundle", name, known)
+    return known[name]
