@@ -7,6 +7,7 @@ and JSON support.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -113,6 +114,18 @@ class Table:
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
             raise self.wrong(name, NAMES[kind], value)
         return value
+
+
+def to_json(document: object, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """A document as JSON. Lone surrogates, from file names that are not UTF-8, are escaped; NaN is refused.
+
+    Args:
+        document: of tables, lists and values; anything else is written as text.
+        indent: blanks of indentation; None for one line.
+        ascii_only: escape everything that is not ASCII.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=ascii_only, allow_nan=False, default=str)
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def read_json(path: Path, schema: int, remedy: str) -> Table:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..answers.question import Question, QuestionBatch, Source, targets_of
 from ..answers.seen import Seen, probabilities_of
 from ..bundles.bundle import Bundle
-from ..documents import Table
+from ..documents import Table, to_json
 from ..errors import DataError, ImageError, UsageError
 from ..files import write_text
 from ..images.reading import read_image
@@ -164,7 +164,7 @@ def write_questions(directory: Path, questions: Sequence[Question]) -> None:
         }
         for question in questions
     ]
-    write_text(directory / QUESTIONS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_text(directory / QUESTIONS, "".join(to_json(line) + "\n" for line in lines))
 
 
 def read_questions(directory: Path) -> list[Question]:
@@ -177,7 +177,7 @@ def read_questions(directory: Path) -> list[Question]:
     path = directory / QUESTIONS
     questions: list[Question] = []
     try:
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
             try:
                 table = Table(json.loads(line), f"{path}: line {number}", DataError)
                 questions.append(

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from .._version import VERSION
 from ..errors import CfxError, printable, reason_of
@@ -28,6 +29,17 @@ COMMANDS = (explain, bench, compare, init, train, info)
 WRITING = ("explain", "bench", "init", "train")
 """Commands that write files, and therefore go on when nobody reads what they print."""
 
+
+class Command(TyperCommand):
+    """A command whose help names its arguments by what they are, without their Python types."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument):
+                parameter.display_type_rich = lambda ctx: None  # pyright: ignore[reportAttributeAccessIssue]
+
+
 app = typer.Typer(
     name="cfx",
     invoke_without_command=True,
@@ -36,7 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 @dataclass
@@ -96,7 +108,8 @@ def _run(words: list[str], settings: Globals) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     except (KeyboardInterrupt, typer.Abort) as stop:
-        return ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
+        terminated = isinstance(stop, Terminated) or isinstance(stop.__cause__, Terminated)  # typer wraps it
+        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
     except Exception as error:
         if settings.debug:
             traceback.print_exc()

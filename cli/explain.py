@@ -95,7 +95,7 @@ def explain(
     For each image and engine, cfx writes to DIR: the counterfactual (STEM.ENGINE.TARGET.png), a panel that shows what
     changed (.panel.png), and a record of everything that was measured (.json).
 
-    Exit code 0: each image got a valid counterfactual; 1: some did not; 2: wrong usage or an unreadable image.
+    Exit code 0: every counterfactual is valid; 1: some are not; 2: wrong usage or an unreadable image.
     """
     check_choice("format", format, FORMATS)
     check_choice("device", device, DEVICES)

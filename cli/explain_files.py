@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..answers.carried import can_be_carried, write_full
 from ..answers.overview import draw_overview
 from ..answers.panel import draw_frames, draw_strip
 from ..bundles.bundle import Bundle
+from ..documents import to_json
 from ..errors import OutputError
 from ..files import remove, write_text
 from ..images.writing import to_picture, write_gif, write_picture, write_png
@@ -78,7 +78,7 @@ class AnswerFiles:
         try:
             return self._write(answer, names)
         except OutputError:
-            remove(path for path in names.values() if path.is_file())
+            remove(names.values())
             raise
 
     def _write(self, answer: Answer, names: Mapping[str, Path]) -> Answer:
@@ -96,9 +96,7 @@ class AnswerFiles:
             files["full"] = names["full"]
             answer = replace(answer, notes=(*answer.notes, write_full(files["full"], answer, self.bundle)))
         written = answer.with_files({kind: str(file) for kind, file in files.items()})
-        write_text(
-            files["record"], json.dumps(record_of(written), ensure_ascii=False, allow_nan=False, default=str) + "\n"
-        )
+        write_text(files["record"], to_json(record_of(written)) + "\n")
         return written
 
     def write_overview(self, answers: Sequence[Answer], stem: str) -> Path:

@@ -24,9 +24,7 @@ class InfoOptions:
 def info(
     directories: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[DIR]...", help="Directories of your own bundles.", show_default=False, parser=given_path
-        ),
+        typer.Argument(metavar="DIR", help="Directories of your own bundles.", show_default=False, parser=given_path),
     ] = None,
     format: FormatOption = "text",
     quiet: QuietOption = False,

@@ -89,7 +89,7 @@ def init(
     quiet: QuietOption = False,
     threads: ThreadsOption = 0,
 ) -> None:
-    """Check your classifier on your images, and create a bundle from them.
+    """Check your classifier and images, and create a bundle from them.
 
     cfx reads the format of the classifier's input from its source, or tries which normalisation gives the highest
     accuracy on the labelled images. Options take precedence. Next step: cfx train DIR.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 import torch
 
 from .._version import VERSION
-from ..documents import Table, read_json
+from ..documents import Table, read_json, to_json
 from ..errors import DataError, UsageError
 from ..files import write_text
 
@@ -116,8 +115,7 @@ class Manifest:
         Raises:
             OutputError: the file could not be written.
         """
-        text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, default=str)
-        write_text(directory / MANIFEST, text + "\n")
+        write_text(directory / MANIFEST, to_json(self.as_json(), indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:

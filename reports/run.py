@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..answers.answer import Answer
-from ..documents import Table
+from ..documents import Table, to_json
 from ..errors import DataError, OutputError, UsageError, reason_of
 from ..files import append_text, locked
 from .identity import differences
@@ -174,7 +174,7 @@ class RunDirectory:
         Raises:
             OutputError: the disk is full or not writable.
         """
-        lines = [json.dumps(answer.as_json(), ensure_ascii=False, allow_nan=False) for answer in answers]
+        lines = [to_json(answer.as_json()) for answer in answers]
         append_text(self.path / RECORDS, "".join(line + "\n" for line in lines))
 
     def records_digest(self) -> str:

@@ -6,13 +6,12 @@ the `valid` ones that the engine solved itself, and the `common` ones that all c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..documents import Table, read_json
+from ..documents import Table, read_json, to_json
 from ..errors import UsageError
 from ..files import write_text
 from ..intervals import Estimate
@@ -189,8 +188,7 @@ class Summary:
         Raises:
             OutputError: the file could not be written.
         """
-        text = json.dumps(self.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
-        write_text(directory / NAME, text + "\n")
+        write_text(directory / NAME, to_json(self.as_json(), indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Summary:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, 
 from rich.progress import Progress as Bars
 from rich.text import Text
 
+from ...documents import to_json
 from ...errors import printable
 from ...progress import SILENT, Lines, Task, clock_time, in_words
 
@@ -143,9 +142,7 @@ class Terminal:
     def json(self, document: object) -> None:
         """Print a document as one line of JSON on stdout, in ASCII if stdout has no UTF-8."""
         ascii_only = (sys.stdout.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf8sig")
-        # A lone surrogate, from a file name that is not UTF-8, has no form in UTF-8 either.
-        line = json.dumps(document, ensure_ascii=ascii_only, allow_nan=False, default=str)
-        self.line(re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", line))
+        self.line(to_json(document, ascii_only=ascii_only))
 
     def pictures(self, *titled: tuple[str, Image]) -> None:
         """Print pictures side by side in half-block characters, if the console has the colours and the width."""

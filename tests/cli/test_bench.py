@@ -7,6 +7,7 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import xmlschema
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -74,6 +76,110 @@ def test_a_baseline_is_compared_pair_by_pair_and_gated(bench):
     assert worse.code == 1 and "changed by +" in worse.stderr
     other = bench("--out", "other", "--seed", 1, "--baseline", "before")
     assert other.code == 2 and "asks other questions" in other.error
+
+
+def test_gates_are_in_the_results(bench, tmp_path):
+    gates = ("--fail-under", "pixel.validity>=0.5", "--fail-under", "pixel.l1.p95<=0.001")
+    result = bench("--out", "a", *gates, "--format", "json")
+    said = [line.removeprefix("gate ") for line in result.stderr.splitlines() if line.startswith("gate ")]
+    for summary in (json.loads(result.stdout), json.loads((tmp_path / "a" / "summary.json").read_text())):
+        assert [gate["says"] for gate in summary["gates"]] == said
+        assert [(gate["gate"], gate["passed"]) for gate in summary["gates"]] == [
+            ("pixel.validity>=0.5", True), ("pixel.l1.p95<=0.001", False),
+        ]  # fmt: skip
+        figure = summary["engines"]["pixel"]["metrics"]["l1"]["all"]
+        assert summary["gates"][1]["measured"] == figure["p95"] >= figure["median"] > 0
+    page = (tmp_path / "a" / "index.html").read_text()
+    assert '<li class="failed">pixel.l1.p95&lt;=0.001: failed' in page
+    bench("--out", "a")
+    assert "<h3>Gates" not in (tmp_path / "a" / "index.html").read_text(), "they are those of the last command"
+
+
+def test_a_finished_run_says_that_nothing_was_searched(bench):
+    assert "nothing was searched" not in bench("--out", "a").stderr
+    again = bench("--out", "a")
+    assert re.search(r"note: a: finished on \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00; nothing was searched", again.stderr)
+    assert again.progress == (), "nothing began"
+    fresh = bench("--out", "a", "--fresh")
+    assert "nothing was searched" not in fresh.stderr and fresh.code == 0
+
+
+def test_a_baseline_may_be_of_another_version(bench, monkeypatch):
+    assert bench("--out", "before").code == 0
+    monkeypatch.setattr("cfx.benchmarks.suite.code_digest", lambda: "f" * 64)
+    assert "code is" in bench("--out", "before").error
+    result = bench("--out", "after", "--baseline", "before", "--fail-under", "pixel.l1<=baseline+0.5")
+    assert result.code == 0 and re.search(
+        r"note: code is \w{12}\.\.\. in before and ffffffffffff\.\.\. in after", result.stderr
+    )
+    assert bench("--out", "after", "--baseline", "before", "--fail-under", "pixel.l1<baseline").code == 1, "it is equal"
+    few = bench("--out", "after", "--baseline", "before", "--fail-under", "pixel.l1<=baseline", "--min-pairs", 1000)
+    assert few.code == 1 and "pairs only (--min-pairs 1000)" in few.stderr
+
+
+def test_an_incomplete_baseline_is_refused(bench, run, tmp_path):
+    bench("--out", "before")
+    records = tmp_path / "before" / "records.jsonl"
+    records.write_text(records.read_text().splitlines(keepends=True)[0])
+    gate = ("--fail-under", "pixel.l1<=baseline", "--junit", "report.xml")
+    result = bench("--out", "after", "--baseline", "before", *gate)
+    assert result.code == 2 and "records.jsonl is not complete (pixel has 1 of" in result.error
+    assert "is not complete" in run("compare", "before", "before").error
+    assert error_in(tmp_path / "report.xml")[0] == "refused"
+
+
+def error_in(report: Path) -> tuple[str, str]:
+    """Type and message of the error in a JUnit report that follows the schema."""
+    xmlschema.XMLSchema(str(Path(__file__).parents[1] / "reports" / "junit.xsd")).validate(str(report))
+    (error,) = ElementTree.parse(report).getroot().findall("testsuite/testcase/error")
+    return error.get("type", ""), error.get("message", "")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("--seed", "one"), ("--no-such-option",), ("--bundle", "mnst"), ("--fail-under", "x"), ("--images", "nowhere"),
+     ("--out", "images"), ("--device", "gpu")],
+    ids=" ".join,
+)  # fmt: skip
+def test_an_older_report_never_survives_a_refused_run(bench, tmp_path, wrong):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "thesis.tex").write_text("precious")
+    for option in (("--junit", "report.xml"), ("--junit=report.xml",)):
+        (tmp_path / "report.xml").write_text("<testsuites/>")
+        result = bench("--fail-under", "pixel.validity>=0", *option, *wrong)
+        kind, message = error_in(tmp_path / "report.xml")
+        assert result.code == 2 and kind == "refused" and message == result.error
+
+
+def test_an_unreadable_image_is_an_error_in_the_report(bench, tmp_path):
+    shutil.copytree(EXAMPLES, tmp_path / "images")
+    (tmp_path / "images" / "broken.png").write_bytes(b"no")
+    result = bench("--images", "images", "--out", "r", "--fail-under", "pixel.validity>=0", "--junit", "report.xml")
+    kind, message = error_in(tmp_path / "report.xml")
+    assert result.code == 2 and kind == "unreadable-input" and "broken.png" in message
+    assert ElementTree.parse(tmp_path / "report.xml").getroot()[0].get("tests") == "2"
+
+
+def test_when_the_time_is_up_the_records_are_kept(bench, tmp_path):
+    arguments = (
+        "--targets",
+        "all",
+        "--batch-size",
+        1,
+        "--out",
+        "r",
+        "--fail-under",
+        "pixel.validity>=0",
+        "--junit",
+        "x.xml",
+    )
+    result = bench(*arguments, "--timeout", "1s")
+    assert result.code == 1 and "the time is up after 1 s; run the same command again to resume r" in result.error
+    assert error_in(tmp_path / "x.xml")[0] == "timeout" and not (tmp_path / "r" / "summary.json").exists()
+    before = (tmp_path / "r" / "records.jsonl").read_text() if (tmp_path / "r" / "records.jsonl").exists() else ""
+    assert bench(*arguments).code == 0
+    assert (tmp_path / "r" / "records.jsonl").read_text().startswith(before[: before.rfind("\n") + 1])
+    assert not ElementTree.parse(tmp_path / "x.xml").getroot().findall(".//error")
 
 
 def test_compare(bench, run):
@@ -194,7 +300,8 @@ def test_killed_and_started_again_it_ends_with_the_same_records(toy, tmp_path):
 
 
 @pytest.mark.slow
-def test_interrupted_it_exits_130_and_says_how_to_go_on(toy, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_by_a_signal_it_says_how_to_go_on(toy, tmp_path, number, code):
     command = [sys.executable, "-m", "cfx.cli", "bench", "--bundle", str(toy), "--engines", "pixel", "--targets", "all",
                "--images", str(EXAMPLES), "--batch-size", "1", "--no-lpips", "--out", "run"]  # fmt: skip
     # Whoever started the tests in the background may have had SIGINT ignored, and children inherit that.
@@ -202,7 +309,7 @@ def test_interrupted_it_exits_130_and_says_how_to_go_on(toy, tmp_path):
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     while process.poll() is None and not (tmp_path / "run" / "records.jsonl").exists():
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said = process.communicate()[1]
-    assert process.returncode == 130 and said.endswith("interrupted; run the same command again to resume run\n")
+    assert process.returncode == code and said.endswith("interrupted; run the same command again to resume run\n")
     assert "Traceback" not in said

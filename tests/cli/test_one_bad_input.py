@@ -1,0 +1,248 @@
+"""One bad input costs one answer, and what is said about it cannot harm whoever reads it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from cfx.bundles.bundle import Bundle
+from cfx.classifiers.convolutional import ConvNet
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+Run = Callable[..., Any]  # a command line -> conftest's Result
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of an example under another name."""
+
+    def call(name: str) -> Path:
+        path = tmp_path / "images" / name
+        path.parent.mkdir(exist_ok=True)
+        try:
+            shutil.copy(EXAMPLES / "four.png", path)
+        except OSError as error:
+            pytest.skip(f"the file system does not take this name ({error})")
+        return path
+
+    return call
+
+
+def not_utf8(named: Callable[[str], Path]) -> Path:
+    return named(os.fsdecode(b"caf\xe9.png"))
+
+
+def too_long(named: Callable[[str], Path]) -> Path:
+    return named("a" * 246 + ".png")
+
+
+def output_is_a_directory(named: Callable[[str], Path]) -> Path:
+    for target in range(10):
+        Path(f"cfx-out/taken.pixel.{target}.panel.png").mkdir(parents=True)
+    return named("taken.png")
+
+
+def not_an_image(named: Callable[[str], Path]) -> Path:
+    named("text.png").write_text("no image")
+    return named("a.png").with_name("text.png")
+
+
+BAD = {
+    not_utf8: "the file's name is not UTF-8; rename it",
+    too_long: "could not be written (file name too long)",
+    output_is_a_directory: "could not be written (is a directory)",
+}
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.__name__)
+@pytest.mark.parametrize("format", ["text", "json"])
+@pytest.mark.parametrize("batch_size", [1, 256])
+def test_it_is_the_images_own_error_and_the_others_are_done(explain: Run, named, bad, format, batch_size):
+    image = bad(named)
+    others = [EXAMPLES / "seven.png", EXAMPLES / "three.png"]
+    result = explain(others[0], image, others[1], "--format", format, "--batch-size", batch_size, "--html")
+    assert result.code == 2
+    (error,) = (line for line in result.stderr.splitlines() if line.startswith("error: "))
+    assert BAD[bad] in error
+    assert {path.name.split(".")[0] for path in Path("cfx-out").glob("*.json")} == {"seven", "three"}
+    left = [path for path in Path("cfx-out").iterdir() if path.is_file() and path.name[0] in "act"]
+    assert [path for path in left if not path.name.startswith("three")] == [], "nothing half-written stays"
+    if format == "json":
+        records = result.records
+        assert {record["input"]: "error" in record for record in records} == {
+            str(others[0]): False, str(image): True, str(others[1]): False,
+        }  # fmt: skip
+
+
+def test_in_a_benchmark_it_is_left_out_by_name(run: Run, named, toy: Path):
+    image = not_utf8(named)
+    shutil.copy(EXAMPLES / "seven.png", image.with_name("seven.png"))
+    result = run("bench", "--bundle", toy, "--engines", "pixel", "--images", image.parent, "--no-lpips", "--out", "r")
+    assert result.code == 2
+    assert "error: " in result.stderr and r"caf\udce9.png: the file's name is not UTF-8" in result.stderr
+    assert len(Path("r/records.jsonl").read_text().splitlines()) == 1
+
+
+def test_an_image_on_which_the_classifier_fails_costs_only_itself(explain: Run, monkeypatch: pytest.MonkeyPatch):
+    whole, bad = ConvNet.forward, None
+
+    def forward(self: ConvNet, images: Tensor) -> Tensor:
+        return torch.where((images == bad).flatten(1).all(1)[:, None], torch.nan, whole(self, images))
+
+    from cfx.images.reading import read_image
+
+    bad = read_image(EXAMPLES / "seven.png", (1, 28, 28)).pixels
+    monkeypatch.setattr(ConvNet, "forward", forward)
+    names = ["four", "seven", "three", "two"]
+    result = explain(*(EXAMPLES / f"{name}.png" for name in names if (EXAMPLES / f"{name}.png").exists()), "--format",
+                     "json")  # fmt: skip
+    assert result.code == 2
+    failed = [record["input"] for record in result.records if "error" in record]
+    assert failed == [str(EXAMPLES / "seven.png")]
+    assert len(result.records) >= 3
+
+
+HOSTILE = "a\n::error::pwned\x1b.png"
+
+
+def test_names_cannot_speak_to_the_terminal_or_to_the_ci_server(explain: Run, named):
+    image = named(HOSTILE)
+    for arguments in ((image,), (image, *EXAMPLES.glob("*.png")), (image, "--format", "json"), (image, "--path")):
+        result = explain(*arguments)
+        for text in (result.stdout, result.stderr):
+            assert "\x1b" not in text
+            assert not any(line.lstrip().startswith("::") for line in text.splitlines())
+        assert result.code in (0, 1)
+    missing = explain(f"missing{HOSTILE}")
+    assert missing.error == r"missinga ::error::pwned\x1b.png: no such file; check the name and the directory"
+
+
+@pytest.fixture
+def renamed(toy: Path, tmp_path: Path) -> Callable[..., Path]:
+    """The toy bundle with other names for its first classes."""
+
+    def call(*names: str) -> Path:
+        copy = Path(shutil.copytree(toy, tmp_path / "renamed", dirs_exist_ok=True))
+        bundle = Bundle(copy)
+        bundle.update(classes=(*names, *bundle.classes[len(names) :]))
+        return copy
+
+    return call
+
+
+def test_class_names_with_line_breaks_are_no_lines(explain: Run, renamed):
+    bundle = renamed("zero\n::error::x", "one\x1b[31m", "two\ttabs", "three\u2028x")
+    for target in range(4):
+        image = EXAMPLES / ("seven.png" if target else "four.png")
+        for images in ((image,), (image, *EXAMPLES.glob("*.png"))):
+            result = explain(*images, "--bundle", bundle, "--target", target, "--path")
+            assert result.code in (0, 1, 2), result.stderr
+            text = result.stdout + result.stderr
+            assert "\x1b" not in text and "\n::" not in text and "\u2028" not in text
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen"),
+    [("Ankle boot", "Ankle boot"), ("Ankle  boot", "Ankle boot"), ("ankle BOOT ", "Ankle boot"), ("STRASSE", "straße"),
+     ("a b", "a b"), ("3", "3"), ("2", "a b")],
+)  # fmt: skip
+def test_targets_are_found_whatever_their_case_and_blanks(explain: Run, renamed, wanted: str, seen: str):
+    bundle = renamed("Ankle boot", "straße", "a b")
+    result = explain(*EXAMPLES.glob("*.png"), "--bundle", bundle, "--target", wanted, "--format", "json")
+    assert result.code in (0, 1) and {record["target"] for record in result.records} == {seen}
+
+
+def test_an_ambiguous_target_is_refused(explain: Run, renamed):
+    bundle = renamed("Ankle boot", "ankle  boot")
+    image = EXAMPLES / "four.png"
+    assert explain(image, "--bundle", bundle, "--target", "ANKLE BOOT").error == (
+        "class 'ANKLE BOOT': may be 'Ankle boot' and 'ankle boot'; write it exactly, or give its index"
+    )
+    result = explain(*EXAMPLES.glob("*.png"), "--bundle", bundle, "--target", "ankle  boot", "--format", "json")
+    assert {record["target"] for record in result.records} == {"ankle  boot"}, "an exact name goes first"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("explain", EXAMPLES / "four.png", "--out", ""), ("bench", "--out", ""), ("bench", "--junit", ""),
+     ("bench", "--baseline", ""), ("bench", "--data", ""), ("compare", ""), ("train", ""), ("info", ""),
+     ("init", "", "--images", "x"), ("init", "new", "--images", "x", "--weights", ""),
+     ("init", "new", "--images", "x", "--classes", ""), ("train", "new", "--data", "")],
+    ids=lambda arguments: " ".join(map(str, arguments)),
+)  # fmt: skip
+def test_an_empty_path_is_not_the_working_directory(run: Run, arguments):
+    assert run(*arguments).error.startswith("'': an empty path; name a file or a directory")
+    assert os.listdir() == []
+
+
+def stdin_of(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+
+
+def test_an_image_from_stdin(explain: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", stdin_of((EXAMPLES / "four.png").read_bytes()))
+    (piped,) = explain("-", "--format", "json", "--out", "piped").records
+    (named,) = explain(EXAMPLES / "four.png", "--format", "json", "--out", "named").records
+    assert piped["input"] == "-" and piped["metrics"] == named["metrics"]
+    assert sorted(path.name for path in Path("piped").glob("stdin.*.json"))
+    pictures = [Path(record["files"]["counterfactual"]).read_bytes() for record in (piped, named)]
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"", "-: stdin is empty; pipe an image into it"), (b"text", "-: not an image that cfx can")]
+)
+def test_no_image_on_stdin(explain: Run, monkeypatch: pytest.MonkeyPatch, content: bytes, says: str):
+    monkeypatch.setattr(sys, "stdin", stdin_of(content))
+    result = explain("-")
+    assert result.code == 2 and result.error.startswith(says)
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "to which nothing is connected" in explain("-").error
+
+
+def test_stdin_beside_files(explain: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", stdin_of(b"text"))
+    result = explain("-", EXAMPLES / "four.png", "--format", "json")
+    assert result.code == 2
+    assert [record["input"] for record in result.records] == ["-", str(EXAMPLES / "four.png")]
+    assert json.dumps(result.records[0]["error"]).startswith('"-: not an image')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--confidence", "1"], "--confidence 1: choose a probability between 0 and 1"),
+        (["--bundle", "mnst"], "unknown bundle 'mnst': did you mean 'mnist'"),
+        (["--engines", "latent", "--fail-under", "vcnet.validity>=0.9"], "unknown engine 'vcnet': known are latent"),
+        (["--fail-under", "latent.validity>=99"], "validity lies between 0 and 1"),
+        (["--images", "nowhere"], "nowhere: no such file"),
+        (["--targets", "nowhere.csv"], "--targets nowhere.csv: neither random"),
+        (["--baseline", "nowhere"], "--baseline nowhere: no run there"),
+        (["--out", "file"], "--out file: a file, not a directory"),
+        (["--junit", "directory", "--fail-under", "latent.l1<9"], "--junit directory: a directory, not a file"),
+        (["--timeout", "soon"], "--timeout 'soon': not a time; write it as 90s, 20m, 2h or 1h30m"),
+        (["--min-pairs", "0"], "--min-pairs"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_right_is_refused_before_torch_is_imported(run: Run, monkeypatch, arguments, says):
+    from cfx.cli import running
+
+    def imported(*_: object) -> None:
+        raise AssertionError("torch would be imported here")
+
+    monkeypatch.setattr(running, "import_module", imported)
+    Path("file").touch()
+    Path("directory").mkdir()
+    result = run("bench", *arguments)
+    assert result.code == 2 and says in result.error
