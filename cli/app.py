@@ -21,7 +21,7 @@ from .exit_code import ExitCode
 from .explain import explain
 from .info import info
 from .init import init
-from .stopping import Terminated, ended_by_sigterm
+from .stopping import ended_by_sigterm
 from .streams import lasting_streams
 from .train import train
 
@@ -89,9 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `cfx`; `sys.argv[1:]` if None.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    with lasting_streams() as stdout, ended_by_sigterm():
+    with lasting_streams() as stdout, ended_by_sigterm() as terminated:
         settings = Globals()
         code = _run(words, settings)
+        if code == ExitCode.INTERRUPTED and terminated.is_set():
+            code = ExitCode.TERMINATED
         stdout.flush()
         if stdout.failure is None:
             return code
@@ -107,9 +109,8 @@ def _run(words: list[str], settings: Globals) -> int:
         return command.main(args=words, prog_name="cfx", standalone_mode=False, obj=settings) or 0
     except SystemExit as stop:
         return int(stop.code or 0)
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        terminated = isinstance(stop, Terminated) or isinstance(stop.__cause__, Terminated)  # typer wraps it
-        return ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
     except Exception as error:
         if settings.debug:
             traceback.print_exc()

@@ -17,19 +17,25 @@ class TimedOut(Exception):
     """The command's time is up."""
 
 
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
 @contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Raise `Terminated` on SIGTERM while the context lasts; only possible in the main thread."""
+def ended_by_sigterm() -> Iterator[threading.Event]:
+    """Raise `Terminated` on SIGTERM while the context lasts; only possible in the main thread.
+
+    Yields:
+        An event that is set by SIGTERM. (Typer turns every KeyboardInterrupt into the exit code of Ctrl-C.)
+    """
+    received = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield received
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+
+    def terminate(*_: object) -> None:
+        received.set()
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        yield
+        yield received
     finally:
         signal.signal(signal.SIGTERM, before)
 
