@@ -33,6 +33,7 @@ TOLERANCE = 1e-5  # relative
 VARYING = {
     *("seconds", "images_per_second", "peak_memory_mb", "begun", "versions", "version", "command", "machine"),
     *("python", "torch", "directory", "devices", "unavailable", "schema", "goal", "place", "notes", "missing"),
+    *("gates", "finished", "records", "p95"),
 }
 """Keys that are not compared: times, memory, dates, versions and places, which vary; and keys of some schemas only."""
 COUNTED = {"realism_percentile", "knn_agreement", "judge_agrees", "looks_real", "valid", "robust_noise", "l0"}
