@@ -1,3 +1,3 @@
-"""The version, on its own, so that rooms can say it without importing what imports them."""
+"""The version, in a module of its own, because `cfx/__init__.py` refers to the modules that need it."""
 
 VERSION = "0.1.0"

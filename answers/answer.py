@@ -29,7 +29,8 @@ class Cost:
     Attributes:
         seconds: time of the batch's search, divided by the number of its images.
         steps, forward_calls, backward_calls: counts for this image; None if they were not counted.
-        peak_memory_mb: peak memory of the process during the batch's search, in MB; None if it was not measured.
+        peak_memory_mb: peak memory during the batch's search, in MB, of the CUDA device or else of the process; None
+            if it was not measured.
     """
 
     seconds: float
@@ -74,7 +75,7 @@ class Images:
     """The images of an answer.
 
     Attributes:
-        factual, counterfactual: (C, H, W) in [0, 1], rounded to 8 bits as in the files.
+        factual, counterfactual: (C, H, W) in [0, 1]; the counterfactual is rounded to 8 bits, as in its file.
         path: (P, C, H, W), the images from the factual to the counterfactual; None if no path was asked for.
         path_seen: what the classifier sees in each image of the path.
     """

@@ -40,6 +40,6 @@ def write_full(path: Path, answer: Answer, bundle: Bundle) -> str:
     assert target is not None
     sure = float(probabilities[target])
     held = is_valid(int(probabilities.argmax()) == target, sure, answer.threshold)
-    size = "x".join(str(side) for side in reversed(source.placement.size))
+    size = "x".join(str(side) for side in source.placement.size)
     says = "still valid" if held else "no longer valid"
     return f"files.full: at the photo's own {size} pixels it is {says}: {100 * sure:.1f} % {answer.target}"

@@ -111,7 +111,7 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
     Raises:
         UsageError: a class has fewer than two images among the inputs.
     """
-    pool = gather(bundle, inputs, seed)
+    pool = sample_pool(bundle, inputs, seed)
     counts = torch.bincount(pool.classes, minlength=len(bundle.classes))
     few = [bundle.classes[label] for label in bundle.present if counts[label] < 2]
     if few:
@@ -127,7 +127,7 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
 
 
 @torch.inference_mode()
-def gather(bundle: Bundle, inputs: Inputs, seed: int) -> RealPool:
+def sample_pool(bundle: Bundle, inputs: Inputs, seed: int) -> RealPool:
     """Sample up to `POOL` of the inputs, with the class that the classifier sees in each."""
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed + 1))[:POOL]
     images, classes = [], []

@@ -88,9 +88,19 @@ class QuestionSampler:
             if taken == wanted:
                 break
         if not self.questions:
-            raise DataError(f"no question to ask: none of the {total} images could be used; see the notes above")
+            raise DataError(self._nothing_to_ask(total))
         write_questions(self.directory, self.questions)
         return self.questions
+
+    def _nothing_to_ask(self, total: int) -> str:
+        """Why none of the images can be asked about."""
+        unreadable = len(self.unreadable)
+        reasons = [f"{unreadable} cannot be read, such as {self.unreadable[0]}"] if unreadable else []
+        if total > unreadable:
+            wrong = self.inputs.labels is not None
+            reason = "the classifier is wrong on them" if wrong else (self.notes or ["they have no other class"])[0]
+            reasons.append(f"{total - unreadable} cannot be asked about: {reason}")
+        return f"no question to ask: of {total} images, {'; '.join(reasons)}"
 
     def _classified(self, chosen: Iterable[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
         """Yield index, image and class probabilities (K,) of the images that can be read."""

@@ -17,7 +17,6 @@ from .options import choices
 from .options.choices import (
     DEVICES,
     TABLE_FORMATS,
-    asks_for_all,
     check_bundle,
     check_choice,
     check_confidence,
@@ -156,7 +155,7 @@ def bench(
     check_output("--out", out, directory=True)
     check_output("--junit", junit, directory=False)
     check_run("--baseline", baseline)
-    names = chosen_engines(engines)
+    names, every_engine = chosen_engines(engines)
     if controls and CONTROL not in names and CONTROL in engine_names():
         names.append(CONTROL)
     if junit is not None and not fail_under:
@@ -169,7 +168,7 @@ def bench(
     options = BenchOptions(
         bundle=bundle,
         engines=tuple(names),
-        every_engine=asks_for_all(engines),
+        every_engine=every_engine,
         settings=Settings(
             images=images,
             data=data,

@@ -48,5 +48,7 @@ def load_engines(
             continue
         engines[name] = kind.from_models(models, confidence=confidence)
     if not engines:
-        raise UsageError(f"bundle {bundle.name}: has the models of none of the engines; train them with `cfx train`")
+        raise UsageError(
+            f"bundle {bundle.name}: none of the engines can be used; see the notes above, and choose others"
+        )
     return engines

@@ -12,7 +12,6 @@ from ..counterfactuals.registry import DEFAULT_ENGINE
 from .options.choices import (
     DEVICES,
     FORMATS,
-    asks_for_all,
     check_bundle,
     check_choice,
     check_confidence,
@@ -102,11 +101,12 @@ def explain(
     check_bundle(bundle)
     check_confidence(confidence)
     check_output("--out", out, directory=True)
+    names, every_engine = ([], False) if engine is None else chosen_engines(engine)
     options = ExplainOptions(
         images=tuple(images),
         target=target,
-        engines=() if engine is None else tuple(chosen_engines(engine)),
-        every_engine=engine is not None and asks_for_all(engine),
+        engines=tuple(names),
+        every_engine=every_engine,
         bundle=bundle,
         confidence=confidence,
         out=out,

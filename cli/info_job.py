@@ -1,4 +1,7 @@
-"""The work of `cfx info`: collects the information and prints it. Failures are reported as part of it, not raised."""
+"""The work of `cfx info`: collects the information and prints it.
+
+A shipped bundle or an engine that cannot be loaded is reported; only a directory that the user names raises an error.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,7 @@ def run(options: InfoOptions, terminal: Terminal) -> ExitCode:
     else:
         print_information(terminal.out, information)
     intact = all(bundle.verified for bundle in information.bundles)
+    intact &= not any(each.broken for each in information.unavailable)
     return ExitCode.DONE if intact else ExitCode.ANSWERED_NO
 
 

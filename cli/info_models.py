@@ -77,9 +77,9 @@ def all_bundles(directories: Sequence[Path]) -> tuple[tuple[BundleAbout, ...], l
         try:
             result.append(describe(Bundle(directory)))
         except CfxError as error:
-            missing.append(Unavailable(f"bundle {name}", str(error)))
+            missing.append(Unavailable(f"bundle {name}", str(error), broken=True))
     if not result:
-        missing.append(Unavailable("shipped bundles", "this installation has none; reinstall cfx-toolkit"))
+        missing.append(Unavailable("shipped bundles", "this installation has none; reinstall cfx-toolkit", broken=True))
     return (*result, *(describe(Bundle(directory)) for directory in directories)), missing
 
 

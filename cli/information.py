@@ -58,10 +58,11 @@ class BundleAbout:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Something that is not available here, and why."""
+    """Something that is not available here, and why; `broken` if that is a fault of the installation."""
 
     what: str
     why: str
+    broken: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

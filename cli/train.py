@@ -38,7 +38,7 @@ def train(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="PART", help="Retrain this part, and the parts that depend on it; repeatable."),
+        typer.Option(metavar="PART", help="Retrain this part, and the parts that store its outputs; repeatable."),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME", help="Train a shipped bundle from scratch: mnist or fashion-mnist.")
@@ -64,7 +64,7 @@ def train(
     from the generators. If the bundle has no classifier (cfx init without --classifier), one is trained, too.
 
     If training is interrupted, the same command resumes it: finished parts are kept, and the current part continues
-    from its checkpoint.
+    from its checkpoint. With --only, the named parts that were finished are trained again.
     """
     if joint and recipe is None:
         raise UsageError("--joint: trains a recipe's own classifier; give --recipe")

@@ -6,7 +6,7 @@ from ..bundles.bundle import Bundle
 from ..memory import keep_freed_memory
 from ..training.opening import open_session, reopen_session
 from ..training.recipe import find_recipe
-from ..training.session import is_finished
+from ..training.session import check_is_of, is_finished
 from .exit_code import ExitCode
 from .terminal.bundles import print_bundle_parts
 from .terminal.terminal import Terminal
@@ -15,10 +15,10 @@ from .train import TrainOptions
 
 def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
     """Train the parts that the bundle lacks, and return the exit code."""
-    if options.recipe is not None:
-        find_recipe(options.recipe)
-    keep_freed_memory()
     directory = options.bundle
+    if options.recipe is not None:
+        check_is_of(find_recipe(options.recipe), directory)
+    keep_freed_memory()
     if not options.only and is_finished(directory):
         finished = Bundle(directory)
         finished.verify()

@@ -95,7 +95,7 @@ def check(probe: Probe, matched: Matched) -> Checked:
         entry,
         accuracy,
         len(sample),
-        commonest(seen, sample.labels, classes),
+        commonest_mistakes(seen, sample.labels, classes),
         tuple(notes),
         (
             *adaptation.warnings,
@@ -127,7 +127,14 @@ def match_classes(probe: Probe, images: ImageSet, named: Sequence[str] | None) -
             return Matched(names)
         return Matched((*names, ELSE), tuple(named.index(name) for name in names))
     if foreign.classes is not None and len(foreign.classes) == count:
-        known = {name.casefold(): place for place, name in enumerate(foreign.classes)}
+        folded = [name.casefold() for name in foreign.classes]
+        ambiguous = [name for name in names if folded.count(name.casefold()) > 1]
+        if ambiguous:
+            raise UsageError(
+                f"the classifier {foreign.name} has several classes named {ambiguous[0]!r}; "
+                "name the classifier's classes with --classes FILE: one name per line, in the order of the logits"
+            )
+        known = {name: place for place, name in enumerate(folded)}
         unknown = [name for name in names if name.casefold() not in known]
         if unknown:
             if len(names) == count:
@@ -167,10 +174,14 @@ def adapt(probe: Probe, columns: Sequence[int] | None) -> Adaptation:
     best = max(rates, key=lambda name: rates[name])
     known = bool({"mean", "std", "scale"} & set(declared))
     if rates[best] > as_declared + by_chance(as_declared, count):
-        says = f"{rates[best]:.1%} right with the normalisation {best!r}, {as_declared:.1%}"
-        if known:
+        is_order = best == "bgr"
+        what, options = (
+            ("the channel order bgr", "--order") if is_order else (f"the normalisation {best!r}", "--mean, --std")
+        )
+        says = f"{rates[best]:.1%} right with {what}, {as_declared:.1%}"
+        if "order" in declared if is_order else known:
             return Adaptation(first, declared, (*notes,), (f"{says} as declared: is the declaration right?",))
-        notes.append(f"{says} without; it is used, --mean and --std override it")
+        notes.append(f"{says} without; it is used, {options} overrides it")
         return Adaptation(others[best], declared, (*notes,))
     if not known:
         notes.append(f"no normalisation of the input improves the accuracy ({as_declared:.1%} right without)")
@@ -208,7 +219,7 @@ def by_chance(share: float, count: int) -> float:
 def suspicious(logits: Tensor, labels: Tensor, accuracy: float) -> list[str]:
     """Warnings about logits (N, K) of labelled images that suggest wrong preprocessing."""
     if not torch.isfinite(logits).all():
-        return ["some of its outputs are NaN or infinite: is the preprocessing right?"]
+        return ["some outputs of the classifier are NaN or infinite: check --mean, --std and --scale"]
     found = []
     commonest_class = float(labels.bincount().max()) / len(labels)
     if accuracy <= commonest_class + by_chance(commonest_class, len(labels)):
@@ -218,13 +229,18 @@ def suspicious(logits: Tensor, labels: Tensor, accuracy: float) -> list[str]:
         )
     probabilities = logits.softmax(dim=1)
     if len(logits) > 1 and float((probabilities - probabilities[:1]).abs().max()) < 1e-3:
-        found.append("its output is the same for every image: is the scale of the input right (--scale 255)?")
+        found.append("the classifier's output is the same for every image: check the scale of the input (--scale 255)")
     elif float(probabilities.amax(dim=1).median()) > 1 - 1e-6 and accuracy < 0.9:
-        found.append("its outputs are saturated (probability 1 for one class), although many are wrong")
+        found.append(
+            "the classifier's outputs are saturated (probability 1 for one class), although many are wrong: "
+            "check --scale and --output"
+        )
     return found
 
 
-def commonest(seen: Tensor, labels: Tensor, classes: Sequence[str], most: int = 5) -> tuple[tuple[int, str, str], ...]:
+def commonest_mistakes(
+    seen: Tensor, labels: Tensor, classes: Sequence[str], most: int = 5
+) -> tuple[tuple[int, str, str], ...]:
     """The most common mistakes: count, labelled class, predicted class."""
     wrong = seen != labels
     pairs, counts = torch.stack([labels[wrong], seen[wrong]]).unique(dim=1, return_counts=True)

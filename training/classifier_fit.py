@@ -91,7 +91,8 @@ def train_classifier(
         epochs: passes over the data.
         seed: of order, deformations, mixup and noise.
         judges: train on the judges' images.
-        noise, mixup: as in `ClassifierFit`; the recipe's, if None.
+        noise: as in `ClassifierFit`; the recipe's, if None.
+        mixup: as in `ClassifierFit`; if None, the recipe's, and 0 for judges.
     """
     recipe = context.recipe
     if mixup is None:

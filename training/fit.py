@@ -41,7 +41,7 @@ class Fit(ABC):
         data: the training images.
         batch_size: images per step.
         epochs: passes over the data.
-        seed: of initialisation, order and noise.
+        seed: of the order and the noise; seed the initialisation before the models are built.
 
     Attributes:
         total_steps: the length of the run; may be set before it starts.
@@ -90,7 +90,10 @@ class Fit(ABC):
         return self.data.floats(chosen), self.data.labels[chosen]
 
     def seconds_per_step(self, steps: int = 6) -> float:
-        """Average duration of a step over the whole run, in seconds: the median of `steps` steps of a copy."""
+        """Average duration of a step over the whole run, in seconds, measured on a copy.
+
+        It is the median of all but the first of `steps` steps; with a prelude, of both kinds, weighted by their share.
+        """
         shared = [data for data in (self.data, self.held_out) if data is not None]
         probe = copy.deepcopy(self, {id(data): data for data in shared})
 
@@ -189,7 +192,9 @@ class Fit(ABC):
             partial.replace(checkpoint)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
             partial.unlink(missing_ok=True)
-            raise OutputError(f"{checkpoint}: could not be written ({error}); is the disk full?") from error
+            raise OutputError(
+                f"{checkpoint}: could not be written ({error}); free some space and run the command again"
+            ) from error
 
     def _resume(self, checkpoint: Path | None) -> int:
         if checkpoint is None or not checkpoint.exists():

@@ -18,7 +18,7 @@ from .augment import Augmentation
 FEW = 5000  # images
 MOST_EPOCHS = 300  # more would overfit to few images
 
-SURE = "projection"  # uses real images if the conditional VAE fails, and needs no gradients
+MOST_RELIABLE_ENGINE = "projection"  # uses real images if the conditional VAE fails, and needs no gradients
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ RECIPES = {
         CLOTHES,
         light_on_dark=True,
         images="fashion-mnist",
-        engine=SURE,
+        engine=MOST_RELIABLE_ENGINE,
         share=2 / 3,
         parts={  # sized so that the bundle stays below 15 MB
             "classifier": {"network": {"width": 32, "hidden": 128, "mean": 0.286, "std": 0.353}},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from ..bundles.file import BundleFile, PartEntry
 from ..bundles.finding import NAME
 from ..bundles.parts import round_to_stored
 from ..errors import DataError, UsageError, unknown_name
-from ..files import make_directory
+from ..files import locked, make_directory
 from ..images.sets.labelled import Labelled
 from ..images.sets.split import Split
 from ..progress import SILENT, Progress
 from .budget import Budget
 from .context import Photos, TrainingContext
 from .part import Part, Verdict
-from .parts import parts_of, wanted_parts
+from .parts import parts_of, wanted_by, wanted_parts
 from .recipe import Recipe
 from .sheet import NAME as SHEET
 from .sheet import draw_sheet
@@ -79,17 +79,24 @@ class TrainingSession:
         """Make every missing part; with `only`, remake these parts and those that they invalidate.
 
         Raises:
-            UsageError: `only` names an unknown part, or one that cannot be made for this bundle.
+            UsageError: `only` names an unknown part, or one that cannot be made for this bundle; or another process
+            trains the bundle, or it is one of another recipe.
             BundleError: one of them needs a part that is missing.
             DataError: there are fewer than two classes, or not enough disk space.
             OutputError: the directory cannot be written to.
             FitError: a loss is NaN or infinite.
         """
         context = self.context
+        check_is_of(context.recipe, self.directory)
         self._check(only)
         if len(context.present) < 2:
             raise DataError(f"{context.recipe.name}: images of one class only; a counterfactual needs at least two")
         self._make_room()
+        with locked(context.checkpoints / ".lock"):
+            return self._make_all(only)
+
+    def _make_all(self, only: Sequence[str]) -> Bundle:
+        context = self.context
         if not context.has_bundle:
             self._new_file().write(self.directory)
         self._want(only)
@@ -130,7 +137,7 @@ class TrainingSession:
 
     def _want(self, only: Sequence[str]) -> None:
         """Add optional parts named in `only` to the parts that the bundle needs to be complete."""
-        wanted = self.bundle.file.wanted or wanted_parts()
+        wanted = wanted_by(self.bundle.file)
         optional = tuple(name for name in only if name not in wanted)
         if optional:
             self.bundle.update(wanted=(*wanted, *optional))
@@ -140,7 +147,13 @@ class TrainingSession:
         if not only:
             return [part for part in self.parts if self._is_wanted(part)]
         named = [part for part in self.parts if not {*part.makes}.isdisjoint(only)]
-        stale = {name for part in named for name in part.invalidates if self.bundle.has(name)}
+        # A part that an interrupted command has invalidated has a file, but no entry in bundle.toml any more.
+        stale = {
+            name
+            for part in named
+            for name in part.invalidates
+            if self.bundle.has(name) or (self.directory / f"{name}.safetensors").exists()
+        }
         return [part for part in self.parts if part in named or not stale.isdisjoint(part.makes)]
 
     def _make(self, part: Part) -> None:
@@ -169,7 +182,7 @@ class TrainingSession:
             bundle.update(present=tuple(context.present))
         reasons = {name: part.left_out(context) for part in self.parts for name in part.makes}
         left_out = {name: why for name, why in reasons.items() if why and not bundle.has(name)}
-        if left_out and bundle.file.left_out != left_out:
+        if dict(bundle.file.left_out) != left_out:
             bundle.update(left_out=left_out)
 
     def _make_room(self) -> None:
@@ -194,7 +207,7 @@ class TrainingSession:
 
     def _is_wanted(self, part: Part) -> bool:
         """Whether the bundle wants a model of this part, does not have it, and it can be made."""
-        wanted = self.bundle.file.wanted or wanted_parts()
+        wanted = wanted_by(self.bundle.file)
         missing = any(name in wanted and not self.bundle.has(name) for name in part.makes)
         return missing and part.left_out(self.context) is None
 
@@ -206,10 +219,21 @@ def with_verdict(entry: PartEntry, verdict: Verdict | None) -> PartEntry:
     return replace(entry, verdict="good" if verdict.good else "weak", because=verdict.because)
 
 
+def check_is_of(recipe: Recipe, directory: Path) -> None:
+    """Raise a UsageError if the directory holds a bundle of another recipe, whose parts must not be mixed with it."""
+    if not (directory / NAME).exists():
+        return
+    file = BundleFile.read(directory)
+    if (file.name, file.classes) != (recipe.name, recipe.classes):
+        raise UsageError(
+            f"{directory}: holds the bundle {file.name!r}, not one of the recipe {recipe.name!r}; "
+            "choose another directory"
+        )
+
+
 def is_finished(directory: Path) -> bool:
     """Whether the bundle in a directory has its contact sheet and every wanted part that can be made."""
     if (directory / "checkpoints").exists() or not all((directory / name).exists() for name in (NAME, SHEET)):
         return False
     bundle = Bundle(directory)
-    wanted: Iterable[str] = bundle.file.wanted or wanted_parts()
-    return all(bundle.has(name) or name in bundle.file.left_out for name in wanted)
+    return all(bundle.has(name) or name in bundle.file.left_out for name in wanted_by(bundle.file))

@@ -18,12 +18,12 @@ from ..files import make_directory, write_bytes
 from ..images.sets.image_set import ImageSet, Survey
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.labels import read_classes
-from ..images.sets.split import split_by_class
+from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST, split_by_class
 from .checking import SAMPLE, Matched, check, match_classes
 from .init_options import InitOptions
 from .parts import wanted_parts
 from .probe import Probe
-from .recipe import SURE
+from .recipe import MOST_RELIABLE_ENGINE
 
 LARGEST_DIRECT = 128  # pixels; the models work on larger images at a lower resolution
 WORKING = 64  # pixels of the longer side at that resolution, unless the user sets it
@@ -88,7 +88,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         shape=sizes.shape,
         light_on_dark=looks_light_on_dark(sample),
         recipe="cfx train DIR",
-        engine=SURE,
+        engine=MOST_RELIABLE_ENGINE,
         working=None if sizes.working == sizes.shape[1:] else sizes.working,
         resize=None if sizes.resize == "pad" else sizes.resize,
         present=None if len(present) == len(matched.classes) else present,
@@ -125,7 +125,10 @@ def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:
     missing = [name for name, count in zip(images.classes, counts, strict=True) if not count]
     found = []
     if rare:
-        found.append(f"classes with too few images (fewer than 8), which cannot be targets: {few(rare)}")
+        found.append(
+            f"classes with too few images, which cannot be targets ({FEWEST} are needed, {FEWEST_OUTSIDE_TEST} of them "
+            f"outside the test split): {few(rare)}"
+        )
     if missing:
         found.append(f"classes without images, which cannot be targets: {few(missing)}")
     return found
@@ -185,8 +188,10 @@ def choose_sizes(options: InitOptions, foreign: Foreign | None, survey: Survey) 
 
 
 def _absolute(images: str) -> str:
-    path = Path(images).expanduser()
-    return str(path.resolve()) if path.exists() else images
+    """The images' source with its path made absolute, if it is one, so that it can be opened from anywhere."""
+    kind = "hf:" if images.startswith("hf:") else ""
+    path = Path(images.removeprefix(kind)).expanduser()
+    return f"{kind}{path.resolve()}" if path.exists() else images
 
 
 def _must_be_free(directory: Path) -> None:
@@ -206,9 +211,10 @@ def write(directory: Path, file: BundleFile, foreign: Foreign | None) -> BundleF
     free = make_directory(directory)
     files = foreign.files if foreign is not None else {}
     needed = sum(len(c) if isinstance(c, bytes) else c.stat().st_size for c in files.values())
-    if free < 2 * needed:
+    if free < needed:
         raise DataError(
-            f"{directory}: the classifier needs {needed // 2**20} MB, but only {free // 2**20} MB are free there"
+            f"{directory}: the classifier needs {needed // 2**20} MB, but only {free // 2**20} MB are free there; "
+            "free some space or choose a directory on another disk"
         )
     digests: list[str] = []
     for name, content in files.items():

@@ -83,7 +83,7 @@ class Work:
         factuals: (N,) int64, the classes that the explained classifier sees in the factuals.
         targets: (N,) int64, the target classes.
         threshold: minimum confidence of a counterfactual.
-        fit: (M, C, H, W) uint8, real images to train the autoencoder and to compute prototypes.
+        training_images: (M, C, H, W) uint8, real images to train the autoencoder and to compute prototypes.
         weights: weights of the explained classifier, by layer.
         checked: (K, C, H, W) float32 in [0, 1], real images to check the port with.
         logits: (K, classes), the explained classifier's logits for them.
@@ -93,7 +93,7 @@ class Work:
     factuals: Array
     targets: Array
     threshold: float
-    fit: Array
+    training_images: Array
     weights: dict[str, Array]
     checked: Array
     logits: Array
@@ -159,7 +159,7 @@ class Answers:
         self.directory = directory
         self.work = work
         common = hashlib.sha256(json.dumps([work.threshold, settings], sort_keys=True).encode())
-        for array in (work.fit, *(work.weights[name] for name in sorted(work.weights))):
+        for array in (work.training_images, *(work.weights[name] for name in sorted(work.weights))):
             common.update(np.ascontiguousarray(array).tobytes())
         self._common = common.digest()
         directory.mkdir(parents=True, exist_ok=True)

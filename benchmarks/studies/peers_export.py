@@ -77,7 +77,7 @@ def work_of(bundle: Bundle, batch: QuestionBatch, threshold: float, trained_on: 
         factuals=np.array([places[question.factual.name] for question in batch.questions]),
         targets=batch.targets.cpu().numpy(),
         threshold=threshold,
-        fit=trained_on.numpy(),
+        training_images=trained_on.numpy(),
         weights=exported(bundle.classifier),
         checked=checked.cpu().numpy(),
         logits=bundle.classifier(checked).cpu().numpy(),

@@ -84,7 +84,7 @@ class Proto:
         started = time.perf_counter()
         self.work = work
         model, self.logit_difference = port(work, shift=0.5)
-        images = last(work.fit).astype(np.float32) / 255 - 0.5
+        images = last(work.training_images).astype(np.float32) / 255 - 0.5
         autoencoder, encoder, self.autoencoder_seconds = fitted_autoencoder(images, directory)
         shape = (1, *images.shape[1:])
         numbers = {name: value for name, value in settings.items() if name not in ("peer", "autoencoder")}

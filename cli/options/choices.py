@@ -86,8 +86,11 @@ def seconds(option: str, text: str) -> float:
     return total
 
 
-def chosen_engines(wanted: str) -> list[str]:
+def chosen_engines(wanted: str) -> tuple[list[str], bool]:
     """Parse names such as "latent,vcnet"; "all" gives every engine.
+
+    Returns:
+        The names, and whether "all" is among them, so that engines that cannot be used are left out.
 
     Raises:
         UsageError: a name is unknown.
@@ -95,16 +98,11 @@ def chosen_engines(wanted: str) -> list[str]:
     known = engine_names()
     names = [name for name in dict.fromkeys(word.strip() for word in wanted.split(",")) if name]
     if "all" in names:
-        return known
+        return known, True
     for name in names or [wanted]:
         if name not in known:
             raise unknown_name("engine", name, [*known, "all"])
-    return names
-
-
-def asks_for_all(wanted: str) -> bool:
-    """Whether "all" is among the names; then engines that cannot be used are left out."""
-    return "all" in wanted.split(",")
+    return names, False
 
 
 def batch_size(wanted: str) -> int | None:

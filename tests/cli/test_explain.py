@@ -379,7 +379,7 @@ def test_a_bundle_that_no_engine_can_use(explain: Run, monkeypatch: pytest.Monke
     own = {name: entry for name, entry in registry._entries().items() if name != "pixel"}
     monkeypatch.setattr(registry, "_entries", lambda: own)
     result = explain(example("four"), "--engine", "all")
-    assert result.code == 2 and "error: bundle toy: has the models of none of the engines" in result.stderr
+    assert result.code == 2 and "error: bundle toy: none of the engines can be used" in result.stderr
 
 
 def test_an_engine_that_cannot_be_imported(explain: Run, engines: None):

@@ -63,10 +63,10 @@ def test_the_critic_sets_in_after_the_prelude(kind: str, data: Labelled) -> None
     before, drawn_before = weights(fit.critic), weights(fit.model)
     early = fit.step(4)
     assert torch.equal(weights(fit.critic), before) and not torch.equal(weights(fit.model), drawn_before)
-    assert {"reconstruction", "kl"} <= set(early) and "fooling" not in early
+    assert {"reconstruction", "kl"} <= set(early) and "adversarial" not in early
     late = fit.step(5)
     assert not torch.equal(weights(fit.critic), before)
-    assert "fooling" in late
+    assert "adversarial" in late
 
 
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])

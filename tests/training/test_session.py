@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from cfx.bundles.known_parts import BY_NAME
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import DataError, UsageError
+from cfx.files import locked
 from cfx.images.sets.labelled import Labelled
 from cfx.images.sets.split import Split
 from cfx.training.opening import open_session
@@ -86,9 +88,8 @@ def test_what_holds_the_results_of_a_part_goes_and_comes_with_it(
         patched.setattr(ReferencePart, "make", killed)
         session.make(only=["judge"])
     assert set(session.bundle.parts) == {"judge"}, "features of a judge that is no more are worth nothing"
-    session.make(only=["reference"])
     session.make(only=["judge"])
-    assert set(session.bundle.parts) == {"judge", "reference"}
+    assert set(session.bundle.parts) == {"judge", "reference"}, "the same command makes up for what was interrupted"
 
 
 @pytest.mark.slow
@@ -121,3 +122,16 @@ def test_an_unknown_recipe_or_part_names_its_neighbour(tiny: Recipe, split: Spli
 def test_a_missing_data_set_says_where_it_was_looked_for(tmp_path: Path):
     with pytest.raises(DataError, match=r"no MNIST there; expected the files that torchvision keeps in"):
         open_session("mnist", tmp_path, tmp_path / "out")
+
+
+def test_a_bundle_of_another_recipe_is_not_mixed(tiny: Recipe, split: Split[Labelled], made: Path, tmp_path: Path):
+    other = dataclasses.replace(tiny, name="fashion-mnist")
+    with pytest.raises(UsageError, match="holds the bundle 'mnist', not one of the recipe 'fashion-mnist'"):
+        TrainingSession(other, split, made, command="cfx train").make()
+
+
+def test_two_sessions_at_once_are_refused(tiny: Recipe, split: Split[Labelled], tmp_path: Path):
+    session = TrainingSession(tiny, split, tmp_path, command="cfx train")
+    (tmp_path / "checkpoints").mkdir()
+    with locked(tmp_path / "checkpoints" / ".lock"), pytest.raises(UsageError, match="another process is using"):
+        session.make(only=["judge"])

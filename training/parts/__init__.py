@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...bundles.file import BundleFile
 from ..part import Part
 from ..recipe import Recipe
 from .anchors import AnchorsPart
@@ -55,3 +56,8 @@ def together(parts: list[Part]) -> list[Part]:
 def wanted_parts() -> tuple[str, ...]:
     """The names of the parts that a new bundle wants."""
     return tuple(name for kind in PARTS for name in kind.makes if not kind.optional)
+
+
+def wanted_by(file: BundleFile) -> tuple[str, ...]:
+    """The names of the parts that a bundle wants; those of a new bundle, if it does not say."""
+    return file.wanted or wanted_parts()

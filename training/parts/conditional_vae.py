@@ -26,13 +26,14 @@ from ..part import Made, Measured, Part, Sample, Verdict
 class ConditionalVAEFit(ElboFit[ConditionalVAE]):
     """ELBO, a class adversary on the latents, and training on swapped conditions.
 
-    A plain conditional VAE ignores its condition, because the latent carries the class. Five loss terms prevent that:
+    A plain conditional VAE ignores its condition, because the latent carries the class. Five loss terms are added, with
+    the names of their weights:
 
     - *invariance*: a small network predicts the class from the latent, and the encoder is trained to make it predict
       at random (Lample et al. 2017, Fader Networks, arXiv 1706.00409);
-    - *swap*: an image drawn with another class as condition must be classified as that class by `guides`, which are
+    - *guidance*: an image drawn with another class as condition must be classified as that class by `guides`, which are
       neither the explained classifier nor a judge. They see it with noise, so that single pixels do not convince them;
-    - *realism*: a projection discriminator must take it for a real image of that class;
+    - *adversarial*: a projection discriminator must take it for a real image of that class;
     - *style*: encoding it again must give the latent it was drawn from;
     - *nearness*: it should change few pixels.
 
@@ -175,7 +176,7 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
         guidance = torch.stack([F.cross_entropy(guide(seen), asked) for guide in self.guides]).mean()
         return {
             "guidance": self.guidance * guidance,
-            "fooling": -self.adversarial * self.critic(drawn, asked).mean(),
+            "adversarial": -self.adversarial * self.critic(drawn, asked).mean(),
             "style": self.style * (self.model.encode(drawn) - latents).square().sum(dim=1).mean(),
             "nearness": self.nearness * (drawn - images).abs().sum(dim=(1, 2, 3)).mean(),
         }

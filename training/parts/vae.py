@@ -83,7 +83,7 @@ class VAEFit(ElboFit[VAE]):
             descend(self.critic_optimizer, critic_loss)
             self.critic.requires_grad_(False)
             losses = self.elbo(logits[: len(images)], images, mean, log_variance)
-            losses["fooling"] = -self.adversarial * self.critic(drawn).mean()
+            losses["adversarial"] = -self.adversarial * self.critic(drawn).mean()
         descend(self.model_optimizer, torch.stack(list(losses.values())).sum())
         self.critic.requires_grad_(True)
         self.average.update_parameters(self.model)
