@@ -14,6 +14,7 @@ from ..classifiers.foreign.contract import ForeignEntry
 from ..documents import Table
 from ..errors import BundleError
 from ..files import write_text
+from ..images.resizing import RESIZES
 from .finding import NAME
 from .known_parts import place_of
 
@@ -175,6 +176,9 @@ class BundleFile:
         working, images = table.several("working", int, 2), table.table("images")
         if classes is None or shape is None:
             raise BundleError(f"{table.where}: {'classes' if classes is None else 'shape'} is missing{RESTORE}")
+        resize = table.get("fit", str)
+        if resize not in (None, *RESIZES):
+            raise table.wrong("fit", " or ".join(RESIZES), resize)
         return cls(
             name=table.need("name", str),
             classes=classes,
@@ -183,7 +187,7 @@ class BundleFile:
             recipe=table.get("recipe", str),
             engine=table.get("engine", str),
             working=None if working is None else (working[0], working[1]),
-            resize=table.get("fit", str),
+            resize=resize,
             present=table.several("present", int),
             images=None if images is None else ImagesEntry.from_json(images),
             wanted=table.several("wanted", str),

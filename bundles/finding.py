@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from ..errors import unknown_name
+from ..errors import UsageError, unknown_name
 
 NAME = "bundle.toml"
 
@@ -25,6 +25,8 @@ def find_bundle(name: str) -> Path:
     if Path(name).is_dir():
         return Path(name)
     known = shipped()
+    if "/" in name or "\\" in name:
+        raise UsageError(f"bundle {name}: no such directory; create it with `cfx init`, or name a shipped bundle")
     if name not in known:
         raise unknown_name("bundle", name, known)
     return known[name]

@@ -63,7 +63,12 @@ class Parts:
         """
         if name in self._entries:
             return self._entries[name]
-        what = BY_NAME[name].what if name in BY_NAME else "unknown part"
+        if name not in BY_NAME:
+            raise BundleError(
+                f"bundle {self.name}: has no part {name!r}, and this version of cfx knows none of that name; "
+                "update cfx, or ask the author of the engine that needs it"
+            )
+        what = BY_NAME[name].what
         remedy = self._left_out.get(name) or f"`cfx train {self._directory} --only {name}` makes it"
         raise BundleError(f"bundle {self.name}: has no part {name!r} ({what}); {remedy}")
 

@@ -103,7 +103,7 @@ class Engine(ABC):
         if cls.gradients and not models.differentiable:
             raise BundleError(
                 f"bundle {models.name}: engine {cls.name} needs gradients of the classifier, which is a black box; "
-                "use projection or vcnet"
+                "use an engine that needs none, such as projection or vcnet"
             )
         if models.is_carried:
             settings.setdefault("working", models.working)
@@ -114,7 +114,7 @@ class Engine(ABC):
     def find(self, problem: Problem) -> Curve:
         """Searches for counterfactuals, and returns a curve from each factual to the best point found.
 
-        The curve of an image ends at the first valid point; if there is none, at the best invalid one. Gradients are
+        The curve of an image ends at a valid point if the search found one, else at the best invalid one. Gradients are
         disabled unless `find` enables them. Iterative engines add their steps to `problem.steps`.
         """
 
@@ -134,7 +134,7 @@ class Engine(ABC):
             One row per image. A failed search is not an error: its row holds the best candidate, with `valid` false.
 
         Raises:
-            UsageError: images or targets have the wrong shape or range.
+            UsageError: images have the wrong shape, type or range, or targets the wrong shape or type.
             ModelError: a model returned NaN.
         """
         check(images, targets)

@@ -82,6 +82,6 @@ class LatentAscent(Engine):
             state.climb(problem, start(rows), rows, search)
         return Curve(
             lambda t, rows: self.vae.decode(between(t, rows)),
-            # A search that never met the distance limit keeps its end point unchanged.
+            # Tightening moves only to points within the distance limit, even if the end is not within it.
             accept=lambda t, rows: near(between(t, rows), rows),
         )

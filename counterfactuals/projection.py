@@ -66,7 +66,7 @@ class SharpShooter(Engine):
         if not len(rows):
             return
         near = self.anchors.nearest(origin[rows], problem.targets[rows], self.neighbours)
-        count = near.shape[1]  # a class may have fewer
+        count = near.shape[1]  # no class may have as many
         tried = problem.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(count))
         valid, confidence = (values.view(len(rows), -1) for values in (tried.valid, tried.confidence))
         choice = torch.where(valid.any(dim=1), valid.int().argmax(dim=1), confidence.argmax(dim=1))

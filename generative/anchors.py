@@ -30,9 +30,11 @@ class LatentAnchors(nn.Module):
         return everything[torch.arange(len(latents), device=latents.device), targets]
 
     def nearest(self, latents: Tensor, targets: Tensor, count: int) -> Tensor:
-        """The `count` anchors of the classes targets (N,) nearest to latents (N, D), nearest first: (N, count, D)."""
+        """The `count` anchors of the classes targets (N,) nearest to latents (N, D), nearest first.
+
+        (N, min(count, A), D); a class with fewer anchors repeats its nearest.
+        """
         near = self.distances(latents, targets).topk(min(count, self.latents.shape[1]), largest=False)
-        # If a class has fewer anchors, its nearest one is repeated.
         places = torch.where(near.values < FAR / 2, near.indices, near.indices[:, :1])
         return self.latents[targets[:, None], places]
 

@@ -12,7 +12,7 @@ class ConditionalVAE(GaussianPosterior):
     """Encoder to class-free latents and decoder conditioned on class probabilities; a `ConditionalModel`.
 
     This is the generator of VCNet (Guyomard et al. 2022, arXiv 2212.10847), adapted to images. The condition is the
-    vector of K probabilities that the explained classifier returns, and it modulates every layer of the decoder.
+    vector of K probabilities that the explained classifier returns; see `Decoder` for where it enters.
 
     Args:
         channels: number of image channels.

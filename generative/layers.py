@@ -101,7 +101,9 @@ class GaussianPosterior(nn.Module):
 
 
 class Decoder(nn.Module):
-    """inputs (N, D) -> image logits (N, C, H, W). A condition (N, K) scales and shifts every layer (FiLM).
+    """inputs (N, D) -> image logits (N, C, H, W). A condition (N, K) is appended to the inputs, and FiLM applies it.
+
+    It scales and shifts the output of every layer but the first and the last.
 
     FiLM: Perez et al. 2018, arXiv 1709.07871. With `conditions=0` the decoder is unconditional. `normed` is as in
     `Encoder`.

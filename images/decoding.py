@@ -127,7 +127,7 @@ def header(file: Path | BytesIO, place: str) -> tuple[tuple[int, int], str]:
 
 def _decode(file: Path | BytesIO) -> Decoded:
     with quiet(), Image.open(file, formats=FORMATS) as opened:
-        # an MPO is a photo of a phone; its other frames are previews and depth maps
+        # MPO files are photos taken by phones; their other frames are previews and depth maps
         frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
         opened.load()
         notes = (f"holds {frames} frames: only the first is read",) if frames > 1 else ()

@@ -106,7 +106,8 @@ def read_image(
         path: PNG, JPEG, GIF, TIFF, BMP, WebP, AVIF, JPEG 2000, PPM or ICO; if it has several frames, the first is read.
         shape: (C, H, W) with C = 1 or 3.
         invert: swap light and dark.
-        light_on_dark: the model was trained on light strokes on a dark ground; adds a note if the image is the inverse.
+        light_on_dark: the model was trained on light strokes on a dark ground: adds a note if the image is the inverse,
+            and lays a transparent picture on black if what is visible in it is lighter than mid-grey.
         resize: one of `RESIZES`.
 
     Raises:

@@ -13,14 +13,14 @@ class RealImages(nn.Module):
     """Features of real images by class, and the distances of other real images of the class to them.
 
     The distance of an image to a class is the mean distance to its `neighbours` nearest features of that class.
-    `distances` holds this distance for real images that are not among the features, in ascending order, so that the
-    distance of any image can be expressed as a percentile.
+    `distances` holds Q quantiles, in ascending order, of this distance over real images that are not among the
+    features, so that the distance of any image can be expressed as a percentile.
 
     Args:
         classes: number of classes K.
         count: largest number of features per class, R; classes with fewer are padded with points very far away.
         features: dimension of the judge's features, F.
-        levels: number of real images per class whose distances are stored, Q.
+        levels: number of quantiles, Q.
         neighbours: how many nearest features are averaged.
     """
 

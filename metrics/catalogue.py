@@ -125,7 +125,7 @@ METRICS = (
         function="realism:im1",
         needs=("autoencoders",),
         source="Van Looveren and Klaise 2019, arXiv 1907.02584, eq. 8",
-        without="the model sees a class in the input that the bundle was trained without",
+        without="the classifier sees a class in the factual that the bundle was trained without",
     ),
     Metric(
         "im2",

@@ -9,12 +9,13 @@ import os
 import warnings
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import BundleError, reason_of
+from ..errors import BundleError, first_line, reason_of
 from .scene import Scene
 
 VARIABLE = "CFX_LPIPS_BACKBONE"
@@ -77,8 +78,10 @@ def _load(path: Path, device: torch.device) -> nn.Module:
             for number, layer in block.named_children():
                 if isinstance(layer, nn.Conv2d):
                     layer.load_state_dict({k: convolutions[f"{number}.{k}"].float() for k in ("weight", "bias")})
-    except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
-        raise BundleError(f"{path}: not AlexNet's convolutions ({error}); {REMEDY}") from error
+    except OSError as error:
+        raise BundleError(f"{path}: could not be read ({reason_of(error)}); {REMEDY}") from error
+    except (LookupError, AttributeError, EOFError, RuntimeError, ValueError, UnpicklingError, SafetensorError) as error:
+        raise BundleError(f"{path}: not AlexNet's convolutions ({first_line(error)}); {REMEDY}") from error
     return metric.to(device).eval().requires_grad_(False)
 
 

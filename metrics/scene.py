@@ -17,7 +17,7 @@ from ..judges.autoencoders import ClassAutoencoders
 from ..judges.real_images import RealImages
 from ..judges.residual import ResidualNet
 
-JUDGES = ("judge", "second_judge")
+CLASSIFIER_JUDGES = ("judge", "second_judge")
 """The judges that are classifiers, each of another architecture. Features come from the first."""
 
 
@@ -101,7 +101,7 @@ class Scene:
         """The mean over the judges of their class probabilities for the counterfactuals, (N, K)."""
         logits = [self._first_judge.head(self.features)]
         assert self.judges is not None
-        logits += [self.judge(name)(self.judges_input) for name in JUDGES[1:] if self.judges.has(name)]
+        logits += [self.judge(name)(self.judges_input) for name in CLASSIFIER_JUDGES[1:] if self.judges.has(name)]
         return torch.stack([each.softmax(dim=1) for each in logits]).mean(dim=0)
 
     @cached_property
@@ -130,7 +130,7 @@ class Scene:
 
     @property
     def _first_judge(self) -> ResidualNet:
-        found = self.judge(JUDGES[0])
+        found = self.judge(CLASSIFIER_JUDGES[0])
         assert isinstance(found, ResidualNet)
         return found
 

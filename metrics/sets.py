@@ -64,8 +64,10 @@ def split_frechet(
     arXiv 2303.09962, and their code (`compute_sFID.sh`). Sampling by class is our addition, because with many classes
     the proportions would differ.
 
-    The metric hardly depends on whether an image shows its target: unchanged factuals score nearly as well as real
-    images. The score of real images is the floor to compare it with: split_frechet(factuals, factuals, image_ids).
+    The class (the target, or what the classifier sees in the factual) is appended one-hot to the features, times
+    their mean norm (Fréchet joint distance, DeVries et al. 2019, arXiv 1907.08175). Without it, unchanged factuals
+    would score nearly as well as real images. The score of real images is the floor to compare it with:
+    split_frechet(factuals, factuals, image_ids).
 
     Args:
         answers: features of the counterfactuals, and the classes asked for.

@@ -84,7 +84,7 @@ def _trusted_bundles() -> dict[str, str]:
 
 def _made(name: str) -> Any:
     module, _, attribute = name.partition(":")
-    with _working_directory_first():
+    with _working_directory_first(), redirect_stdout(sys.stderr):  # cfx's own stdout is for results
         try:
             found: Any = import_module(module)
         except ModuleNotFoundError as error:
@@ -105,8 +105,7 @@ def _made(name: str) -> Any:
         if isinstance(found, nn.Module):
             raise UsageError(f"{name}: is already a model; name a function without arguments that returns it")
         try:
-            with redirect_stdout(sys.stderr):  # cfx's own stdout is for results
-                return found()
+            return found()
         except Exception as error:
             raise UsageError(f"{name}: calling it without arguments failed ({_describe(error)}); repair it") from error
 

@@ -18,8 +18,8 @@ INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 OUTPUTS = ("logits", "probabilities", "log-probabilities", "sigmoid", "binary-logit")
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
-LEAST_PROBABILITY = 1e-12  # for smaller values the gradient of the logarithm would exceed single precision
-LEAST_LOGARITHM = -100.0  # replaces minus infinity, the logarithm of zero
+LEAST_PROBABILITY = 1e-12  # replaces zero, whose logarithm is minus infinity; this is -27.6 nats
+LEAST_LOGARITHM = -100.0  # replaces minus infinity, as in torch.nn.BCELoss
 
 # Name -> (scale, mean, standard deviation); mean and standard deviation in units after scaling.
 NORMALISATIONS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {

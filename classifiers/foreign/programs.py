@@ -21,8 +21,8 @@ from .archives import clean_program, clean_script
 from .contract import STEM, Foreign, optional, silent
 from .preprocessing import Preprocessing
 
-LARGEST_BATCH = 512  # images; cfx never passes more at once
-# Operator -> position of its argument `training`.
+LARGEST_BATCH = 512  # images; larger batches are no faster, and a program may have a limit
+# Operator -> position of the argument that switches to batch statistics.
 TRAINED_BY = {"dropout": 2, "batch_norm": 5, "native_dropout": 2, "instance_norm": 5}
 
 
@@ -170,8 +170,8 @@ def _bound(program: torch.export.ExportedProgram, batch: Any) -> int | None:
     limits = program.range_constraints.get(batch.node.expr)
     if limits is None:
         return None
-    if limits.upper < LARGEST_BATCH:
-        return int(limits.upper)
+    if limits.upper < 2**31:  # torch gives an unlimited size as a much larger number
+        return min(int(limits.upper), LARGEST_BATCH)
     return int(limits.lower) if limits.lower > 2 else None  # torch reports a lower limit of 2 for 1, and accepts 1
 
 
@@ -180,6 +180,8 @@ def _check_mode(program: torch.export.ExportedProgram, path: Path) -> None:
     for node in program.graph.nodes:
         name = str(getattr(node.target, "_opname", ""))
         place = TRAINED_BY.get(name)
+        if name == "instance_norm" and len(node.args) > 3 and node.args[3] is None:
+            continue  # without running statistics, every image is normalised by its own, in training or not
         if place is not None and len(node.args) > place and node.args[place] is True:
             raise UsageError(
                 f"{path}: was exported in training mode ({name} is active); call model.eval() before exporting it"

@@ -8,12 +8,11 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from ..decoding import Decoded, decode, decode_bytes, header
-from ..reading import read_image, without_alpha
+from ..reading import without_alpha
 from ..resizing import resize_picture
 
 Shape = tuple[int, int, int]
@@ -62,9 +61,6 @@ class FilePictures(Pictures):
 
     def decoded(self, index: int) -> Decoded:
         return decode(self.paths[index])
-
-    def read(self, index: int, shape: Shape, resize: str = "pad") -> np.ndarray:
-        return (read_image(self.paths[index], shape, resize=resize).pixels * 255).round().to(torch.uint8).numpy()
 
     def bytes_on_disk(self) -> int:
         return sum(_file_size(path) for path in self.paths)

@@ -142,3 +142,21 @@ def test_an_array_gives_no_warning(bundle: Bundle):
         read_only = np.asarray(picture())
         assert not read_only.flags.writeable
         list(cfx.explain(read_only, target=9, bundle=bundle, engine="vcnet", metrics=[]))
+
+
+def test_an_answer_never_contradicts_itself(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
+    """What an answer says about its counterfactual and the ends of its path is what the search saw."""
+    generator = torch.Generator().manual_seed(0)
+    forward = type(bundle.classifier).forward
+
+    def undecided(self: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+        logits = forward(self, images)
+        return logits + 4 * torch.randn(logits.shape, generator=generator)
+
+    monkeypatch.setattr(type(bundle.classifier), "forward", undecided)
+    answers = list(cfx.explain([FOUR] * 12, target=9, engine="vcnet"))
+    assert len({answer.valid for answer in answers}) == 2, "some are valid and some are not"
+    for answer in answers:
+        seen = answer.counterfactual
+        assert answer.valid == (seen.name == "9" and answer.target_confidence >= 0.9)
+        assert seen.name != "9" or seen.confidence == answer.target_confidence

@@ -100,9 +100,7 @@ def test_a_word_that_is_no_policy_is_taken_for_a_file(bundle: Bundle, tmp_path):
 
 def test_nothing_to_ask_is_an_error(bundle: Bundle, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no")
-    with pytest.raises(
-        DataError, match="no question to ask: of 1 images, 1 cannot be read, such as .*broken.png: not an image"
-    ):
+    with pytest.raises(DataError, match=r"of 1 images, 1 cannot be read, such as .*broken\.png: not an image"):
         sample(bundle, FileInputs([tmp_path / "broken.png"], bundle), tmp_path / "run")
     assert not (tmp_path / "run" / "pairs.jsonl").exists()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -32,6 +34,20 @@ class Counting(nn.Module):
         return self.classifier(images)
 
 
+class Undecided(nn.Module):
+    """Adds other noise to a classifier's logits at each evaluation."""
+
+    def __init__(self, classifier: nn.Module, noise: float) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.noise = noise
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.classifier(images)
+        return logits + self.noise * torch.randn(logits.shape, generator=self.generator)
+
+
 @pytest.fixture(scope="module")
 def questions(bundle: Bundle, digits: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """Sixteen digits that the classifier gets right, each with another class as target."""
@@ -49,6 +65,19 @@ def engine(request: pytest.FixtureRequest, bundle: Bundle) -> Engine:
 
 def test_every_engine_is_under_test():
     assert set(engine_names()) == set(LEAST_VALID)
+
+
+def test_a_result_never_contradicts_itself(bundle, questions, engine):
+    """Validity, class and confidence are from one evaluation, whatever the classifier says at the next."""
+    images, targets = (values[:8] for values in questions)
+    limited = dataclasses.replace(engine, **({"max_steps": 10} if engine.name in ITERATING else {}))
+    found = limited.search(Undecided(bundle.classifier, 5.0), images, targets)
+    meets = (found.predicted == targets) & (found.confidence >= engine.confidence)
+    assert torch.equal(found.valid, meets)
+    assert torch.equal(
+        found.predicted_confidence[found.predicted == targets], found.confidence[found.predicted == targets]
+    )
+    assert (found.predicted_confidence >= found.confidence).all()
 
 
 def test_finds_valid_eight_bit_images(bundle, questions, engine):
