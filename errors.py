@@ -40,6 +40,13 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+def reason_in_brackets(error: Exception) -> str:
+    """An error's message as one line without a full stop, to be put in brackets."""
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    said = " ".join(said.split())
+    return said[:1].lower() + said[1:].rstrip(".")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of a library's error message, shortened to 120 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

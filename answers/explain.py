@@ -18,7 +18,8 @@ from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..counterfactuals.registry import DEFAULT_ENGINE, load_engine
 from ..errors import ImageError, InputError, unknown_name
 from ..images.decoding import decode_picture
-from ..images.reading import convert
+from ..images.reading import convert, scale_of
+from ..images.scale import Scale
 from ..metrics.catalogue import OF_IMAGES
 from .answer import Answer
 from .pipeline import AnswerOptions, answer_batch
@@ -41,6 +42,8 @@ def explain(
     device: str = "auto",
     seed: int = 0,
     on_unreadable: Literal["raise", "skip"] = "raise",
+    black: float = 0.0,
+    white: float | None = None,
 ) -> Iterator[Answer]:
     """Find what would make the classifier see something else in images.
 
@@ -57,6 +60,9 @@ def explain(
         device: "auto", "cpu", "cuda" or "mps"; a loaded bundle stays on its device.
         seed: seed of the engine's random numbers.
         on_unreadable: "raise" an error for an image that cannot be read, or "skip" it with a warning.
+        black, white: values that mean black and white in files with more than 8 bits per channel. If `white` is None,
+            the bundle's own are used, or they are decided for all images together if these are a list or tuple of
+            files, else for each by itself (docs/images.md).
 
     Yields:
         One answer per image, valid or not, in the order of the images. An image in which the classifier already sees
@@ -74,7 +80,10 @@ def explain(
     name = engine or loaded.engine or DEFAULT_ENGINE
     searching = load_engine(name).from_models(loaded.models, confidence=confidence)
     wanted = target_class(str(target), loaded)
-    reading = read_all(images, loaded, skip=on_unreadable == "skip")
+    scale = Scale(black, white, clips=True) if white is not None else loaded.scale
+    if scale is None and isinstance(images, list | tuple):
+        scale, _ = scale_of([Path(fspath(each)) for each in images if isinstance(each, str | PathLike)])
+    reading = read_all(images, loaded, scale, skip=on_unreadable == "skip")
 
     def answers() -> Iterator[Answer]:
         while images_read := list(islice(reading, BATCH)):
@@ -108,11 +117,13 @@ def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:
     return frozenset(names)
 
 
-def read_all(images: Given | Iterable[Given], bundle: Bundle, *, skip: bool) -> Iterator[tuple[Source, Tensor]]:
+def read_all(
+    images: Given | Iterable[Given], bundle: Bundle, scale: Scale | None, *, skip: bool
+) -> Iterator[tuple[Source, Tensor]]:
     """Read images one by one, with their sources. An image that cannot be read raises, or is skipped with a warning."""
     for place, image in enumerate(_each(images)):
         try:
-            yield read_any(image, bundle, f"image {place}")
+            yield read_any(image, bundle, f"image {place}", scale)
         except InputError as error:
             if not skip:
                 raise
@@ -127,25 +138,28 @@ def _each(images: Given | Iterable[Given]) -> Iterable[Given]:
     return images
 
 
-def read_any(image: Given, bundle: Bundle, name: str) -> tuple[Source, Tensor]:
+def read_any(image: Given, bundle: Bundle, name: str, scale: Scale | None = None) -> tuple[Source, Tensor]:
     """Read one image of any type, and convert it to the bundle's shape.
 
     Args:
         image: see `Given`.
         bundle: gives the shape.
         name: name of the image if it has no file.
+        scale: what black and white are in a picture with more than 8 bits per channel; None decides it by the picture.
 
     Raises:
         ImageError: the image cannot be read.
     """
     if isinstance(image, str | PathLike):
         path = Path(fspath(image))
-        read = bundle.read(path)
-        return Source(name=str(path), photo=path, placement=read.placement, notes=read.notes), read.pixels
+        read = bundle.read(path, scale=scale)
+        source = Source(name=str(path), photo=path, placement=read.placement, notes=read.notes, scale=scale)
+        return source, read.pixels
     options = {"light_on_dark": bundle.light_on_dark, "resize": bundle.resize}
     if isinstance(image, Image.Image):
-        read = convert(decode_picture(image), bundle.shape, **options)
-        return Source(name=getattr(image, "filename", "") or name, notes=read.notes), read.pixels
+        name = getattr(image, "filename", "") or name
+        read = convert(decode_picture(image, name, scale), bundle.shape, **options)
+        return Source(name=name, notes=read.notes), read.pixels
     values = (torch.tensor(image) if isinstance(image, np.ndarray) else image).detach().cpu()
     if values.is_floating_point() and values.shape == bundle.shape:  # already in the classifier's format
         if not (float(values.min()) >= 0 and float(values.max()) <= 1):
@@ -154,7 +168,7 @@ def read_any(image: Given, bundle: Bundle, name: str) -> tuple[Source, Tensor]:
                 "expected floats in [0, 1]"
             )
         return Source(name=name), values.float()
-    read = convert(decode_picture(_picture(values, name)), bundle.shape, **options)
+    read = convert(decode_picture(_picture(values, name), name), bundle.shape, **options)
     return Source(name=name, notes=read.notes), read.pixels
 
 

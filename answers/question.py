@@ -12,6 +12,7 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..errors import UsageError, unknown_name
 from ..images.resizing import Placement
+from ..images.scale import Scale
 from .seen import Seen, probabilities_of, runners_up, seen_in
 
 
@@ -24,12 +25,14 @@ class Source:
         photo: the image's file; None if it has none.
         placement: which area of the photo the image shows; None if it was not resized from one.
         notes: what was changed on reading.
+        scale: what black and white are in the file, if it has more than 8 bits per channel; None for the bundle's own.
     """
 
     name: str
     photo: Path | None = None
     placement: Placement | None = None
     notes: tuple[str, ...] = ()
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

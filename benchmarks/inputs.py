@@ -14,7 +14,8 @@ from torch import Tensor
 from ..answers.question import class_index
 from ..bundles.bundle import Bundle
 from ..errors import DataError, reason_of, unknown_name
-from ..images.reading import find_images
+from ..images.reading import find_images, scale_of
+from ..images.scale import Scale
 from ..images.sets.labelled import Labelled
 from .settings import POLICIES
 
@@ -70,10 +71,15 @@ class DataSetInputs:
 class FileInputs:
     """Image files, which are read as `cfx explain` reads them."""
 
-    def __init__(self, paths: Sequence[Path], bundle: Bundle) -> None:
+    def __init__(self, paths: Sequence[Path], bundle: Bundle, window: tuple[float, float] | None = None) -> None:
+        """Raises ImageError if it cannot be told what white is in images with more than 8 bits per channel."""
         self.paths = paths
         self.labels: Tensor | None = None
+        self.scale = bundle.scale if window is None else Scale(*window, clips=True)
+        self.scale_note = ""
         self._bundle = bundle
+        if self.scale is None:
+            self.scale, self.scale_note = scale_of(paths)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -82,7 +88,7 @@ class FileInputs:
         return str(self.paths[index])
 
     def read(self, index: int) -> Tensor:
-        return self._bundle.read(self.paths[index]).pixels
+        return self._bundle.read(self.paths[index], scale=self.scale).pixels
 
     def digest(self) -> str:
         total = hashlib.sha256()
@@ -149,10 +155,10 @@ def read_targets(path: Path, classes: Sequence[str], directory: Path | None = No
     return Listed(list(asked), list(asked.values()))
 
 
-def open_inputs(bundle: Bundle, images: str) -> FileInputs:
+def open_inputs(bundle: Bundle, images: str, window: tuple[float, float] | None = None) -> FileInputs:
     """Find the images of a directory, a glob or a file.
 
     Raises:
-        ImageError: there are no images.
+        ImageError: there are no images, or it cannot be told what white is.
     """
-    return FileInputs(find_images([images]), bundle)
+    return FileInputs(find_images([images]), bundle, window)

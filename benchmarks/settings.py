@@ -25,5 +25,6 @@ class Settings:
     batch_size: int | None = None
     controls: bool = False
     lpips: bool = True
+    window: tuple[float, float] | None = None
     out: Path | None = None
     fresh: bool = False

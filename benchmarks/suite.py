@@ -83,7 +83,8 @@ class Benchmark:
         sampler = QuestionSampler(bundle, self.inputs, self.directory, seed=self.settings.seed)
         with progress.task("reading", self.count) as task:
             sampler.sample(self.targets, self.count, task)
-        for note in sampler.notes:
+        scale_note = self.inputs.scale_note if isinstance(self.inputs, FileInputs) else ""
+        for note in filter(None, (scale_note, *sampler.notes)):
             progress.note(note)
         size = self.settings.batch_size or batch_size_for(bundle)
         device = bundle.device.type
@@ -151,9 +152,9 @@ class Benchmark:
 
     def _open_inputs(self) -> Inputs:
         if isinstance(self.targets, Listed):
-            return FileInputs(self.targets.paths, self.bundle)
+            return FileInputs(self.targets.paths, self.bundle, self.settings.window)
         if self.settings.images is not None:
-            return open_inputs(self.bundle, self.settings.images)
+            return open_inputs(self.bundle, self.settings.images, self.settings.window)
         name = self.bundle.name
         own = images_for_testing(self.bundle)
         if own is not None:
@@ -186,6 +187,7 @@ class Benchmark:
             "parts": bundle.digests(used),
             "engines": {name: engine.settings() for name, engine in self.engines.items()},
             "images": {"count": len(self.inputs), "sha256": self.inputs.digest()},
+            "scale": str(self.inputs.scale) if isinstance(self.inputs, FileInputs) and self.inputs.scale else None,
             "count": self.count,
             "targets": targets,
             "seed": settings.seed,

@@ -21,6 +21,7 @@ from ..errors import BundleError, ImageError, UsageError, unknown_name
 from ..files import write_bytes
 from ..images.reading import ReadImage, read_image
 from ..images.resizing import resize_batch
+from ..images.scale import Scale
 from .file import BundleFile, PartEntry
 from .finding import NAME, find_bundle
 from .known_parts import JUDGES
@@ -121,8 +122,19 @@ class Bundle:
         """Whether its images show light strokes on a dark ground, so that ink on paper must be inverted."""
         return self.file.light_on_dark
 
-    def read(self, path: Path, *, invert: bool = False) -> ReadImage:
-        """Read an image file as the classifier takes it; `invert` swaps light and dark.
+    @property
+    def scale(self) -> Scale | None:
+        """What black and white are in its images with more than 8 bits per channel; None if it was made without."""
+        return None if self.file.images is None else self.file.images.scale
+
+    def read(self, path: Path, *, invert: bool = False, scale: Scale | None = None) -> ReadImage:
+        """Read an image file as the classifier takes it.
+
+        Args:
+            path: the file.
+            invert: swap light and dark.
+            scale: what black and white are in a picture with more than 8 bits per channel; None for the bundle's own
+                scale, or else for what this picture tells.
 
         Raises:
             ImageError: as `read_image`, or the file's name is not UTF-8, in which results are named.
@@ -132,7 +144,7 @@ class Bundle:
         except UnicodeEncodeError as error:
             raise ImageError(f"{path}: the file's name is not UTF-8; rename it") from error
         options = {"light_on_dark": self.light_on_dark, "resize": self.resize}
-        return read_image(path, self.shape, invert=invert, **options)
+        return read_image(path, self.shape, invert=invert, scale=scale or self.scale, **options)
 
     @cached_property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from ..documents import Table
 from ..errors import BundleError
 from ..files import write_text
 from ..images.resizing import RESIZES
+from ..images.scale import Scale
 from .finding import NAME
 from .known_parts import place_of
 
@@ -32,6 +33,7 @@ class ImagesEntry:
         flip: whether left and right do not matter to the class.
         root: the directory of torchvision's data sets.
         classes: names of the classifier's classes, if the user gave them.
+        scale: what black and white are in images with more than 8 bits per channel; None if there are none.
     """
 
     source: str
@@ -39,21 +41,33 @@ class ImagesEntry:
     flip: bool = False
     root: str | None = None
     classes: tuple[str, ...] | None = None
+    scale: Scale | None = None
 
     @classmethod
     def from_json(cls, table: Table) -> ImagesEntry:
         """Read from bundle.toml's table `images`."""
+        scale, white = None, table.get("white", float)
+        if white is not None:
+            black, clips = table.get("black", float) or 0.0, table.get("window", bool) or False
+            if not white > black:
+                raise table.wrong("white", f"more than black, which is {black:g}", white)
+            scale = Scale(black, white, clips)
         return cls(
             source=table.need("source", str),
             count=table.need("count", int),
             flip=table.get("flip", bool) or False,
             root=table.get("root", str),
             classes=table.several("classes", str),
+            scale=scale,
         )
 
     def as_json(self) -> dict[str, object]:
         """The inverse of `from_json`."""
-        return without_none(vars(self))
+        fields, scale = {**vars(self)}, self.scale
+        del fields["scale"]
+        if scale is not None:
+            fields |= {"black": scale.black, "white": scale.white, "window": scale.clips}
+        return without_none(fields)
 
 
 @dataclass(frozen=True, kw_only=True)

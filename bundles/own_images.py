@@ -69,4 +69,4 @@ def images_for_testing(bundle: Bundle) -> Labelled | None:
     if own is None:
         return None
     images, split = own
-    return images.load(split.test, bundle.shape, resize=bundle.resize).data
+    return images.load(split.test, bundle.shape, resize=bundle.resize, scale=bundle.scale).data

@@ -211,7 +211,8 @@ def read_part(where: str, directory: Path, entry: PartEntry) -> nn.Module:
     except SafetensorError as error:
         raise BundleError(f"{where} is not a safetensors file ({error})") from error
     try:
-        model = build(entry.architecture, entry.arguments)
+        with torch.random.fork_rng(devices=()):  # random initial weights must not change the user's random numbers
+            model = build(entry.architecture, entry.arguments)
         model.load_state_dict(widen(tensors))
     except RuntimeError as error:
         problem = str(error).splitlines()[-1].strip()

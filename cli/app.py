@@ -22,7 +22,7 @@ from .explain import explain
 from .info import info
 from .init import init
 from .stopping import ended_by_sigterm
-from .streams import lasting_streams
+from .streams import lasting_streams, quiet_libraries
 from .train import train
 
 COMMANDS = (explain, bench, compare, init, train, info)
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `cfx`; `sys.argv[1:]` if None.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    with lasting_streams() as stdout, ended_by_sigterm() as terminated:
+    with lasting_streams() as stdout, ended_by_sigterm() as terminated, quiet_libraries():
         settings = Globals()
         code = _run(words, settings)
         if code == ExitCode.INTERRUPTED and terminated.is_set():

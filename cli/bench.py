@@ -27,6 +27,7 @@ from .options.choices import (
     chosen_engines,
 )
 from .options.types import (
+    BlackOption,
     BundleOption,
     Common,
     ConfidenceOption,
@@ -34,6 +35,7 @@ from .options.types import (
     QuietOption,
     TableFormatOption,
     ThreadsOption,
+    WhiteOption,
     given_path,
 )
 from .running import run_job
@@ -89,6 +91,8 @@ def bench(
         Path | None,
         typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.", parser=given_path),
     ] = None,
+    white: WhiteOption = None,
+    black: BlackOption = None,
     targets: Annotated[
         str, typer.Option(metavar="random|runner-up|all|CSV", help="Target classes; CSV: a file of image,target rows.")
     ] = "random",
@@ -179,6 +183,7 @@ def bench(
             batch_size=choices.batch_size(batch_size),
             controls=controls,
             lpips=lpips,
+            window=choices.window(black, white),
             out=out,
             fresh=fresh,
         ),

@@ -17,8 +17,10 @@ from .options.choices import (
     check_confidence,
     check_output,
     chosen_engines,
+    window,
 )
 from .options.types import (
+    BlackOption,
     BundleOption,
     Common,
     ConfidenceOption,
@@ -26,6 +28,7 @@ from .options.types import (
     LinesFormatOption,
     QuietOption,
     ThreadsOption,
+    WhiteOption,
     given_path,
 )
 from .running import run_job
@@ -53,6 +56,7 @@ class ExplainOptions:
     path: bool
     batch_size: int
     invert: bool
+    window: tuple[float, float] | None
     lpips: bool
     html: bool
 
@@ -84,6 +88,8 @@ def explain(
     path: Annotated[bool, typer.Option("--path", help="Also write the path as a strip and a GIF.")] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Number of images in a batch.")] = 256,
     invert: Annotated[bool, typer.Option("--invert", help="Invert the images, if they are dark on light.")] = False,
+    white: WhiteOption = None,
+    black: BlackOption = None,
     lpips: Annotated[bool, typer.Option("--lpips", help="Also compute LPIPS; it takes seconds to load.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Also write a page with all answers, DIR/index.html.")] = False,
     quiet: QuietOption = False,
@@ -116,6 +122,7 @@ def explain(
         path=path,
         batch_size=batch_size,
         invert=invert,
+        window=window(black, white),
         lpips=lpips,
         html=html,
     )

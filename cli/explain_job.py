@@ -23,7 +23,8 @@ from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import CfxError, ImageError, OutputError, UsageError
 from ..files import make_directory, write_bytes
-from ..images.reading import find_images
+from ..images.reading import deep_ranges, find_images
+from ..images.scale import DeepRange, Scale
 from ..images.writing import as_png
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
@@ -181,7 +182,7 @@ class Explainer:
         self,
         options: ExplainOptions,
         terminal: Terminal,
-        inputs: Sequence[Input],
+        inputs: list[Input],
         bundle: Bundle,
         engines: dict[str, Engine],
         errors: Errors,
@@ -197,6 +198,7 @@ class Explainer:
         self.means: dict[str, RunningMeans] = {}
         self.gallery: list[GalleryItem] = []
         self.done = 0
+        self.scale = Scale(*options.window, clips=True) if options.window is not None else bundle.scale
 
     @property
     def exit_code(self) -> ExitCode:
@@ -211,6 +213,8 @@ class Explainer:
         Args:
             target: index of the target class; None for each image's runner-up.
         """
+        if self.scale is None:
+            self._choose_scale()
         for each in self.inputs:
             own = Path(each.name).stem
             if each.name != STDIN and each.stem != own:
@@ -231,6 +235,25 @@ class Explainer:
                 self._write_page()
             self._close()
 
+    def _choose_scale(self) -> None:
+        """Decide what black and white are for all images together; if that cannot be told, leave these images out."""
+        with self.terminal.task("reading"):
+            ranges = deep_ranges([each.path for each in self.inputs])
+        if not ranges:
+            return
+        together = DeepRange.of_all([*ranges.values()])
+        try:
+            self.scale, says = together.decide("the images")
+            self.terminal.note(says)
+        except ImageError:
+            for each in self.inputs:
+                if each.path in ranges:
+                    try:
+                        together.decide(each.name)
+                    except ImageError as error:
+                        self.errors.add(each.name, error)
+            self.inputs = [each for each in self.inputs if each.path not in ranges]
+
     def _batches(self, target: int | None) -> Iterator[Batch]:
         """Yield the questions in batches, without images that cannot be read and questions without a search."""
         size, engines = self.options.batch_size, len(self.engines)
@@ -246,14 +269,15 @@ class Explainer:
     def _read(self, each: Input) -> tuple[Source, torch.Tensor] | None:
         """Read one image; report an error and return None if it cannot be read."""
         try:
-            read = self.bundle.read(each.path, invert=self.options.invert)
+            read = self.bundle.read(each.path, invert=self.options.invert, scale=self.scale)
         except CfxError as error:
             renamed = str(error).replace(str(each.path), each.name, 1)
             self.errors.add(each.name, type(error)(renamed))
             return None
         for note in read.notes:
             self.terminal.note(f"{each.name}: {note}")
-        return Source(name=each.name, photo=each.path, placement=read.placement, notes=read.notes), read.pixels
+        source = Source(name=each.name, photo=each.path, placement=read.placement, notes=read.notes, scale=self.scale)
+        return source, read.pixels
 
     def _ask(self, read: dict[Input, tuple[Source, torch.Tensor]], target: int | None) -> Batch:
         """Make questions about images; an image on which the classifier returns NaN is reported and left out."""

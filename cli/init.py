@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..training.init_options import InitOptions
-from .options.choices import FORMATS, check_choice, numbers, sides
-from .options.types import Common, FormatOption, QuietOption, ThreadsOption, given_path
+from .options.choices import FORMATS, check_choice, numbers, sides, window
+from .options.types import BlackOption, Common, FormatOption, QuietOption, ThreadsOption, WhiteOption, given_path
 from .running import run_job
 
 
@@ -84,6 +84,8 @@ def init(
     fit: Annotated[
         str | None, typer.Option(metavar="pad|crop|stretch", help="How to resize images of other proportions.")
     ] = None,
+    white: WhiteOption = None,
+    black: BlackOption = None,
     flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
     format: FormatOption = "text",
     quiet: QuietOption = False,
@@ -119,6 +121,7 @@ def init(
             working=working,
             resize=fit,
             flip=flip,
+            window=window(black, white),
         ),
         format=format,
     )

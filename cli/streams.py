@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOBase
@@ -76,6 +78,19 @@ class Output(TextIOBase):
     def buffer(self) -> Any:
         """The binary stream, for libraries that ask for it."""
         return self._stream.buffer
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence the warnings and the logging of libraries; what matters in them, cfx says itself."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 @contextmanager

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 
+import normflows as nf
 import torch
 from torch import Tensor, nn
 
 from .layers import LOG_VARIANCES, Decoder, Encoder, Halvings, Size
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    import normflows as nf
 
 LEVELS = 256  # grey levels of an 8-bit image
 

@@ -19,8 +19,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ImageError, UsageError, reason_of
-from .decoding import Decoded, decode
+from .colour import srgb_profile
+from .decoding import Decoded, decode, deep_range
 from .resizing import Placement, border, resize_picture
+from .scale import DeepRange, Scale
 
 EXTENSIONS = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".gif", ".webp", ".avif"),
@@ -95,6 +97,7 @@ def read_image(
     invert: bool = False,
     light_on_dark: bool = False,
     resize: str = "pad",
+    scale: Scale | None = None,
 ) -> ReadImage:
     """Read an image file in the model's shape.
 
@@ -109,13 +112,16 @@ def read_image(
         light_on_dark: the model was trained on light strokes on a dark ground: adds a note if the image is the inverse,
             and lays a transparent picture on black if what is visible in it is lighter than mid-grey.
         resize: one of `RESIZES`.
+        scale: what black and white are in a picture with more than 8 bits per channel; None decides it by this picture
+            alone. `scale_of` decides it for several.
 
     Raises:
-        ImageError: the file is missing, unreadable, empty, not an image, damaged, or too large to open.
+        ImageError: the file is missing, unreadable, empty, not an image, damaged, or too large to open; or its scale
+            cannot be told.
         UsageError: C is neither 1 nor 3.
     """
     _check_shape(shape)
-    return convert(decode(Path(path)), shape, invert=invert, light_on_dark=light_on_dark, resize=resize)
+    return convert(decode(Path(path), scale), shape, invert=invert, light_on_dark=light_on_dark, resize=resize)
 
 
 def convert(
@@ -146,19 +152,24 @@ def _check_shape(shape: tuple[int, int, int]) -> None:
         raise UsageError(f"shape {shape}: only images of 1 or 3 channels can be read from a file")
 
 
-def carry_back(path: Path, change: Tensor, placement: Placement, *, light_on_dark: bool = False) -> Image.Image:
+def carry_back(
+    path: Path, change: Tensor, placement: Placement, *, light_on_dark: bool = False, scale: Scale | None = None
+) -> Image.Image:
     """Add a change to the picture in a file, at the picture's own resolution.
 
     Args:
         path: the file that `read_image` has read.
         change: (C, H, W) in [-1, 1], to be added to the image that was read.
         placement: of that image.
-        light_on_dark: as in `read_image`.
+        light_on_dark, scale: as in `read_image`.
+
+    Returns:
+        A picture in sRGB, with its profile if the file has a profile.
 
     Raises:
         ImageError: as `read_image`.
     """
-    picture = without_alpha(decode(Path(path)), light_on_dark).picture
+    picture = without_alpha(decode(Path(path), scale), light_on_dark).picture
     left, top, right, bottom = placement.target
     region = change[None, :, top:bottom, left:right].float()
     left, top, right, bottom = placement.source
@@ -168,7 +179,39 @@ def carry_back(path: Path, change: Tensor, placement: Placement, *, light_on_dar
     if len(enlarged) == 3 and values.shape[2] == 1:
         values = values.repeat(3, axis=2)
     values[top:bottom, left:right] += 255 * enlarged.permute(1, 2, 0).numpy()
-    return Image.fromarray(values.round().clip(0, 255).astype(np.uint8).squeeze())
+    changed = Image.fromarray(values.round().clip(0, 255).astype(np.uint8).squeeze())
+    if picture.info.get("icc_profile"):
+        changed.info["icc_profile"] = srgb_profile()
+    return changed
+
+
+def deep_ranges(paths: Sequence[Path]) -> dict[Path, DeepRange]:
+    """The values of the files with more than 8 bits per channel, without those that cannot be read."""
+    ranges: dict[Path, DeepRange] = {}
+    for path in paths:
+        try:
+            found = deep_range(path, str(path))
+        except ImageError:
+            continue
+        if found is not None:
+            ranges[path] = found
+    return ranges
+
+
+def scale_of(paths: Sequence[Path]) -> tuple[Scale | None, str]:
+    """The scale of the pictures with more than 8 bits per channel among some files, decided for all of them together.
+
+    Returns:
+        The scale, None if there are no such pictures; and a sentence that says how it was decided.
+
+    Raises:
+        ImageError: the scale cannot be told.
+    """
+    ranges = deep_ranges(paths)
+    if not ranges:
+        return None, ""
+    first, *others = ranges
+    return DeepRange.of_all([*ranges.values()]).decide(f"{first} and {len(others)} more" if others else str(first))
 
 
 def without_alpha(decoded: Decoded, light_on_dark: bool) -> Decoded:
@@ -191,6 +234,7 @@ def without_alpha(decoded: Decoded, light_on_dark: bool) -> Decoded:
     note = f"transparent: laid on {'black' if black_ground else 'white'} ({seen})"
     laid = Image.new(picture.mode, picture.size, "black" if black_ground else "white")
     laid.paste(picture, mask=alpha)
+    laid.info = picture.info
     return Decoded(laid, (*decoded.notes, note))
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import os
-import warnings
 from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
@@ -70,9 +67,7 @@ def _load(path: Path, device: torch.device) -> nn.Module:
     try:
         weights = torch.load(path, weights_only=True) if path.suffix == ".pth" else load_file(path)
         convolutions = {name.removeprefix("features."): w for name, w in weights.items() if "classifier" not in name}
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            metric = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
+        metric = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
         # lpips keeps AlexNet's layers in slices, under the numbers that they have in torchvision's `features`.
         for block in [getattr(metric.net, f"slice{number}") for number in range(1, 6)]:
             for number, layer in block.named_children():

@@ -22,6 +22,7 @@ class InitOptions:
         working: pixels of the longer side at the working resolution.
         resize: "pad", "crop" or "stretch"; the option --fit.
         flip: whether left and right do not matter to the class.
+        window: values of black and white in images with more than 8 bits per channel.
     """
 
     images: str
@@ -34,3 +35,4 @@ class InitOptions:
     working: int | None = None
     resize: str | None = None
     flip: bool = False
+    window: tuple[float, float] | None = None

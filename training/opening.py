@@ -74,7 +74,7 @@ def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: floa
 
     def load(name: SubsetName, indices: Tensor) -> Loaded:
         with progress.task(f"reading images ({name.replace('_', ' ')})", len(indices)) as task:
-            return images.load(indices, shape, resize=bundle.resize, task=task)
+            return images.load(indices, shape, resize=bundle.resize, scale=bundle.scale, task=task)
 
     loaded = split.map(load)
     entry = bundle.file.images
@@ -89,7 +89,7 @@ def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: floa
 
     def photos(name: SubsetName, count: int) -> Iterator[Tensor]:
         for indices in loaded.subset(name).indices[:count].split(PHOTOS_AT_ONCE):
-            yield images.load(indices, bundle.shape, resize=bundle.resize).data.floats()
+            yield images.load(indices, bundle.shape, resize=bundle.resize, scale=bundle.scale).data.floats()
 
     notes = [f"left out: {sentence}" for name in SUBSETS for sentence in loaded.subset(name).broken]
     used = sum(len(split.subset(name)) for name in SUBSETS)

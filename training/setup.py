@@ -15,6 +15,7 @@ from ..bundles.own_images import own_images
 from ..classifiers.foreign.opening import Foreign, open_classifier, trust
 from ..errors import BundleError, DataError, UsageError, few
 from ..files import make_directory, write_bytes
+from ..images.scale import Scale
 from ..images.sets.image_set import ImageSet, Survey
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.labels import read_classes
@@ -72,10 +73,11 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     )
     images = own_images(entry)
     survey = images.survey()
+    scale, scale_note = choose_scale(options, survey, images.name)
     sizes = choose_sizes(options, foreign, survey)
     split = split_by_class(images.labels, images.splits, classes=len(images.classes))
     order = torch.cat([split.test, split.held_out, split.judge_held_out, split.train])
-    sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize).data
+    sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
     matched, checked = Matched(images.classes), None
     if foreign is not None:
         probe = Probe(foreign, sample, options.preprocessing)
@@ -92,7 +94,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         working=None if sizes.working == sizes.shape[1:] else sizes.working,
         resize=None if sizes.resize == "pad" else sizes.resize,
         present=None if len(present) == len(matched.classes) else present,
-        images=replace(entry, count=len(images)),
+        images=replace(entry, count=len(images), scale=scale),
         wanted=wanted_parts(),
         parts={} if checked is None else {"classifier": checked.entry},
     )
@@ -106,9 +108,24 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         None if checked is None else checked.accuracy,
         0 if checked is None else checked.looked_at,
         () if checked is None else checked.confusions,
-        (*sizes.notes, *matched.notes, *(() if checked is None else checked.notes)),
+        (*scale_note, *sizes.notes, *matched.notes, *(() if checked is None else checked.notes)),
         (*broken(survey), *(() if checked is None else checked.warnings), *rare_or_missing(images, split.too_few)),
     )
+
+
+def choose_scale(options: InitOptions, survey: Survey, name: str) -> tuple[Scale | None, list[str]]:
+    """What black and white are in images with more than 8 bits per channel, and a note about it.
+
+    Raises:
+        ImageError: it cannot be told.
+    """
+    if survey.deep is None:
+        return None, []
+    if options.window is not None:
+        scale = Scale(*options.window, clips=True)
+        return scale, [f"{survey.deep.kind} images: {scale}, as asked for"]
+    scale, says = survey.deep.decide(name)
+    return scale, [says]
 
 
 def broken(survey: Survey) -> list[str]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -149,16 +146,3 @@ def optional(spec: str, package: str) -> Any:
         if error.name != package:
             raise UsageError(f"{spec}: {package} could not be imported ({error}); install it again") from error
         raise UsageError(f"{spec}: needs the package {package}; install it with `pip install {package}`") from error
-
-
-@contextmanager
-def silent() -> Iterator[None]:
-    """Suppresses warnings and logging. Libraries raise the problems that matter."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

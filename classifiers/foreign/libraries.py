@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...errors import UsageError, first_line, unknown_name
 from .checkpoints import load_weights, read_weights, without_prefix
-from .contract import STEM, Foreign, optional, pack, silent
+from .contract import STEM, Foreign, optional, pack
 from .preprocessing import INTERPOLATIONS, Preprocessing
 
 WEIGHTS_FILE = f"{STEM}.safetensors"
@@ -161,10 +161,9 @@ def _torchvision_model(architecture: str, tensors: Mapping[str, Tensor] | None, 
     import torchvision
 
     def make(classes: int | None = None) -> nn.Module:
-        with silent():  # two old models warn that their initialisation will change
-            if classes is None:
-                return torchvision.models.get_model(architecture, weights=None).eval()
-            return torchvision.models.get_model(architecture, weights=None, num_classes=classes).eval()
+        if classes is None:
+            return torchvision.models.get_model(architecture, weights=None).eval()
+        return torchvision.models.get_model(architecture, weights=None, num_classes=classes).eval()
 
     return make() if tensors is None else _with_weights(make(), tensors, make, where)
 
@@ -183,8 +182,7 @@ def _with_weights(
 
 def _downloaded(spec: str, load: Callable[[], Any]) -> Any:
     try:
-        with silent():
-            return load()
+        return load()
     except Exception as error:  # each library has its own exceptions, and network errors are passed on
         raise UsageError(
             f"{spec}: could not be loaded or downloaded ({first_line(error)}); check the name and the network, "

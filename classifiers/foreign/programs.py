@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import io
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from ...errors import UsageError, first_line
 from .adapted import set_eval_mode
 from .archives import clean_program, clean_script
-from .contract import STEM, Foreign, optional, silent
+from .contract import STEM, Foreign, optional
 from .preprocessing import Preprocessing
 
 LARGEST_BATCH = 512  # images; larger batches are no faster, and a program may have a limit
@@ -35,7 +34,7 @@ def open_program(path: Path) -> Foreign:
     """
     content = clean_program(path.read_bytes(), str(path))
     try:
-        with weights_only(), silent():
+        with weights_only():
             program = torch.export.load(io.BytesIO(content))
     except Exception as error:  # torch raises many types: KeyError, AssertionError, UnpicklingError
         raise UsageError(
@@ -63,9 +62,7 @@ def open_script(path: Path) -> Foreign:
     """
     content = clean_script(path.read_bytes(), str(path))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.jit is deprecated, which the user cannot change
-            model = torch.jit.load(io.BytesIO(content), map_location="cpu")
+        model = torch.jit.load(io.BytesIO(content), map_location="cpu")
     except Exception as error:
         raise UsageError(
             f"{path}: torch {torch.__version__} could not load this TorchScript ({first_line(error)}); "
@@ -129,8 +126,7 @@ def _with_gradients(path: Path, box: nn.Module, preprocessing: Preprocessing, ba
     images = torch.linspace(0, 1, (batch or 2) * preprocessing.channels * height * width)
     images = images.reshape(batch or 2, preprocessing.channels, height, width)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with torch.no_grad():
             model = convert(str(path)).eval()
             same = torch.allclose(model(images), box(images), rtol=1e-3, atol=1e-3)
     except Exception:  # onnx2torch supports operators up to some opset, and fails in many ways beyond it

@@ -71,6 +71,22 @@ def check_run(option: str, directory: Path | None) -> None:
         raise UsageError(f"{option} {directory}: no run there (no manifest.json); `cfx bench` makes one")
 
 
+def window(black: float | None, white: float | None) -> tuple[float, float] | None:
+    """The values of black and white; None if they are to be found out.
+
+    Raises:
+        UsageError: white is missing, or not more than black.
+    """
+    if white is None:
+        if black is not None:
+            raise UsageError(f"--black {black:g}: needs --white, the value that means white")
+        return None
+    low = 0.0 if black is None else black
+    if not low < white:
+        raise UsageError(f"--white {white:g}: expected more than black, which is {low:g}")
+    return low, white
+
+
 def seconds(option: str, text: str) -> float:
     """Parse a duration such as "90s", "20m", "1h30m" or "2h", in seconds.
 

@@ -38,6 +38,11 @@ RunsArgument = Annotated[
     list[Path],
     typer.Argument(metavar="RUNS", help="Directories of finished runs.", show_default=False, parser=given_path),
 ]
+WhiteOption = Annotated[
+    float | None,
+    typer.Option(metavar="N", help="Value that means white in images of more than 8 bits  [default: found out]"),
+]
+BlackOption = Annotated[float | None, typer.Option(metavar="N", help="Value that means black, with --white.")]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors: no progress and no notes.")
 ]

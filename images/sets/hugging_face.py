@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, ImageError
-from ..decoding import reason_in_brackets
+from ...errors import DataError, ImageError, reason_in_brackets
 from .image_set import ImageSet
 from .labels import SPLITS, composed, labelled, settled
 from .pictures import EncodedPictures

@@ -16,9 +16,10 @@ from torch import Tensor
 from ...errors import DataError, ImageError, UsageError, unknown_name
 from ...memory import available
 from ...progress import Task
-from ..decoding import Decoded, quiet
+from ..decoding import Decoded
 from ..reading import without_alpha
 from ..resizing import RESIZES
+from ..scale import DeepRange, Scale
 from .labelled import Labelled
 from .pictures import Pictures, Shape
 
@@ -45,6 +46,7 @@ class Survey:
         bytes_on_disk: of the whole set.
         looked_at: the number of images in the sample.
         broken: one sentence for each image of the sample that could not be read.
+        deep: the values of the sample's images with more than 8 bits per channel; None if there are none.
     """
 
     size: tuple[int, int]
@@ -55,6 +57,7 @@ class Survey:
     bytes_on_disk: int
     looked_at: int
     broken: tuple[str, ...]
+    deep: DeepRange | None = None
 
 
 @dataclass(frozen=True)
@@ -106,16 +109,20 @@ class ImageSet:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         sizes: list[tuple[int, int]] = []
         broken: list[str] = []
+        deep: list[DeepRange] = []
         colour = False
         for index in order[:count].tolist():
             try:
-                size, mode = self.pictures.header(index)
-                if not colour and mode not in GREY_MODES:
+                header = self.pictures.header(index)
+                if header.deep:
+                    found = self.pictures.deep_range(index)
+                    deep += [] if found is None else [found]
+                elif not colour and header.mode not in GREY_MODES:
                     colour = not _is_grey(self.pictures.decoded(index))
             except ImageError as error:
                 broken.append(str(error))
             else:
-                sizes.append(size)
+                sizes.append(header.size)
         if not sizes:
             raise DataError(f"{self.name}: none of {len(broken)} images could be read; the first is {broken[0]}")
         heights, widths = zip(*sizes, strict=True)
@@ -128,15 +135,25 @@ class ImageSet:
             bytes_on_disk=self.pictures.bytes_on_disk(),
             looked_at=len(sizes) + len(broken),
             broken=tuple(broken),
+            deep=DeepRange.of_all(deep) if deep else None,
         )
 
-    def load(self, indices: Tensor, shape: Shape, *, resize: str = "pad", task: Task | None = None) -> Loaded:
+    def load(
+        self,
+        indices: Tensor,
+        shape: Shape,
+        *,
+        resize: str = "pad",
+        scale: Scale | None = None,
+        task: Task | None = None,
+    ) -> Loaded:
         """Read images in a classifier's shape; broken ones are left out and listed.
 
         Args:
             indices: (M,) int64, the images to read.
             shape: (C, H, W) with C = 1 or 3.
             resize: how images of other proportions are resized, one of `resizing.RESIZES`.
+            scale: what black and white are in images with more than 8 bits per channel.
             task: advanced by the number of images that have been read.
 
         Raises:
@@ -154,7 +171,7 @@ class ImageSet:
         images = torch.empty((len(indices), *shape), dtype=torch.uint8)
         kept: list[int] = []
         broken: list[str] = []
-        with closing(self._read_all(indices.tolist(), shape, resize)) as reading:
+        with closing(self._read_all(indices.tolist(), shape, resize, scale)) as reading:
             for done, (index, found) in enumerate(reading, start=1):
                 if isinstance(found, str):
                     broken.append(found)
@@ -179,34 +196,31 @@ class ImageSet:
             )
 
     def _read_all(
-        self, indices: list[int], shape: Shape, resize: str
+        self, indices: list[int], shape: Shape, resize: str, scale: Scale | None
     ) -> Generator[tuple[int, np.ndarray | str], None, None]:
         """Each index in order, with its pixels or with a sentence that says why it could not be read."""
 
         def read(some: list[int]) -> list[np.ndarray | str]:
-            return [self._read(index, shape, resize) for index in some]
+            return [self._read(index, shape, resize, scale) for index in some]
 
-        # Pillow releases the GIL while it decodes. Each decode() sets and restores the process's warning filters, which
-        # interleaves between threads. The outer quiet() sets the same filters, so the interleaving has no effect.
-        threads = min(8, os.cpu_count() or 1)
+        threads = min(8, os.cpu_count() or 1)  # Pillow releases the GIL while it decodes
         pool = ThreadPoolExecutor(threads)
         waiting: deque[tuple[list[int], Future[list[np.ndarray | str]]]] = deque()
-        with quiet():
-            try:
-                for start in range(0, len(indices), CHUNK):
-                    some = indices[start : start + CHUNK]
-                    waiting.append((some, pool.submit(read, some)))
-                    if len(waiting) > 2 * threads:
-                        done, future = waiting.popleft()
-                        yield from zip(done, future.result(), strict=True)
-                for done, future in waiting:
-                    yield from zip(done, future.result(), strict=True)
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _read(self, index: int, shape: Shape, resize: str) -> np.ndarray | str:
         try:
-            return self.pictures.read(index, shape, resize)
+            for start in range(0, len(indices), CHUNK):
+                some = indices[start : start + CHUNK]
+                waiting.append((some, pool.submit(read, some)))
+                if len(waiting) > 2 * threads:
+                    done, future = waiting.popleft()
+                    yield from zip(done, future.result(), strict=True)
+            for done, future in waiting:
+                yield from zip(done, future.result(), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, index: int, shape: Shape, resize: str, scale: Scale | None) -> np.ndarray | str:
+        try:
+            return self.pictures.read(index, shape, resize, scale)
         except ImageError as error:
             return str(error)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ..decoding import Decoded, decode, decode_bytes, header
+from ..decoding import Decoded, Header, decode, decode_bytes, deep_range, header
 from ..reading import without_alpha
 from ..resizing import resize_picture
+from ..scale import DeepRange, Scale
 
 Shape = tuple[int, int, int]
 
@@ -25,22 +25,26 @@ class Pictures(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def header(self, index: int) -> tuple[tuple[int, int], str]:
-        """(H, W) after EXIF rotation, and Pillow's mode; decodes only if the format needs it; ImageError if broken."""
+    def header(self, index: int) -> Header:
+        """What the picture's file says; decodes only if the format needs it; ImageError if broken."""
 
     @abstractmethod
-    def decoded(self, index: int) -> Decoded:
-        """The decoded picture; ImageError if broken."""
+    def decoded(self, index: int, scale: Scale | None = None) -> Decoded:
+        """The decoded picture, as `decode` gives it; ImageError if broken."""
+
+    def deep_range(self, index: int) -> DeepRange | None:
+        """The values of a picture with over 8 bits per channel; None if it has 8 or fewer; ImageError if broken."""
+        return None
 
     @abstractmethod
     def bytes_on_disk(self) -> int:
         """Size of all pictures together."""
 
-    def read(self, index: int, shape: Shape, resize: str = "pad") -> np.ndarray:
+    def read(self, index: int, shape: Shape, resize: str = "pad", scale: Scale | None = None) -> np.ndarray:
         """(C, H, W) uint8 in the given shape, as `read_image` would read it; ImageError if broken."""
-        picture = without_alpha(self.decoded(index), False).picture
+        picture = without_alpha(self.decoded(index, scale), False).picture
         placed = resize_picture(picture.convert("L" if shape[0] == 1 else "RGB"), (shape[2], shape[1]), resize)
-        return np.asarray(placed.picture).reshape(*shape[1:], shape[0]).transpose(2, 0, 1)
+        return np.array(placed.picture).reshape(*shape[1:], shape[0]).transpose(2, 0, 1)
 
     def as_they_are(self, indices: Tensor, shape: Shape) -> Tensor | None:
         """(M, C, H, W) uint8 if the pictures are in memory in exactly this shape, else None."""
@@ -56,11 +60,14 @@ class FilePictures(Pictures):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def header(self, index: int) -> tuple[tuple[int, int], str]:
+    def header(self, index: int) -> Header:
         return header(self.paths[index], str(self.paths[index]))
 
-    def decoded(self, index: int) -> Decoded:
-        return decode(self.paths[index])
+    def decoded(self, index: int, scale: Scale | None = None) -> Decoded:
+        return decode(self.paths[index], scale)
+
+    def deep_range(self, index: int) -> DeepRange | None:
+        return deep_range(self.paths[index], str(self.paths[index]))
 
     def bytes_on_disk(self) -> int:
         return sum(_file_size(path) for path in self.paths)
@@ -82,11 +89,14 @@ class EncodedPictures(Pictures):
     def __len__(self) -> int:
         return self._count
 
-    def header(self, index: int) -> tuple[tuple[int, int], str]:
-        return header(BytesIO(self._encoded(index)), self._place(index))
+    def header(self, index: int) -> Header:
+        return header(self._encoded(index), self._place(index))
 
-    def decoded(self, index: int) -> Decoded:
-        return decode_bytes(self._encoded(index), self._place(index))
+    def decoded(self, index: int, scale: Scale | None = None) -> Decoded:
+        return decode_bytes(self._encoded(index), self._place(index), scale)
+
+    def deep_range(self, index: int) -> DeepRange | None:
+        return deep_range(self._encoded(index), self._place(index))
 
     def bytes_on_disk(self) -> int:
         return self._size
@@ -101,11 +111,11 @@ class ArrayPictures(Pictures):
     def __len__(self) -> int:
         return len(self.images)
 
-    def header(self, index: int) -> tuple[tuple[int, int], str]:
+    def header(self, index: int) -> Header:
         _, channels, height, width = self.images.shape
-        return (height, width), "L" if channels == 1 else "RGB"
+        return Header((height, width), "L" if channels == 1 else "RGB", deep=False)
 
-    def decoded(self, index: int) -> Decoded:
+    def decoded(self, index: int, scale: Scale | None = None) -> Decoded:
         image = self.images[index]
         planes = image[0] if len(image) == 1 else image.permute(1, 2, 0)
         return Decoded(Image.fromarray(planes.contiguous().numpy()))

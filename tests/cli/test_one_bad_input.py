@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle
@@ -246,3 +248,47 @@ def test_what_cannot_be_right_is_refused_before_torch_is_imported(run: Run, monk
     Path("directory").mkdir()
     result = run("bench", *arguments)
     assert result.code == 2 and says in result.error
+
+
+# One scale for one set
+
+
+def deep(directory: Path, white: int, kind: type) -> list[Path]:
+    """The examples as float or 16-bit images whose white is `white`."""
+    directory.mkdir(exist_ok=True)
+    paths = []
+    for path in sorted(EXAMPLES.glob("*.png")):
+        values = np.asarray(Image.open(path).convert("L")).astype(float) / 255 * white
+        paths.append(directory / f"{path.stem}.{'tif' if kind is np.float32 else 'png'}")
+        Image.fromarray(values.round().astype(kind) if kind is np.uint16 else values.astype(kind)).save(paths[-1])
+    return paths
+
+
+def test_the_scale_is_decided_for_the_call_and_said(explain: Run, tmp_path: Path):
+    paths = deep(tmp_path / "floats", 255, np.float32)
+    values = np.asarray(Image.open(paths[0]))
+    Image.fromarray(values / 255).save(paths[0])  # a dark image on the same scale
+    result = explain(*paths, "--format", "json")
+    said = f"note: {len(paths)} images together, float values from 0 to 255: taken as shares of 255"
+    assert said in result.stderr
+    assert result.records[0]["factual"] != explain(paths[0], "--format", "json").records[0]["factual"]
+    wanted = explain(*sorted(EXAMPLES.glob("*.png"))[1:], "--format", "json").records
+    assert [record["factual"] for record in result.records[1:]] == [record["factual"] for record in wanted]
+
+
+def test_an_ambiguous_scale_is_asked_for_by_name(explain: Run, run: Run, toy: Path, tmp_path: Path):
+    paths = deep(tmp_path / "camera", 4000, np.uint16)
+    result = explain(paths[0], EXAMPLES / "seven.png", "--format", "json")
+    assert result.code == 2 and "white may be 4095 or 16383 or 65535; say which" in result.records[0]["error"]
+    assert [record["input"] for record in result.records[1:]] == [str(EXAMPLES / "seven.png")], "8 bits need no scale"
+    (record,) = explain(paths[0], "--white", 4000, "--format", "json").records
+    assert record["factual"] == explain(sorted(EXAMPLES.glob("*.png"))[0], "--format", "json").records[0]["factual"]
+    asked = ("bench", "--bundle", toy, "--engines", "pixel", "--images", tmp_path / "camera", "--no-lpips")
+    assert "white may be 4095 or 16383 or 65535" in run(*asked, "--out", "r").error
+    assert run(*asked, "--out", "r", "--white", 4000).code == 0
+    assert 'scale is "black is 0 and white is 4000" there' in run(*asked, "--out", "r", "--white", 4095).error
+
+
+@pytest.mark.parametrize("options", [("--black", 1), ("--white", 0), ("--white", 1, "--black", 2)])
+def test_a_window_needs_white_above_black(explain: Run, options):
+    assert "--white" in explain(EXAMPLES / "four.png", *options).error
