@@ -12,6 +12,18 @@ from pathlib import Path
 from .errors import OutputError, UsageError, reason_of
 
 
+def expanded(text: str) -> Path:
+    """A path as a user gives it, with `~` for the home directory.
+
+    Raises:
+        UsageError: the home directory is not known.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{text}: the home directory is not known; set HOME, or write the whole path") from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file atomically: to a temporary name beside `path`, which is then renamed.
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from ..answers.question import class_index
 from ..bundles.bundle import Bundle
 from ..errors import DataError, reason_of, unknown_name
-from ..images.reading import find_images, scale_of
+from ..images.finding import find_images
+from ..images.reading import scale_of
 from ..images.scale import Scale
 from ..images.sets.labelled import Labelled
-from .settings import POLICIES
+from .settings import POLICIES, Settings
 
 
 class Inputs(Protocol):
@@ -76,10 +77,11 @@ class FileInputs:
         self.paths = paths
         self.labels: Tensor | None = None
         self.scale = bundle.scale if window is None else Scale(*window, clips=True)
-        self.scale_note = ""
+        self.notes: list[str] = []
         self._bundle = bundle
         if self.scale is None:
-            self.scale, self.scale_note = scale_of(paths)
+            self.scale, says = scale_of(paths)
+            self.notes += filter(None, [says])
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -155,10 +157,13 @@ def read_targets(path: Path, classes: Sequence[str], directory: Path | None = No
     return Listed(list(asked), list(asked.values()))
 
 
-def open_inputs(bundle: Bundle, images: str, window: tuple[float, float] | None = None) -> FileInputs:
+def open_inputs(bundle: Bundle, settings: Settings) -> FileInputs:
     """Find the images of a directory, a glob or a file.
 
     Raises:
         ImageError: there are no images, or it cannot be told what white is.
     """
-    return FileInputs(find_images([images]), bundle, window)
+    found = find_images([settings.images or ""], recursive=settings.recursive)
+    inputs = FileInputs(found.paths, bundle, settings.window)
+    inputs.notes += found.notes
+    return inputs

@@ -26,5 +26,6 @@ class Settings:
     controls: bool = False
     lpips: bool = True
     window: tuple[float, float] | None = None
+    recursive: bool = False
     out: Path | None = None
     fresh: bool = False

@@ -13,6 +13,7 @@ from ..bundles.own_images import images_for_testing
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import engine_names, plugin_of
 from ..errors import DataError, UsageError
+from ..files import expanded
 from ..images.sets.labelled import Labelled
 from ..images.sets.torchvision_sets import name_in_torchvision
 from ..metrics.evaluate import with_lpips
@@ -83,8 +84,8 @@ class Benchmark:
         sampler = QuestionSampler(bundle, self.inputs, self.directory, seed=self.settings.seed)
         with progress.task("reading", self.count) as task:
             sampler.sample(self.targets, self.count, task)
-        scale_note = self.inputs.scale_note if isinstance(self.inputs, FileInputs) else ""
-        for note in filter(None, (scale_note, *sampler.notes)):
+        about = self.inputs.notes if isinstance(self.inputs, FileInputs) else []
+        for note in (*about, *sampler.notes):
             progress.note(note)
         size = self.settings.batch_size or batch_size_for(bundle)
         device = bundle.device.type
@@ -141,7 +142,7 @@ class Benchmark:
         wanted, images = self.settings.targets, self.settings.images
         if wanted in POLICIES:
             return wanted
-        listed = read_targets(Path(wanted), self.bundle.classes, None if images is None else Path(images))
+        listed = read_targets(expanded(wanted), self.bundle.classes, None if images is None else expanded(images))
         for line, target in (row for rows in listed.asked for row in rows):
             if target not in self.bundle.present:
                 name = self.bundle.classes[target]
@@ -154,7 +155,7 @@ class Benchmark:
         if isinstance(self.targets, Listed):
             return FileInputs(self.targets.paths, self.bundle, self.settings.window)
         if self.settings.images is not None:
-            return open_inputs(self.bundle, self.settings.images, self.settings.window)
+            return open_inputs(self.bundle, self.settings)
         name = self.bundle.name
         own = images_for_testing(self.bundle)
         if own is not None:
@@ -166,16 +167,18 @@ class Benchmark:
         settings = self.settings
         images = f"{self.bundle.name} test"
         if isinstance(self.inputs, FileInputs):
-            images = "those of the targets file" if settings.images is None else str(Path(settings.images).resolve())
+            images = (
+                "those of the targets file" if settings.images is None else str(expanded(settings.images).resolve())
+            )
         listed = isinstance(self.targets, Listed)
-        return {"images": images, "targets": str(Path(settings.targets).resolve()) if listed else settings.targets}
+        return {"images": images, "targets": str(expanded(settings.targets).resolve()) if listed else settings.targets}
 
     def _config(self) -> dict[str, object]:
         """Everything that the records depend on, except for the machine: contents, not the names of files."""
         settings, bundle = self.settings, self.bundle
         targets: str | dict[str, str] = settings.targets
         if isinstance(self.targets, Listed):
-            targets = {"sha256": hashlib.sha256(Path(settings.targets).read_bytes()).hexdigest()}
+            targets = {"sha256": hashlib.sha256(expanded(settings.targets).read_bytes()).hexdigest()}
         needed = {name for engine in self.engines.values() for name in engine.needs}
         used = [name for name in bundle.parts if name == "classifier" or name in needed or bundle.judges.has(name)]
         plugins = {name: plugin_of(name) for name in self.engines if name in engine_names()}

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import UsageError, unknown_name
+from ..files import expanded
 
 NAME = "bundle.toml"
 
@@ -22,8 +23,9 @@ def find_bundle(name: str) -> Path:
     Raises:
         UsageError: there is no such bundle; the message names the nearest known one.
     """
-    if Path(name).is_dir():
-        return Path(name)
+    directory = expanded(name)
+    if directory.is_dir():
+        return directory
     known = shipped()
     if "/" in name or "\\" in name:
         raise UsageError(f"bundle {name}: no such directory; create it with `cfx init`, or name a shipped bundle")

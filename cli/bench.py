@@ -33,6 +33,7 @@ from .options.types import (
     ConfidenceOption,
     DeviceOption,
     QuietOption,
+    RecursiveOption,
     TableFormatOption,
     ThreadsOption,
     WhiteOption,
@@ -91,6 +92,7 @@ def bench(
         Path | None,
         typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.", parser=given_path),
     ] = None,
+    recursive: RecursiveOption = False,
     white: WhiteOption = None,
     black: BlackOption = None,
     targets: Annotated[
@@ -184,6 +186,7 @@ def bench(
             controls=controls,
             lpips=lpips,
             window=choices.window(black, white),
+            recursive=recursive,
             out=out,
             fresh=fresh,
         ),

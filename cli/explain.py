@@ -27,6 +27,7 @@ from .options.types import (
     DeviceOption,
     LinesFormatOption,
     QuietOption,
+    RecursiveOption,
     ThreadsOption,
     WhiteOption,
     given_path,
@@ -57,6 +58,7 @@ class ExplainOptions:
     batch_size: int
     invert: bool
     window: tuple[float, float] | None
+    recursive: bool
     lpips: bool
     html: bool
 
@@ -90,6 +92,7 @@ def explain(
     invert: Annotated[bool, typer.Option("--invert", help="Invert the images, if they are dark on light.")] = False,
     white: WhiteOption = None,
     black: BlackOption = None,
+    recursive: RecursiveOption = False,
     lpips: Annotated[bool, typer.Option("--lpips", help="Also compute LPIPS; it takes seconds to load.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Also write a page with all answers, DIR/index.html.")] = False,
     quiet: QuietOption = False,
@@ -123,6 +126,7 @@ def explain(
         batch_size=batch_size,
         invert=invert,
         window=window(black, white),
+        recursive=recursive,
         lpips=lpips,
         html=html,
     )

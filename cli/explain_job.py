@@ -23,7 +23,8 @@ from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import CfxError, ImageError, OutputError, UsageError
 from ..files import make_directory, write_bytes
-from ..images.reading import deep_ranges, find_images
+from ..images.finding import find_images
+from ..images.reading import deep_ranges
 from ..images.scale import DeepRange, Scale
 from ..images.writing import as_png
 from ..memory import keep_freed_memory
@@ -65,7 +66,7 @@ class Input:
 def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
     """Explain all images, and return the exit code."""
     with TemporaryDirectory(prefix="cfx-") as temporary:
-        inputs, missing = find(options.images, Path(temporary))
+        inputs, missing = find(options.images, Path(temporary), terminal, recursive=options.recursive)
         as_json = options.format == "json"
         errors = Errors(terminal, as_json=as_json)
         for name, reason in missing:
@@ -95,12 +96,16 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
         return explainer.exit_code
 
 
-def find(patterns: Sequence[str], temporary: Path) -> tuple[list[Input], list[tuple[str, CfxError]]]:
+def find(
+    patterns: Sequence[str], temporary: Path, terminal: Terminal, *, recursive: bool
+) -> tuple[list[Input], list[tuple[str, CfxError]]]:
     """The images asked for, each once, in the order of the command line; and what is missing, by name.
 
     Args:
         patterns: files, directories, globs, or "-" for stdin.
         temporary: directory for the image from stdin.
+        terminal: is told what is left out.
+        recursive: search folders below directories, too.
     """
     found: dict[str, tuple[str, Path]] = {}
     missing: list[tuple[str, CfxError]] = []
@@ -109,7 +114,10 @@ def find(patterns: Sequence[str], temporary: Path) -> tuple[list[Input], list[tu
             if pattern == STDIN:
                 found.setdefault(STDIN, (STDIN, read_stdin(temporary)))
                 continue
-            for path in find_images([pattern]):
+            matches = find_images([pattern], recursive=recursive)
+            for note in matches.notes:
+                terminal.note(note)
+            for path in matches.paths:
                 found.setdefault(os.path.abspath(path), (str(path), path))
         except CfxError as error:
             missing.append((pattern, error))

@@ -183,7 +183,9 @@ def _open_heif(file: Path | BinaryIO) -> Image.Image:
     try:
         library = import_module("pillow_heif")  # an extra: its decoder is large, and under the LGPL
     except ImportError as error:
-        raise _Unsupported("a HEIC image, which needs pillow-heif: pip install 'cfx-toolkit[heif]'") from error
+        raise _Unsupported(
+            "a HEIC image, which needs pillow-heif; install it with: pip install 'cfx-toolkit[heif]'"
+        ) from error
     return library.open_heif(file, convert_hdr_to_8bit=True).to_pillow()
 
 

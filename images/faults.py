@@ -58,6 +58,8 @@ def format_of(head: bytes) -> str | None:
             return name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
+    if is_heif(head):
+        return "HEIC"
     if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
         return "AVIF"
     return "PPM" if re.match(rb"P[1-7]\s", head) else None

@@ -6,10 +6,8 @@ raise an error.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from glob import glob, has_magic
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +16,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..errors import ImageError, UsageError, reason_of
+from ..errors import ImageError, UsageError
 from .colour import srgb_profile
 from .decoding import Decoded, decode, deep_range
 from .resizing import Placement, border, resize_picture
 from .scale import DeepRange, Scale
-
-EXTENSIONS = (
-    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".gif", ".webp", ".avif"),
-    *(".tif", ".tiff", ".bmp", ".dib", ".ico", ".pbm", ".pgm", ".ppm", ".pnm"),
-)
 
 # Of 255. A smaller difference from the ground counts as paper texture and noise, not as strokes.
 LEAST_CONTRAST = 25
@@ -46,48 +39,6 @@ class ReadImage:
     pixels: Tensor
     notes: tuple[str, ...]
     placement: Placement
-
-
-def find_images(patterns: Sequence[str]) -> list[Path]:
-    """Expand files, directories (their images, by extension) and globs to files.
-
-    Keeps the order of the patterns, sorts within each directory and glob, and removes duplicates.
-
-    Raises:
-        ImageError: a file is missing, a directory has no images, a glob matches nothing.
-    """
-    found: dict[str, Path] = {}
-    for pattern in patterns:
-        for path in _matches(os.fspath(pattern)):
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
-
-
-def _matches(pattern: str) -> list[Path]:
-    if not pattern:
-        raise ImageError("'': an empty file name; give an image, a directory or a glob")
-    if os.path.isdir(pattern):
-        try:
-            inside = sorted(Path(pattern).iterdir())
-        except OSError as error:
-            raise ImageError(f"{pattern}: could not be listed ({reason_of(error)}); check its permissions") from error
-        images = [
-            path
-            for path in inside
-            # hidden files include the "._name.png" in which macOS stores a file's attributes
-            if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-        ]
-        if not images:
-            raise ImageError(f"{pattern}: a directory without images; give one that holds PNG or JPEG files")
-        return images
-    if os.path.exists(pattern):  # before globs, because a file may be named "digit[1].png"
-        return [Path(pattern)]
-    if has_magic(pattern):
-        files = [Path(name) for name in sorted(glob(pattern, recursive=True)) if os.path.isfile(name)]
-        if not files:
-            raise ImageError(f"{pattern}: matches no file; check the pattern and its directory")
-        return files
-    raise ImageError(f"{pattern}: no such file; check the name and the directory")
 
 
 def read_image(

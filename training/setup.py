@@ -14,7 +14,7 @@ from ..bundles.finding import NAME
 from ..bundles.own_images import own_images
 from ..classifiers.foreign.opening import Foreign, open_classifier, trust
 from ..errors import BundleError, DataError, UsageError, few
-from ..files import make_directory, write_bytes
+from ..files import expanded, make_directory, write_bytes
 from ..images.scale import Scale
 from ..images.sets.image_set import ImageSet, Survey
 from ..images.sets.labelled import looks_light_on_dark
@@ -108,7 +108,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         None if checked is None else checked.accuracy,
         0 if checked is None else checked.looked_at,
         () if checked is None else checked.confusions,
-        (*scale_note, *sizes.notes, *matched.notes, *(() if checked is None else checked.notes)),
+        (*images.notes, *scale_note, *sizes.notes, *matched.notes, *(() if checked is None else checked.notes)),
         (*broken(survey), *(() if checked is None else checked.warnings), *rare_or_missing(images, split.too_few)),
     )
 
@@ -207,7 +207,7 @@ def choose_sizes(options: InitOptions, foreign: Foreign | None, survey: Survey) 
 def _absolute(images: str) -> str:
     """The images' source with its path made absolute, if it is one, so that it can be opened from anywhere."""
     kind = "hf:" if images.startswith("hf:") else ""
-    path = Path(images.removeprefix(kind)).expanduser()
+    path = expanded(images.removeprefix(kind))
     return f"{kind}{path.resolve()}" if path.exists() else images
 
 

@@ -18,6 +18,7 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from ...errors import BundleError, UsageError, reason_of
+from ...files import expanded
 from .archives import OLD_PROGRAM, names_of
 from .checkpoints import PickledModel, parse_weights
 from .contract import Foreign, ForeignEntry
@@ -41,11 +42,11 @@ def open_classifier(spec: str, weights: Path | None = None) -> Foreign:
     prefix, _, rest = spec.partition(":")
     if prefix in LIBRARIES and rest:
         return LIBRARIES[prefix](rest, weights)
-    path = Path(spec)
+    path = expanded(spec)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UsageError(f"{spec}: a directory without a config.json is not a classifier; {BRING}")
-        return open_hf(spec, weights)
+        return open_hf(str(path), weights)
     if path.is_file():
         opened = PROGRAMS[_kind(path)](path)
         if weights is not None:

@@ -11,6 +11,7 @@ from ...benchmarks.settings import POLICIES
 from ...bundles.finding import find_bundle
 from ...counterfactuals.registry import engine_names
 from ...errors import DataError, ImageError, UsageError, unknown_name
+from ...files import expanded
 from ...reports.gates import NUMBER
 
 FORMATS = ("text", "json")
@@ -53,13 +54,13 @@ def check_output(option: str, path: Path | None, *, directory: bool) -> None:
 
 def check_images(images: str | None) -> None:
     """Raise an ImageError if the images are neither a file, a directory nor a glob."""
-    if images is not None and not Path(images).exists() and not has_magic(images):
+    if images is not None and not expanded(images).exists() and not has_magic(images):
         raise ImageError(f"{images}: no such file; check the name and the directory" if images else NO_NAME)
 
 
 def check_targets(targets: str) -> None:
     """Raise a DataError if the targets are neither a policy nor a file."""
-    if targets not in POLICIES and not Path(targets).is_file():
+    if targets not in POLICIES and not expanded(targets).is_file():
         raise DataError(
             f"--targets {targets}: neither {', '.join(POLICIES)} nor a CSV file that can be read; check the name"
         )

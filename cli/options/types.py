@@ -9,17 +9,18 @@ from typing import Annotated
 import typer
 
 from ...errors import UsageError
+from ...files import expanded
 
 
 def given_path(text: str) -> Path:
     """Parse a path. An empty one, as an unset variable of a script gives, would mean the working directory.
 
     Raises:
-        UsageError: the text is empty.
+        UsageError: the text is empty, or begins with `~` and there is no home directory.
     """
     if not text:
         raise UsageError("'': an empty path; name a file or a directory ('.' is the working directory)")
-    return Path(text)
+    return expanded(text)
 
 
 BundleOption = Annotated[
@@ -43,6 +44,9 @@ WhiteOption = Annotated[
     typer.Option(metavar="N", help="Value that means white in images of more than 8 bits  [default: found out]"),
 ]
 BlackOption = Annotated[float | None, typer.Option(metavar="N", help="Value that means black, with --white.")]
+RecursiveOption = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Also take the images of folders below a directory.")
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors: no progress and no notes.")
 ]

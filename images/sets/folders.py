@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import DataError, reason_of
-from ..reading import EXTENSIONS
+from ..finding import files_below, is_image, left_out
 from .image_set import ImageSet
 from .labels import SPLITS, composed, labelled, settled
 from .pictures import FilePictures
@@ -30,13 +29,16 @@ def open_folders(root: Path, classes: Sequence[str] | None) -> ImageSet:
     paths: list[Path] = []
     names: list[str] = []
     where: list[str] = []
+    others: list[Path] = []
     for split, folder in found:
-        images = list(_images(folder))
+        files = list(files_below(folder))
+        images = [path for path in files if is_image(path)]
+        others += [path for path in files if path not in set(images)]
         paths += images
         names += [composed(folder.name)] * len(images)
         where += [split.name.lower() if splits else ""] * len(images)
     if not paths:
-        loose = next(_images(root), None)
+        loose = next((path for path in files_below(root) if is_image(path)), None)
         if loose is None:
             raise DataError(
                 f"{root}: no images there; expected one folder for each class, with PNG or JPEG files in it"
@@ -47,7 +49,8 @@ def open_folders(root: Path, classes: Sequence[str] | None) -> ImageSet:
         )
     folders = sorted({composed(folder.name) for _, folder in found})
     labels, known = labelled(str(root), names, classes, folders, "folder")
-    return ImageSet(root.resolve().name, known, labels, settled(where), FilePictures(paths))
+    notes = tuple(left_out(others, str(root)))
+    return ImageSet(root.resolve().name, known, labels, settled(where), FilePictures(paths), notes)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -57,18 +60,3 @@ def _folders(root: Path) -> list[Path]:
         raise DataError(f"{root}: could not be listed ({reason_of(error)}); check its permissions") from error
     # zip files made on macOS contain a folder of attributes
     return [path for path in inside if path.is_dir() and not path.name.startswith(".") and path.name != "__MACOSX"]
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """All images at any depth, sorted by name; links are followed, and cycles are detected."""
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
-                yield Path(place, name)

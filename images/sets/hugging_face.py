@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, ImageError, reason_in_brackets
+from ...files import expanded
 from .image_set import ImageSet
 from .labels import SPLITS, composed, labelled, settled
 from .pictures import EncodedPictures
@@ -70,7 +71,7 @@ def open_hf(name: str, classes: Sequence[str] | None) -> ImageSet:
 
 
 def _get(library: Any, name: str) -> Any:
-    directory = Path(name).expanduser()
+    directory = expanded(name)
     try:
         if directory.is_dir():
             return library.load_from_disk(str(directory))

@@ -85,6 +85,7 @@ class ImageSet:
         labels: (N,) int64, indices into `classes`.
         splits: N times "train", "test" or "" (the set does not say).
         pictures: N pictures.
+        notes: what was left out in finding them, one sentence each.
     """
 
     name: str
@@ -92,6 +93,7 @@ class ImageSet:
     labels: Tensor
     splits: tuple[str, ...]
     pictures: Pictures
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ...errors import DataError
+from ...files import expanded
 from .folders import open_folders
 from .hugging_face import open_hf
 from .image_set import ImageSet
@@ -33,7 +34,7 @@ def open_images(spec: str, *, root: Path | None = None, classes: Sequence[str] |
         return open_hf(spec[3:], classes)
     if is_named(spec):
         return open_named(spec, root, classes)
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.is_dir():
         return open_folders(path, classes)
     if path.suffix.lower() in (".csv", ".tsv") and path.exists():

@@ -17,7 +17,7 @@ from cfx.benchmarks.suite import Benchmark
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import BundleError, DataError, UsageError
-from cfx.images.reading import find_images
+from cfx.images.finding import find_images
 from cfx.images.sets.labelled import Labelled
 from cfx.images.writing import write_png
 from cfx.reports import identity
@@ -266,7 +266,7 @@ def test_runs_are_compared_by_their_pixels_not_by_names(make, perform, images, t
 def test_the_same_names_with_other_pixels_are_other_questions(make, perform, images, digits, tmp_path):
     here = perform(make(images=str(images), targets="all", count=1, out=tmp_path / "a"))
     image = images / Path(here.questions[0].source.name).name
-    pixels = FileInputs(find_images([str(image)]), make().bundle).read(0)
+    pixels = FileInputs(find_images([str(image)]).paths, make().bundle).read(0)
     pixels[0, 0, 0] = 1 - pixels[0, 0, 0]
     write_png(image, pixels)
     there = perform(make(images=str(images), targets="all", count=1, out=tmp_path / "b"))

@@ -11,7 +11,7 @@ from cfx.benchmarks.inputs import DataSetInputs, FileInputs, read_targets
 from cfx.benchmarks.questions import QuestionSampler, load_batch, read_questions
 from cfx.bundles.bundle import Bundle
 from cfx.errors import DataError, UsageError
-from cfx.images.reading import find_images
+from cfx.images.finding import find_images
 
 
 def sample(bundle: Bundle, inputs, directory: Path, targets="random", count=None, seed=0):
@@ -39,7 +39,7 @@ def test_the_same_seed_asks_the_same(bundle: Bundle, labelled, tmp_path):
 
 
 def test_targets_of_each_policy(bundle: Bundle, folder, tmp_path):
-    inputs = FileInputs(find_images([str(folder)]), bundle)
+    inputs = FileInputs(find_images([str(folder)]).paths, bundle)
     every, _ = sample(bundle, inputs, tmp_path / "all", "all", count=3)
     assert len(every) == 27 and all(pair.target != pair.factual.name for pair in every)
     assert {pair.target for pair in every if pair.source.name == every[0].source.name} == set("0123456789") - {
@@ -53,7 +53,7 @@ def test_targets_of_each_policy(bundle: Bundle, folder, tmp_path):
 
 
 def test_random_targets_do_not_depend_on_the_other_images(bundle: Bundle, folder, tmp_path):
-    paths = find_images([str(folder)])
+    paths = find_images([str(folder)]).paths
     whole, _ = sample(bundle, FileInputs(paths, bundle), tmp_path / "whole")
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"not a picture")

@@ -75,7 +75,7 @@ def test_a_baseline_is_compared_pair_by_pair_and_gated(bench):
     worse = bench("--out", "worse", "--confidence", 0.999, "--baseline", "before", "--fail-under", "pixel.l1<=baseline")
     assert worse.code == 1 and "changed by +" in worse.stderr
     other = bench("--out", "other", "--seed", 1, "--baseline", "before")
-    assert other.code == 2 and "asks other questions" in other.error
+    assert other.code == 2 and "asks other questions" in other.stderr
 
 
 def test_gates_are_in_the_results(bench, tmp_path):
@@ -174,7 +174,7 @@ def test_when_the_time_is_up_the_records_are_kept(bench, tmp_path):
         "x.xml",
     )
     result = bench(*arguments, "--timeout", "1s")
-    assert result.code == 1 and "the time is up after 1 s; run the same command again to resume r" in result.error
+    assert result.code == 1 and "the time is up after 1 s; run the same command again to resume r" in result.stderr
     assert error_in(tmp_path / "x.xml")[0] == "timeout" and not (tmp_path / "r" / "summary.json").exists()
     before = (tmp_path / "r" / "records.jsonl").read_text() if (tmp_path / "r" / "records.jsonl").exists() else ""
     assert bench(*arguments).code == 0

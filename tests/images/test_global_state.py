@@ -24,6 +24,7 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.png"))
 
 def state() -> dict[str, object]:
     """What a library might change, and must not."""
+    Image.init()  # Pillow registers its own formats when they are first needed
     return {
         "warnings": list(warnings.filters),
         "Pillow's limit": Image.MAX_IMAGE_PIXELS,

@@ -16,7 +16,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from cfx.errors import ImageError, OutputError, UsageError
-from cfx.images.reading import carry_back, find_images, read_image
+from cfx.images.decoding import decode
+from cfx.images.finding import find_images
+from cfx.images.reading import carry_back, read_image
 from cfx.images.scale import Scale
 from cfx.images.writing import to_picture, write_gif, write_picture, write_png
 
@@ -694,28 +696,28 @@ def shots(tmp_path: Path) -> Path:
 
 def test_finds_files_in_the_order_given(shots: Path) -> None:
     asked = [str(shots / "b.png"), str(shots / "a.JPG")]
-    assert find_images(asked) == [shots / "b.png", shots / "a.JPG"]
-    assert find_images([str(shots / "notes.txt")]) == [shots / "notes.txt"], "a named file is taken at its word"
+    assert find_images(asked).paths == [shots / "b.png", shots / "a.JPG"]
+    assert find_images([str(shots / "notes.txt")]).paths == [shots / "notes.txt"], "a named file is taken at its word"
 
 
 def test_finds_the_images_of_a_directory(shots: Path) -> None:
-    assert find_images([str(shots)]) == [shots / "a.JPG", shots / "b.png", shots / "c.tiff"]
+    assert find_images([str(shots)]).paths == [shots / "a.JPG", shots / "b.png", shots / "c.tiff"]
 
 
 def test_finds_by_glob(shots: Path) -> None:
-    assert find_images([f"{shots}/*.[pJ]*"]) == [shots / "a.JPG", shots / "b.png"]
-    assert find_images([f"{shots}/**/*.png"]) == [shots / "b.png", shots / "more" / "d.png"]
+    assert find_images([f"{shots}/*.[pJ]*"]).paths == [shots / "a.JPG", shots / "b.png"]
+    assert find_images([f"{shots}/**/*.png"]).paths == [shots / "b.png", shots / "more" / "d.png"]
 
 
 def test_a_file_may_be_named_like_a_glob(shots: Path) -> None:
     (shots / "digit[1].png").touch()
-    assert find_images([str(shots / "digit[1].png")]) == [shots / "digit[1].png"]
+    assert find_images([str(shots / "digit[1].png")]).paths == [shots / "digit[1].png"]
 
 
 def test_drops_repeats(shots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shots)
     asked = ["c.tiff", str(shots), "./b.png", "more/../b.png", "*.png"]
-    assert find_images(asked) == [Path("c.tiff"), shots / "a.JPG", shots / "b.png"]
+    assert find_images(asked).paths == [Path("c.tiff"), shots / "a.JPG", shots / "b.png"]
 
 
 @pytest.mark.parametrize(
@@ -734,6 +736,59 @@ def test_nothing_found(shots: Path, monkeypatch: pytest.MonkeyPatch, pattern: st
         find_images(["b.png", pattern])
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
+
+
+def test_nothing_is_skipped_in_silence(shots: Path) -> None:
+    (shots / "gone.png").symlink_to("nowhere")
+    (shots / "photo.HEIC").touch()
+    (shots / "layers.psd").write_bytes(b"8BPS")
+    (shots / "scan").write_bytes((EXAMPLES / "four.png").read_bytes())
+    found = find_images([str(shots)])
+    names = [path.name for path in found.paths]
+    assert names == ["a.JPG", "b.png", "c.tiff", "gone.png", "photo.HEIC", "scan"]
+    assert found.notes == [
+        f"{shots}: 2 files are no images and are left out: layers.psd, notes.txt",
+        f"{shots}: 1 images in folders below (more) are left out; see --recursive",
+    ]
+    with pytest.raises(ImageError, match=r"gone\.png: a link to nowhere, which does not exist; restore that file"):
+        read_image(shots / "gone.png", GREY)
+    assert find_images([str(shots)], recursive=True).paths == [*found.paths, shots / "more" / "d.png"]
+
+
+def test_images_that_lie_deeper_are_pointed_at(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            (tmp_path / label / f"{number}.png").touch()
+    with pytest.raises(ImageError) as caught:
+        find_images([str(tmp_path)])
+    assert str(caught.value) == f"{tmp_path}: no images in it, but 6 in folders below (cat, dog); use --recursive"
+    assert len(find_images([str(tmp_path)], recursive=True).paths) == 6
+
+
+def test_a_directory_of_links_that_lead_nowhere_is_answered(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("nowhere")
+    assert find_images([str(tmp_path)]).paths == [tmp_path / "a.png"]
+
+
+def test_a_heic_file_is_read_or_says_what_it_needs(tmp_path: Path) -> None:
+    path = tmp_path / "photo.heic"
+    path.write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(100))
+    try:
+        import pillow_heif
+    except ImportError:
+        refused(path, "a HEIC image, which needs pillow-heif; install it with: pip install 'cfx-toolkit[heif]'")
+        return
+    refused(path, "the image is cut off or damaged")
+    smooth = Image.fromarray(colours((20, 30))).resize((64, 64), Image.Resampling.BICUBIC)
+    pillow_heif.from_pillow(smooth).save(path, quality=95)
+    found = np.asarray(decode(path).picture)
+    assert np.abs(found.astype(int) - np.asarray(smooth).astype(int)).mean() < 4
+
+
+def test_the_home_directory_is_expanded(shots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(shots.parent))
+    assert find_images(["~/shots/*.png", "~/shots/b.png"]).paths == [shots / "b.png"]
 
 
 # --- writing ----------------------------------------------------------------------------------------------

@@ -1,0 +1,127 @@
+"""Finds image files by name, directory or pattern; what is not taken is named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ImageError, few, reason_of
+from ..files import expanded
+from .faults import HEAD, format_of
+
+EXTENSIONS = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".gif", ".webp", ".avif"),
+    *(".tif", ".tiff", ".bmp", ".dib", ".ico", ".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif", ".hif"),
+)
+NAMED = 3  # files that a note names; it counts the others
+
+
+class Found(NamedTuple):
+    """Image files in the order in which they were asked for, and sentences about what was not taken."""
+
+    paths: list[Path]
+    notes: list[str]
+
+
+def find_images(patterns: Sequence[str], *, recursive: bool = False) -> Found:
+    """Expand files, directories and globs to image files.
+
+    Of a directory, the files with an image's extension are taken, links that lead nowhere among them, and files of
+    another extension that begin like an image. Keeps the order of the patterns, sorts within each directory and glob,
+    and takes each file once. Hidden files are left out.
+
+    Args:
+        patterns: files, directories and globs; `~` is the home directory.
+        recursive: take the images of folders below a directory, too.
+
+    Raises:
+        ImageError: a file is missing, a directory has no images, a glob matches nothing.
+    """
+    found: dict[str, Path] = {}
+    notes: list[str] = []
+    for pattern in patterns:
+        matches = _matches(os.fspath(pattern), recursive)
+        notes += matches.notes
+        for path in matches.paths:
+            found.setdefault(os.path.abspath(path), path)
+    return Found(list(found.values()), notes)
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file has an image's extension or begins like an image."""
+    if path.suffix.lower() in EXTENSIONS:
+        return path.is_file() or path.is_symlink()
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return False
+    # The signatures of BMP and ICO are so weak that other files have them, too.
+    return format_of(head) not in (None, "BMP", "ICO", "PPM")
+
+
+def left_out(files: Sequence[Path], where: str) -> list[str]:
+    """A note about files that are no images; none if there are none."""
+    if not files:
+        return []
+    what = "file is no image and is" if len(files) == 1 else "files are no images and are"
+    return [f"{where}: {len(files)} {what} left out: {few([file.name for file in files], NAMED)}"]
+
+
+def _matches(pattern: str, recursive: bool) -> Found:
+    if not pattern:
+        raise ImageError("'': an empty file name; give an image, a directory or a glob")
+    path = expanded(pattern)
+    if path.is_dir():
+        return _of_directory(path, recursive)
+    if path.exists() or path.is_symlink():  # before globs, because a file may be named "digit[1].png"
+        return Found([path], [])
+    if has_magic(pattern):
+        matched = [Path(name) for name in sorted(glob(str(path), recursive=True))]
+        files = [each for each in matched if not each.is_dir()]
+        folders = [each for each in matched if each.is_dir() and "**" not in pattern]
+        if not files:
+            raise ImageError(f"{pattern}: matches no file; check the pattern and its directory")
+        names = few([str(folder) for folder in folders], NAMED)
+        return Found(files, [f"{pattern}: matches folders, which are not searched: {names}"] if folders else [])
+    raise ImageError(f"{pattern}: no such file; check the name and the directory")
+
+
+def _of_directory(directory: Path, recursive: bool) -> Found:
+    try:
+        inside = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise ImageError(f"{directory}: could not be listed ({reason_of(error)}); check its permissions") from error
+    folders = [path for path in inside if path.is_dir()]
+    files = list(files_below(directory)) if recursive else [path for path in inside if not path.is_dir()]
+    images = [path for path in files if is_image(path)]
+    notes = left_out([path for path in files if path not in set(images)], str(directory))
+    if not recursive and folders:
+        deeper = sum(1 for folder in folders for path in files_below(folder) if path.suffix.lower() in EXTENSIONS)
+        names = few([folder.name for folder in folders], NAMED)
+        if deeper and not images:
+            raise ImageError(f"{directory}: no images in it, but {deeper} in folders below ({names}); use --recursive")
+        if deeper:
+            notes.append(f"{directory}: {deeper} images in folders below ({names}) are left out; see --recursive")
+    if not images:
+        other = f" ({'; '.join(note.partition(': ')[2] for note in notes)})" if notes else ""
+        raise ImageError(f"{directory}: a directory without images{other}; give one that holds PNG or JPEG files")
+    return Found(images, notes)
+
+
+def files_below(directory: Path) -> Iterator[Path]:
+    """All files below a directory, sorted by name; links are followed, and cycles are detected."""
+    seen: set[str] = set()
+    for place, folders, files in os.walk(directory, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(place, name)
