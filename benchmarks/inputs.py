@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from torch import Tensor
 
 from ..answers.question import class_index
 from ..bundles.bundle import Bundle
-from ..errors import DataError, reason_of, unknown_name
+from ..errors import DataError, UsageError, unknown_name
 from ..images.finding import find_images
 from ..images.reading import scale_of
 from ..images.scale import Scale
 from ..images.sets.labelled import Labelled
+from ..images.sets.rows import read_rows
 from .settings import POLICIES, Settings
 
 
@@ -117,7 +117,7 @@ class Listed:
 
 
 def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
-    """Read a CSV file of `image,target` rows, with or without a header. Targets are class names or indices.
+    """Read a CSV file of `image,target` rows, with or without a heading. Targets are class names or indices.
 
     Args:
         path: the CSV file.
@@ -129,29 +129,29 @@ def read_targets(path: Path, classes: Sequence[str], directory: Path | None = No
     """
     base = path.parent if directory is None else directory
     asked: dict[Path, list[tuple[int, int]]] = {}
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            for row in reader:
-                where = f"{path}: line {reader.line_num}"
-                cells = [cell.strip() for cell in row]
-                if not any(cells) or (not asked and cells == ["image", "target"]):
-                    continue
-                if len(cells) != 2:
-                    raise DataError(f"{where}: {len(cells)} columns; expected two, image and target")
-                image = base / cells[0]
-                if not image.is_file():
-                    raise DataError(f"{where}: {image}: no such file; image paths are relative to {base}")
-                target = class_index(cells[1], classes)
-                if target is None:
-                    raise DataError(f"{where}: {unknown_name('class', cells[1], classes)}")
-                asked.setdefault(image, []).append((reader.line_num, target))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8 ({error}); expected rows of image,target") from error
-    except OSError as error:
-        raise DataError(
-            f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read ({reason_of(error)})"
-        ) from error
+    if not path.is_file():
+        raise DataError(f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read")
+    rows = read_rows(path)
+    heading = [cell.lower() for cell in rows[0].cells] if rows else []
+    image_at, target_at = 0, 1
+    if sorted(heading) == ["image", "target"]:
+        image_at, target_at = heading.index("image"), heading.index("target")
+        rows = rows[1:]
+    for row in rows:
+        where = f"{path}: line {row.line}"
+        if len(row.cells) != 2:
+            raise DataError(f"{where}: {len(row.cells)} columns; expected two, image and target")
+        name, wanted = row.cells[image_at], row.cells[target_at]
+        image = base / name
+        if not image.is_file():
+            raise DataError(f"{where}: {image}: no such file; image paths are relative to {base}")
+        try:
+            target = class_index(wanted, classes)
+        except UsageError as error:  # ambiguous
+            raise DataError(f"{where}: {error}") from error
+        if target is None:
+            raise DataError(f"{where}: {unknown_name('class', wanted, classes)}")
+        asked.setdefault(image, []).append((row.line, target))
     if not asked:
         raise DataError(f"{path}: no rows; expected lines of image,target")
     return Listed(list(asked), list(asked.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -12,6 +13,9 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError, reason_of
+
+NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -98,10 +102,15 @@ def labelled(
 
 
 def natural(names: Sequence[str]) -> list[str]:
-    """Sorts names as torchvision's ImageFolder does, but by value if all names are whole numbers."""
-    if all(name.isdecimal() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
+    """Sorts names as torchvision's ImageFolder does, but by value if all names are numbers."""
+    if all(NUMBER.fullmatch(name) for name in names):
+        return sorted(names, key=lambda name: (float(name), name))
     return sorted(names)
+
+
+def whole_numbers(names: Sequence[str]) -> list[str]:
+    """Names such as "10.0" as "10", if all are whole numbers: so pandas writes a column in which a cell is missing."""
+    return [name.partition(".")[0] for name in names] if all(WHOLE.fullmatch(name) for name in names) else [*names]
 
 
 def settled(where: Sequence[str]) -> tuple[str, ...]:
@@ -119,8 +128,12 @@ def composed(name: str) -> str:
 def read_text(path: Path) -> str:
     """Read a text file in UTF-8, with or without a byte order mark; raises DataError if it is not one."""
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not a UTF-8 text file; save it as UTF-8") from error
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: could not be read ({reason_of(error)}); check the name") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or (b"\0" in content[:64] and content[:64].count(b"\0") > 4):
+        raise DataError(f'{path}: is text in UTF-16, as Excel\'s "Unicode Text"; save it as CSV in UTF-8')
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not a UTF-8 text file; save it as UTF-8") from error

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
 
 from ...errors import DataError
 from .image_set import ImageSet
-from .labels import SPLITS, composed, labelled, read_text, settled
+from .labels import SPLITS, composed, labelled, settled, whole_numbers
 from .pictures import FilePictures
+from .rows import Row, read_rows
 
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
@@ -25,46 +24,40 @@ def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
     Raises:
         DataError: it cannot be read, or a column, cell or all rows are missing; the message names the line.
     """
-    text = read_text(path)
-    head = text.split("\n", 1)[0]
-    # in locales with a decimal comma, spreadsheets separate cells by semicolons
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
-    rows = csv.reader(StringIO(text), delimiter=delimiter)
+    heading, *rows = read_rows(path) or [Row(1, ())]
+    at = _columns(path, heading)
     paths: list[Path] = []
     names: list[str] = []
     where: list[str] = []
-    try:
-        header = [cell.strip() for cell in next(rows, [])]
-        at = _columns(path, header)
-        for row in rows:
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) < len(header):
-                raise DataError(f"{path}: line {rows.line_num} has {len(row)} cells where the header has {len(header)}")
-            cells = {kind: row[column].strip() for kind, column in at.items()}
-            missing = [kind for kind in ("path", "label") if not cells[kind]]
-            if missing:
-                raise DataError(f"{path}: line {rows.line_num} has an empty {missing[0]}")
-            split = cells.get("split", "").lower()
-            if split not in SPLITS:
-                raise DataError(
-                    f"{path}: line {rows.line_num} has the split {cells['split']!r}; known are train, val and test"
-                )
-            paths.append(path.parent / cells["path"])
-            names.append(composed(cells["label"]))
-            where.append(split)
-    except csv.Error as error:
-        raise DataError(f"{path}: line {rows.line_num} is not CSV ({error}); export it again") from error
+    for row in rows:
+        if len(row.cells) < len(heading.cells):
+            raise DataError(
+                f"{path}: line {row.line} has {len(row.cells)} cells where the header has {len(heading.cells)}"
+            )
+        cells = {kind: row.cells[column] for kind, column in at.items()}
+        missing = [kind for kind in ("path", "label") if not cells[kind]]
+        if missing:
+            raise DataError(f"{path}: line {row.line} has an empty {missing[0]}")
+        split = cells.get("split", "").lower()
+        if split not in SPLITS:
+            raise DataError(f"{path}: line {row.line} has the split {cells['split']!r}; known are train, val and test")
+        paths.append(path.parent / cells["path"])
+        names.append(composed(cells["label"]))
+        where.append(split)
     if not paths:
         raise DataError(f"{path}: a header and no rows; expected one row for each image")
+    meant = whole_numbers(names)
+    notes = (f"{path}: labels such as {names[0]} are taken as {meant[0]}",) if meant != names else ()
+    names = meant
     if classes is not None and not set(names) & set(map(composed, classes)):
         names = _by_index(path, names, classes)
     labels, known = labelled(str(path), names, classes, sorted(set(names)), "label")
-    return ImageSet(path.stem, known, labels, settled(where), FilePictures(paths))
+    return ImageSet(path.stem, known, labels, settled(where), FilePictures(paths), notes)
 
 
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
+def _columns(path: Path, heading: Row) -> dict[str, int]:
     """The index of each kind of column; `split` is optional."""
+    header = heading.cells
     if not any(header):
         raise DataError(f"{path}: is empty; expected a header such as path,label and one row for each image")
     lower = [name.lower() for name in header]
@@ -72,7 +65,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
     for kind in ("path", "label"):
         if kind not in at:
             raise DataError(
-                f"{path}: line 1 has no column {kind!r}; expected a header such as path,label,split, "
+                f"{path}: line {heading.line} has no column {kind!r}; expected a header such as path,label,split, "
                 f"found {', '.join(header)}"
             )
     return at

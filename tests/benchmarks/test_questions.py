@@ -83,7 +83,7 @@ def test_a_targets_file(bundle: Bundle, folder, tmp_path):
         (b"four.png,9\ngone.png,3\n", "gone.png: no such file"),
         (b"image,target\nfour.png\n", "line 2: 1 columns; expected two"),
         (b"image,target\n", "no rows"),
-        (b"\xff\xfe\x00", "not a CSV file in UTF-8"),
+        (b"\xff\xfe\x00", "is text in UTF-16"),
     ],
 )
 def test_what_is_wrong_with_a_targets_file_is_said_with_its_line(bundle: Bundle, content, says, tmp_path):
