@@ -23,6 +23,7 @@ class Source:
     Attributes:
         name: the name that messages use.
         photo: the image's file; None if it has none.
+        sha256: digest of the file's content; None if it was not computed.
         placement: which area of the photo the image shows; None if it was not resized from one.
         notes: what was changed on reading.
         scale: what black and white are in the file, if it has more than 8 bits per channel; None for the bundle's own.
@@ -30,6 +31,7 @@ class Source:
 
     name: str
     photo: Path | None = None
+    sha256: str | None = None
     placement: Placement | None = None
     notes: tuple[str, ...] = ()
     scale: Scale | None = None

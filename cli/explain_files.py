@@ -38,6 +38,7 @@ def record_of(answer: Answer) -> dict[str, object]:
         notes.append("files.full: written only if the models work at a smaller size than the image, without --invert")
     said = answer.as_json()
     files = {kind: answer.files.get(kind) for kind in ENDINGS}
+    said = {"input": said.pop("input"), "input_sha256": answer.question.source.sha256, **said}
     return {"schema": SCHEMA, **said, "files": files, "notes": notes, **answer.given_envelope.as_json()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -55,18 +56,20 @@ class Input:
     Attributes:
         name: the name that messages and records use.
         path: its file.
+        sha256: digest of the file's content.
         stem: beginning of the names of its results.
     """
 
     name: str
     path: Path
+    sha256: str
     stem: str
 
 
 def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
     """Explain all images, and return the exit code."""
     with TemporaryDirectory(prefix="cfx-") as temporary:
-        inputs, missing = find(options.images, Path(temporary), terminal, recursive=options.recursive)
+        inputs, missing = find(options, Path(temporary), terminal)
         as_json = options.format == "json"
         errors = Errors(terminal, as_json=as_json)
         for name, reason in missing:
@@ -97,33 +100,46 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
 
 
 def find(
-    patterns: Sequence[str], temporary: Path, terminal: Terminal, *, recursive: bool
+    options: ExplainOptions, temporary: Path, terminal: Terminal
 ) -> tuple[list[Input], list[tuple[str, CfxError]]]:
     """The images asked for, each once, in the order of the command line; and what is missing, by name.
 
     Args:
-        patterns: files, directories, globs, or "-" for stdin.
+        options: names files, directories and globs, or "-" for stdin, and the directory of the results.
         temporary: directory for the image from stdin.
         terminal: is told what is left out.
-        recursive: search folders below directories, too.
     """
     found: dict[str, tuple[str, Path]] = {}
     missing: list[tuple[str, CfxError]] = []
-    for pattern in patterns:
+    for pattern in options.images:
         try:
             if pattern == STDIN:
                 found.setdefault(STDIN, (STDIN, read_stdin(temporary)))
                 continue
-            matches = find_images([pattern], recursive=recursive)
+            matches = find_images([pattern], recursive=options.recursive)
             for note in matches.notes:
                 terminal.note(note)
             for path in matches.paths:
                 found.setdefault(os.path.abspath(path), (str(path), path))
         except CfxError as error:
             missing.append((pattern, error))
-    names = stems(["stdin" if name == STDIN else name for name, _ in found.values()])
-    inputs = [Input(name, path, stem) for (name, path), stem in zip(found.values(), names, strict=True)]
+    digests = [digest_of(path) for _, path in found.values()]
+    shown = ["stdin" if name == STDIN else name for name, _ in found.values()]
+    names = stems([*zip(shown, digests, strict=True)], options.out)
+    inputs = [
+        Input(name, path, sha256, stem)
+        for (name, path), sha256, stem in zip(found.values(), digests, names, strict=True)
+    ]
     return inputs, missing
+
+
+def digest_of(path: Path) -> str:
+    """The sha256 of a file's content; of a file that cannot be read, of its name."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return hashlib.sha256(os.fsencode(path)).hexdigest()
 
 
 def read_stdin(directory: Path) -> Path:
@@ -226,7 +242,7 @@ class Explainer:
         for each in self.inputs:
             own = Path(each.name).stem
             if each.name != STDIN and each.stem != own:
-                note = f"{each.name}: an earlier image is also called {own}; its results are named {each.stem}"
+                note = f"{each.name}: another image is also called {own}; its results are named {each.stem}"
                 self.terminal.note(note)
         count = len(self.inputs)
         what = f"explain: {count} image{'s' if count > 1 else ''} with {', '.join(self.engines)}"
@@ -284,7 +300,14 @@ class Explainer:
             return None
         for note in read.notes:
             self.terminal.note(f"{each.name}: {note}")
-        source = Source(name=each.name, photo=each.path, placement=read.placement, notes=read.notes, scale=self.scale)
+        source = Source(
+            name=each.name,
+            photo=each.path,
+            sha256=each.sha256,
+            placement=read.placement,
+            notes=read.notes,
+            scale=self.scale,
+        )
         return source, read.pixels
 
     def _ask(self, read: dict[Input, tuple[Source, torch.Tensor]], target: int | None) -> Batch:

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 
-def stems(names: Sequence[str]) -> list[str]:
-    """A unique name for each image's results: its stem, with -2, -3 ... if an earlier image has the same stem."""
+def stems(images: Sequence[tuple[str, str]], out: Path) -> list[str]:
+    """A unique name for each image's results: its stem, with -2, -3 ... if another image has the same stem.
+
+    Args:
+        images: name and sha256 of each image.
+        out: directory of the results; images that it has results of keep their names, and the names are taken.
+    """
+    before = inputs_in(out)
     taken: set[str] = set()
     result = []
-    for name in names:
+    for name, sha256 in images:
         own = Path(name).stem
         stem, number = own, 1
-        while stem.casefold() in taken:  # some file systems ignore case
+        # some file systems ignore case
+        while stem.casefold() in taken or before.get(stem.casefold(), sha256) != sha256:
             number += 1
             stem = f"{own}-{number}"
         taken.add(stem.casefold())
         result.append(stem)
     return result
+
+
+def inputs_in(out: Path) -> dict[str, str]:
+    """The sha256 of the image that each record in a directory is about, by the record's stem in lower case."""
+    found: dict[str, str] = {}
+    try:
+        records = [path for path in out.iterdir() if path.suffix == ".json"]
+    except OSError:  # no directory yet
+        return found
+    for path in records:
+        try:
+            record = json.loads(path.read_bytes())
+            stem, engine, _ = path.stem.rsplit(".", 2)
+            if record["engine"] == engine:
+                found[stem.casefold()] = str(record.get("input_sha256"))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # another program's file
+            continue
+    return found
 
 
 def file_names(classes: Sequence[str]) -> list[str]:

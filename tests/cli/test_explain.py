@@ -276,7 +276,7 @@ def test_the_same_name_twice_does_not_overwrite(explain: Run, prediction: See):
     result = explain("a/four.png", "b/four.png", "four-2.png", "a/four.png", "--format", "json", "--target", target)
     names = [Path(record["files"]["counterfactual"]).name for record in result.records]
     assert names == [f"{stem}.pixel.{target}.png" for stem in ("four", "four-2", "four-2-2")]
-    assert "b/four.png: an earlier image is also called four; its results are named four-2" in result.stderr
+    assert "b/four.png: another image is also called four; its results are named four-2" in result.stderr
 
 
 def test_notes_of_reading_are_on_stderr_and_in_the_record(explain: Run):

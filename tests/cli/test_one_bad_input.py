@@ -250,6 +250,29 @@ def test_what_cannot_be_right_is_refused_before_torch_is_imported(run: Run, monk
     assert result.code == 2 and says in result.error
 
 
+# A file is one file
+
+
+def test_two_inputs_never_share_an_output(explain: Run, tmp_path: Path):
+    """The same name in two directories, in two calls with one --out."""
+    for folder, example in (("a", "four"), ("b", "seven")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(EXAMPLES / f"{example}.png", tmp_path / folder / "photo.png")
+    (first,) = explain("a/photo.png", "--format", "json").records
+    before = Path(first["files"]["counterfactual"]).read_bytes()
+    result = explain("b/photo.png", "--format", "json")
+    (second,) = result.records
+    assert "b/photo.png: another image is also called photo; its results are named photo-2" in result.stderr
+    assert first["input_sha256"] != second["input_sha256"]
+    assert Path(first["files"]["counterfactual"]).read_bytes() == before
+    for again, expected in (("a", first), ("b", second)):
+        (record,) = explain(f"{again}/photo.png", "--format", "json").records
+        assert record["files"] == expected["files"], "the same input keeps its name"
+    Path("cfx-out/other.json").write_text("[]")
+    Path("cfx-out/photo.pixel.1.json").write_text("not cfx's")
+    assert explain("b/photo.png").code in (0, 1)
+
+
 # One scale for one set
 
 

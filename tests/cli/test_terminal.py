@@ -169,4 +169,5 @@ def test_file_names_of_classes_are_safe_and_different():
 
 
 def test_stems_are_different():
-    assert stems(["a/x.png", "b/X.jpg", "x-2.png", "c/y.tar.png"]) == ["x", "X-2", "x-2-2", "y.tar"]
+    names = ["a/x.png", "b/X.jpg", "x-2.png", "c/y.tar.png"]
+    assert stems([(name, name) for name in names], Path("nowhere")) == ["x", "X-2", "x-2-2", "y.tar"]

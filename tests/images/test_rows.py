@@ -42,7 +42,7 @@ def test_a_line_that_names_the_separator(tmp_path: Path, separator: str):
 def test_utf_16_is_refused_by_its_name(tmp_path: Path, encoding: str):
     path = tmp_path / "l.csv"
     path.write_bytes("path,label\na.png,x\n".encode(encoding))
-    with pytest.raises(DataError, match="text in UTF-16, as Excel's .*; save it as CSV in UTF-8"):
+    with pytest.raises(DataError, match=r"text in UTF-16, as Excel's .*; save it as CSV in UTF-8"):
         read_rows(path)
 
 
