@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import OutputError, UsageError, reason_of
+
+HELD = ".held"  # ending of the file that stands for a lock where the system has none
 
 
 def expanded(text: str) -> Path:
@@ -98,6 +101,8 @@ def make_directory(directory: Path) -> int:
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock on the file `path` while the context is open; the system releases the lock of a killed process.
 
+    Where the file system has no locks, a file beside it stands for the lock.
+
     Raises:
         UsageError: another process holds the lock.
         OutputError: the file cannot be written.
@@ -115,10 +120,31 @@ def locked(path: Path) -> Iterator[None]:
                 f"{path.parent}: another process is using this directory; wait for it, or choose another"
             ) from error
         except OSError as error:  # some network file systems have no locks
-            raise OutputError(
-                f"{path}: could not be locked ({reason_of(error)}); choose a directory on a local disk"
-            ) from error
+            with _created(path.with_name(path.name + HELD), reason_of(error)):
+                yield
+            return
         yield
+
+
+@contextmanager
+def _created(path: Path, reason: str) -> Iterator[None]:
+    """Hold a lock where the system has none: a file that exists while the context is open. A kill leaves it behind."""
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
+    except FileExistsError as error:
+        with suppress(OSError):
+            reason = f"{reason}; {path.name} is of {path.read_text(encoding='utf-8').strip()}"
+        raise UsageError(
+            f"{path.parent}: this file system has no locks ({reason}); if no other process is using the directory, "
+            f"delete {path}"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+    try:
+        yield
+    finally:
+        remove([path])
 
 
 def _lock(descriptor: int) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +22,7 @@ from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from ..errors import CfxError, ImageError, OutputError, UsageError
+from ..errors import CfxError, ImageError, OutputError, UsageError, reason_of
 from ..files import make_directory, write_bytes
 from ..images.finding import find_images
 from ..images.reading import deep_ranges
@@ -68,8 +68,9 @@ class Input:
 
 def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
     """Explain all images, and return the exit code."""
-    with TemporaryDirectory(prefix="cfx-") as temporary:
-        inputs, missing = find(options, Path(temporary), terminal)
+    with ExitStack() as opened:
+        temporary = opened.enter_context(temporary_directory()) if STDIN in options.images else Path()
+        inputs, missing = find(options, temporary, terminal)
         as_json = options.format == "json"
         errors = Errors(terminal, as_json=as_json)
         for name, reason in missing:
@@ -97,6 +98,23 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             terminal.note(f"interrupted; the answers so far are in {options.out}")
             raise
         return explainer.exit_code
+
+
+@contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """A directory that exists while the context is open.
+
+    Raises:
+        OutputError: the system's directories for temporary files cannot be written to.
+    """
+    try:
+        directory = TemporaryDirectory(prefix="cfx-")
+    except OSError as error:
+        raise OutputError(
+            f"no directory for temporary files can be written to ({reason_of(error)}); set TMPDIR to one that can"
+        ) from error
+    with directory as name:
+        yield Path(name)
 
 
 def find(

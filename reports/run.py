@@ -18,7 +18,7 @@ from pathlib import Path
 from ..answers.answer import Answer
 from ..documents import Table, to_json
 from ..errors import DataError, OutputError, UsageError, reason_of
-from ..files import append_text, locked
+from ..files import HELD, append_text, locked
 from .identity import differences
 from .manifest import MANIFEST, Manifest, QuestionsFile, machine, versions
 from .summary import NAME as SUMMARY
@@ -62,7 +62,7 @@ class RunDirectory:
         if directory.exists() and not directory.is_dir():
             raise UsageError(f"--out {directory}: a file, not a directory; choose another name")
         if directory.is_dir() and not (directory / MANIFEST).exists():
-            left_by_a_kill = (LOCK, IMAGES, self.questions)
+            left_by_a_kill = (LOCK, LOCK + HELD, IMAGES, self.questions)
             strangers = sorted(
                 path.name
                 for path in directory.iterdir()

@@ -11,8 +11,9 @@ from typing import IO, Any
 
 import pytest
 
+from cfx import files
 from cfx.errors import OutputError, UsageError
-from cfx.files import append_text, locked, write_bytes, write_text
+from cfx.files import append_text, expanded, locked, write_bytes, write_text
 
 
 def names(directory: Path) -> list[str]:
@@ -111,3 +112,33 @@ def test_a_lock_keeps_others_out_until_it_is_let_go(tmp_path: Path) -> None:
         assert other.returncode and "another process is using this directory" in other.stderr
     with locked(lock):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_the_system_has_no_locks_a_file_stands_for_one(tmp_path: Path, monkeypatch, number: int):
+    def unsupported(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files, "_lock", unsupported)
+    path = tmp_path / "run" / ".lock"
+    with files.locked(path):
+        with pytest.raises(UsageError) as error, files.locked(path):
+            pass
+        said = str(error.value)
+        assert "this file system has no locks" in said and f"process {os.getpid()} on " in said
+        assert said.endswith(f"delete {path}.held")
+    with files.locked(path):
+        pass
+    assert not Path(f"{path}.held").exists()
+
+
+def test_the_home_directory_is_expanded_or_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert expanded("~/runs") == Path("/somewhere/runs") and expanded("runs") == Path("runs")
+
+    def unknown(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    with pytest.raises(UsageError, match="~/runs: the home directory is not known; set HOME, or write the whole path"):
+        expanded("~/runs")

@@ -12,6 +12,7 @@ import torch
 from ..bundles.file import BundleFile, ImagesEntry
 from ..bundles.finding import NAME
 from ..bundles.own_images import own_images
+from ..classifiers.foreign.factories import FACTORY, check_trust_can_be_kept
 from ..classifiers.foreign.opening import Foreign, open_classifier, trust
 from ..errors import BundleError, DataError, UsageError, few
 from ..files import expanded, make_directory, write_bytes
@@ -64,6 +65,8 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         OutputError: the directory cannot be written to.
     """
     _must_be_free(directory)
+    if options.classifier is not None and FACTORY.fullmatch(options.classifier):
+        check_trust_can_be_kept(options.classifier)
     foreign = None if options.classifier is None else open_classifier(options.classifier, options.weights)
     entry = ImagesEntry(
         source=_absolute(options.images),

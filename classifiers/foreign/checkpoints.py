@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,11 +47,23 @@ def parse_weights(content: bytes, path: Path) -> dict[str, Tensor]:
     if content[:1] == b"\x80" or content[:2] == b"PK":
         return _unwrapped(_load_pickle(path), path)
     try:
-        return parse_safetensors(content)
+        return with_aliases(parse_safetensors(content), content)
     except SafetensorError as error:
         raise UsageError(
             f"{path}: is neither a safetensors file nor a checkpoint of torch.save; save model.state_dict()"
         ) from error
+
+
+def with_aliases(tensors: dict[str, Tensor], content: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, with those that share the weights of another, which are stored once.
+
+    `safetensors.torch.save_model` records their names in the file's metadata: alias -> name of the stored tensor.
+    """
+    length = int.from_bytes(content[:8], "little")
+    aliases = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return tensors | {
+        alias: tensors[name] for alias, name in aliases.items() if name in tensors and alias not in tensors
+    }
 
 
 def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import nn
 
-from ...errors import BundleError, UsageError, first_line
-from ...files import write_text
+from ...errors import BundleError, OutputError, UsageError, first_line
+from ...files import expanded, make_directory, write_text
 from .adapted import Called, set_eval_mode
 from .checkpoints import load_weights, read_weights
 from .contract import STEM, Foreign, pack
@@ -52,17 +52,38 @@ def open_factory(name: str, weights: Path | None = None) -> Foreign:
 def trust(directory: Path, name: str) -> None:
     """Records that the user named the code `name` for the bundle in `directory`, so that it may be imported.
 
+    Not if the environment allows it anyway.
+
     Raises:
         OutputError: the user's state directory cannot be written to.
     """
+    if name in _allowed():
+        return
     known = _trusted_bundles() | {str(directory.resolve()): name}
     write_text(_trust_file(), json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
+def check_trust_can_be_kept(name: str) -> None:
+    """Raises UsageError, before any work is done, if `trust` could not record the code `name`."""
+    if name in _allowed():
+        return
+    try:
+        make_directory(_trust_file().parent)
+    except (OutputError, UsageError) as error:
+        raise UsageError(
+            f"{name}: that you trust this code cannot be recorded ({error}); set XDG_STATE_HOME to a directory that "
+            f"can be written to, or set {TRUST_VARIABLE}={name} for every command"
+        ) from error
+
+
+def _allowed() -> set[str]:
+    """The code that the environment allows."""
+    return {entry.strip() for entry in os.environ.get(TRUST_VARIABLE, "").split(",")}
+
+
 def check_trust(directory: Path, name: str) -> None:
     """Raises BundleError unless the user has allowed this bundle to name this code."""
-    allowed = {entry.strip() for entry in os.environ.get(TRUST_VARIABLE, "").split(",")}
-    if name not in allowed and _trusted_bundles().get(str(directory.resolve())) != name:
+    if name not in _allowed() and _trusted_bundles().get(str(directory.resolve())) != name:
         raise BundleError(
             f"bundle {directory}: its classifier is the Python code {name}, "
             f"which cfx does not run unless you allow it; if you trust it, set {TRUST_VARIABLE}={name}"
@@ -70,14 +91,14 @@ def check_trust(directory: Path, name: str) -> None:
 
 
 def _trust_file() -> Path:
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "cfx" / "trusted-code.json"
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return expanded(state) / "cfx" / "trusted-code.json"
 
 
 def _trusted_bundles() -> dict[str, str]:
     try:
         found = json.loads(_trust_file().read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # missing or damaged: nothing is trusted
+    except (OSError, ValueError, UsageError):  # missing or damaged: nothing is trusted
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError, UsageError, unknown_name
+from .idx import idx_fault, idx_names
 from .image_set import ImageSet
 from .labels import labelled, settled
 from .pictures import ArrayPictures, FilePictures
 
+IDX = tuple(idx_names())
 EMNIST_SPLITS = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
 
 
@@ -27,12 +29,14 @@ class Kept:
         folder: the folder of its files, relative to the root.
         arguments: returns the arguments of that class for the training split (True) or the test split (False).
         read: returns the images (N, C, H, W) uint8, the labels (N,) and the class names of an instance.
+        files: names of its IDX files; empty for another format.
     """
 
     kind: str
     folder: str
     arguments: Callable[[bool], Mapping[str, bool | str]]
     read: Callable[[Any], tuple[Tensor, Tensor, Sequence[str]]]
+    files: tuple[str, ...] = ()
 
 
 def _grey(found: Any) -> tuple[Tensor, Tensor, Sequence[str]]:
@@ -63,11 +67,12 @@ def _svhn(found: Any) -> tuple[Tensor, Tensor, Sequence[str]]:
 def _kept(name: str) -> Kept | None:
     if name.startswith(("emnist-", "emnist:")) and name[7:] in EMNIST_SPLITS:
         split = name[7:]
-        return Kept("EMNIST", "EMNIST/raw", lambda train: {"split": split, "train": train}, _emnist)
+        files = tuple(idx_names(f"emnist-{split}-", "test"))
+        return Kept("EMNIST", "EMNIST/raw", lambda train: {"split": split, "train": train}, _emnist, files)
     return {
-        "mnist": Kept("MNIST", "MNIST/raw", _by_train, _grey),
-        "fashion-mnist": Kept("FashionMNIST", "FashionMNIST/raw", _by_train, _grey),
-        "kmnist": Kept("KMNIST", "KMNIST/raw", _by_train, _grey),
+        "mnist": Kept("MNIST", "MNIST/raw", _by_train, _grey, IDX),
+        "fashion-mnist": Kept("FashionMNIST", "FashionMNIST/raw", _by_train, _grey, IDX),
+        "kmnist": Kept("KMNIST", "KMNIST/raw", _by_train, _grey, IDX),
         "cifar10": Kept("CIFAR10", "cifar-10-batches-py", _by_train, _cifar),
         "cifar100": Kept("CIFAR100", "cifar-100-python", _by_train, _cifar),
         "svhn": Kept("SVHN", "", lambda train: {"split": "train" if train else "test"}, _svhn),
@@ -117,6 +122,9 @@ def open_named(spec: str, root: Path | None, classes: Sequence[str] | None) -> I
 
     folder = root / kept.folder
     found: list[tuple[Tensor, Tensor, Sequence[str]]] = []
+    fault = idx_fault(folder, [*kept.files]) if folder.is_dir() and kept.files else None
+    if fault is not None:
+        raise DataError(f"{root}: {kept.kind} cannot be read: {fault}")
     for train in (True, False):
         try:
             opened = getattr(datasets, kept.kind)(root=str(root), **kept.arguments(train), download=False)

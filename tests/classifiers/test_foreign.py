@@ -611,3 +611,27 @@ def test_onnx(tmp_path: Path, bundle: Bundle, digits: Digits, opset: int) -> Non
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CfxError, match="onnxruntime could not load it"):
         open_classifier(str(path))
+
+
+class Tied(nn.Module):
+    """A network whose head has the same weights as its embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(4, 4, bias=False)
+        self.head = nn.Linear(4, 4, bias=False)
+        self.head.weight = self.embedding.weight
+
+
+def test_tied_weights_are_read_under_both_names(tmp_path: Path):
+    from safetensors.torch import save_model
+
+    from cfx.classifiers.foreign.checkpoints import load_weights, read_weights
+
+    model, path = Tied(), tmp_path / "tied.safetensors"
+    save_model(model, str(path))
+    tensors = read_weights(path)
+    assert tensors.keys() == {"embedding.weight", "head.weight"}
+    other = Tied()
+    load_weights(other, tensors, str(path))
+    assert torch.equal(other.head.weight, model.head.weight)

@@ -212,6 +212,23 @@ def test_no_image_on_stdin(explain: Run, monkeypatch: pytest.MonkeyPatch, conten
     assert "to which nothing is connected" in explain("-").error
 
 
+def test_no_directory_for_temporary_files(explain: Run, monkeypatch: pytest.MonkeyPatch):
+    import tempfile
+
+    monkeypatch.setattr(sys, "stdin", stdin_of((EXAMPLES / "four.png").read_bytes()))
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert "set TMPDIR to one that can" in explain("-").error
+    assert explain(EXAMPLES / "four.png").code in (0, 1), "files need none"
+
+
+def test_the_home_directory_is_expanded_everywhere(explain: Run, run: Run, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    shutil.copy(EXAMPLES / "four.png", tmp_path / "home" / "four.png")
+    assert explain("~/four.png", "--out=~/out").code in (0, 1)
+    assert list((tmp_path / "home" / "out").glob("four.*.json")) and not Path("~").exists()
+
+
 def test_stdin_beside_files(explain: Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", stdin_of(b"text"))
     result = explain("-", EXAMPLES / "four.png", "--format", "json")

@@ -634,7 +634,7 @@ def test_unknown_split_of_emnist_and_damaged_file(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"cut")
     message = refusal(lambda: open_images("mnist", root=tmp_path))
-    assert "MNIST is damaged (" in message and "download it again" in message
+    assert "train-images-idx3-ubyte is not an IDX file; download it again" in message
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])

@@ -318,3 +318,18 @@ def test_a_full_disk_has_its_sentence(folder: Path, tmp_path: Path, brought, mon
     make = brought("from torch import nn\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n")
     with pytest.raises(DataError, match=r"the classifier needs 0 MB, but only 0 MB are free there"):
         set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
+
+
+def test_code_whose_trust_cannot_be_kept_is_refused_before_the_work(
+    folder: Path, tmp_path: Path, brought, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    make = brought("from cfx import load_bundle\ndef make():\n    return load_bundle('mnist').classifier\n")
+    options = InitOptions(images=str(folder), classifier=make)
+    with pytest.raises(UsageError, match=f"set XDG_STATE_HOME to a directory .* or set CFX_TRUST_CODE={make}"):
+        set_up(tmp_path / "b", options)
+    assert not (tmp_path / "b").exists(), "the next init is not refused"
+    monkeypatch.setenv("CFX_TRUST_CODE", make)
+    set_up(tmp_path / "b", options)
+    assert Bundle(tmp_path / "b").classifier is not None
