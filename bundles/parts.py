@@ -14,6 +14,7 @@ from safetensors.torch import load as parse_safetensors
 from torch import Tensor, nn
 
 from ..classifiers.foreign.adapted import Adapted
+from ..classifiers.foreign.checkpoints import looks_pickled
 from ..classifiers.foreign.contract import ForeignEntry
 from ..classifiers.foreign.opening import files_of, reopen
 from ..classifiers.foreign.preprocessing import Preprocessing
@@ -199,7 +200,7 @@ def read_part(where: str, directory: Path, entry: PartEntry) -> nn.Module:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise BundleError(f"{where} is missing; restore the file or remake it with `cfx train`") from error
-    if content[:1] == b"\x80" or content[:2] == b"PK":
+    if looks_pickled(content):
         raise BundleError(
             f"{where} is a pickle, which could run code; convert it with "
             "safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"

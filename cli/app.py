@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,7 @@ from .explain import explain
 from .info import info
 from .init import init
 from .stopping import ended_by_sigterm
-from .streams import lasting_streams, quiet_libraries
+from .streams import lasting_streams, quiet_libraries, without_native_messages
 from .train import train
 
 COMMANDS = (explain, bench, compare, init, train, info)
@@ -89,7 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words after `cfx`; `sys.argv[1:]` if None.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
-    with lasting_streams() as stdout, ended_by_sigterm() as terminated, quiet_libraries():
+    debugging = "--debug" in words or bool(os.environ.get("CFX_DEBUG"))
+    native = nullcontext() if debugging else without_native_messages()
+    with native, lasting_streams() as stdout, ended_by_sigterm() as terminated, quiet_libraries():
         settings = Globals()
         code = _run(words, settings)
         if code == ExitCode.INTERRUPTED and terminated.is_set():

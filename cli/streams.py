@@ -81,6 +81,36 @@ class Output(TextIOBase):
 
 
 @contextmanager
+def without_native_messages() -> Iterator[None]:
+    """Discard what C libraries write to descriptor 2, such as libtiff's "tempfile.tif: ...", while the context lasts.
+
+    `sys.stderr` gets a descriptor of its own. Nothing is changed where it is not a file on descriptor 2.
+    """
+    before: Any = sys.stderr
+    try:
+        native = before.fileno() == 2
+    except (OSError, ValueError, AttributeError):  # closed, or not a file
+        native = False
+    if not native:
+        yield
+        return
+    before.flush()
+    own = os.dup(2)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+    how = {"encoding": before.encoding, "errors": before.errors, "closefd": False}
+    sys.stderr = open(own, "w", buffering=1, **how)  # noqa: SIM115  # line by line, as Python's own
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = before
+        os.dup2(own, 2)
+        os.close(own)
+
+
+@contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Silence the warnings and the logging of libraries; what matters in them, cfx says itself."""
     level = logging.root.manager.disable

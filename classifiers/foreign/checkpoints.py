@@ -44,7 +44,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def parse_weights(content: bytes, path: Path) -> dict[str, Tensor]:
     """As `read_weights`, for the content of a file."""
-    if content[:1] == b"\x80" or content[:2] == b"PK":
+    if looks_pickled(content):
         return _unwrapped(_load_pickle(path), path)
     try:
         return with_aliases(parse_safetensors(content), content)
@@ -52,6 +52,17 @@ def parse_weights(content: bytes, path: Path) -> dict[str, Tensor]:
         raise UsageError(
             f"{path}: is neither a safetensors file nor a checkpoint of torch.save; save model.state_dict()"
         ) from error
+
+
+def looks_pickled(content: bytes) -> bool:
+    """Whether a file begins like a pickle or an archive of torch.save.
+
+    A safetensors file begins with the length of its header, which may have a pickle's first byte.
+    """
+    length = int.from_bytes(content[:8], "little")
+    if length <= len(content) - 8 and content[8:9] == b"{":
+        return False
+    return content[:1] == b"\x80" or content[:2] == b"PK"
 
 
 def with_aliases(tensors: dict[str, Tensor], content: bytes) -> dict[str, Tensor]:

@@ -635,3 +635,16 @@ def test_tied_weights_are_read_under_both_names(tmp_path: Path):
     other = Tied()
     load_weights(other, tensors, str(path))
     assert torch.equal(other.head.weight, model.head.weight)
+
+
+@pytest.mark.parametrize("length", range(120, 140))
+def test_safetensors_of_every_length_of_header_are_no_pickles(tmp_path: Path, length: int):
+    """A header of 128 bytes gives the file the first byte of a pickle."""
+    from cfx.classifiers.foreign.checkpoints import looks_pickled, read_weights
+
+    path = tmp_path / "w.safetensors"
+    save_file({"weight": torch.ones(2)}, path, metadata={"padding": "x" * (length - 90)})
+    assert not looks_pickled(path.read_bytes())
+    assert read_weights(path).keys() == {"weight"}
+    torch.save({"weight": torch.ones(2)}, path)
+    assert looks_pickled(path.read_bytes())

@@ -7,12 +7,15 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cfx.cli.app import main
 from cfx.cli.exit_code import ExitCode
@@ -158,3 +161,18 @@ def test_help_speaks_of_things_and_is_not_cut_off(run):
 def test_version_and_completion(run):
     assert run("-V").stdout == run("--version").stdout
     assert "_CFX_COMPLETE=complete_bash" in run("--show-completion", "bash").stdout
+
+
+def test_what_c_libraries_say_is_not_shown(tmp_path: Path):
+    """Libtiff names a damaged file "tempfile.tif" on stderr; cfx names it itself."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "cut.tif", compression="tiff_lzw")
+    content = bytearray((tmp_path / "cut.tif").read_bytes())
+    content[100:1500] = b"\xff" * 1400
+    (tmp_path / "cut.tif").write_bytes(content)
+    for options, noisy in (([], False), (["--debug"], True)):
+        command = [sys.executable, "-m", "cfx.cli", *options, "explain", "cut.tif"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2 and ("tempfile.tif" in done.stderr) == noisy
+        assert done.stderr.splitlines()[-1].startswith("error: cut.tif: the image is cut off or damaged")
+        assert noisy or done.stderr.count("\n") == 1
