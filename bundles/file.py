@@ -33,6 +33,8 @@ class ImagesEntry:
         flip: whether left and right do not matter to the class.
         root: the directory of torchvision's data sets.
         classes: names of the classifier's classes, if the user gave them.
+        group: regular expression that finds an image's group in its path; None if there are no groups, or a CSV has
+            them.
         scale: what black and white are in images with more than 8 bits per channel; None if there are none.
     """
 
@@ -41,6 +43,7 @@ class ImagesEntry:
     flip: bool = False
     root: str | None = None
     classes: tuple[str, ...] | None = None
+    group: str | None = None
     scale: Scale | None = None
 
     @classmethod
@@ -58,6 +61,7 @@ class ImagesEntry:
             flip=table.get("flip", bool) or False,
             root=table.get("root", str),
             classes=table.several("classes", str),
+            group=table.get("group", str),
             scale=scale,
         )
 

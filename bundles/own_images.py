@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import Labelled
 from ..images.sets.opening import open_images
-from ..images.sets.split import Split, sample_by_class, split_by_class
+from ..images.sets.split import Split, sample_by_class
 from .bundle import Bundle
 from .file import ImagesEntry
 
@@ -28,6 +28,8 @@ def own_images(entry: ImagesEntry) -> ImageSet:
     """
     root = None if entry.root is None else Path(entry.root)
     images = open_images(entry.source, root=root, classes=entry.classes)
+    if entry.group is not None:
+        images = images.grouped_by(entry.group)
     used = images.counts().nonzero().flatten()
     if len(used) == len(images.classes) or len(images.classes) <= MOST_CLASSES:
         return images
@@ -55,7 +57,7 @@ def images_of(bundle: Bundle) -> tuple[ImageSet, Split[Tensor]] | None:
             f"{images.name}: has changed since cfx init ({count} images then, {len(images)} of {len(names)} classes "
             "now); training and test images would no longer be separate: create a new bundle with cfx init"
         )
-    split = split_by_class(images.labels, images.splits, classes=len(images.classes))
+    split = images.split()
     return images, split.map(lambda _, indices: sample_by_class(images.labels, indices, MOST_IMAGES))
 
 

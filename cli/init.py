@@ -84,6 +84,12 @@ def init(
     fit: Annotated[
         str | None, typer.Option(metavar="pad|crop|stretch", help="How to resize images of other proportions.")
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX", help="What in an image's path names its group (a person, ...), to keep together."
+        ),
+    ] = None,
     white: WhiteOption = None,
     black: BlackOption = None,
     flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
@@ -121,6 +127,7 @@ def init(
             working=working,
             resize=fit,
             flip=flip,
+            group=group,
             window=window(black, white),
         ),
         format=format,

@@ -22,6 +22,7 @@ class InitOptions:
         working: pixels of the longer side at the working resolution.
         resize: "pad", "crop" or "stretch"; the option --fit.
         flip: whether left and right do not matter to the class.
+        group: regular expression that finds an image's group, such as a person, in its path.
         window: values of black and white in images with more than 8 bits per channel.
     """
 
@@ -35,4 +36,5 @@ class InitOptions:
     working: int | None = None
     resize: str | None = None
     flip: bool = False
+    group: str | None = None
     window: tuple[float, float] | None = None

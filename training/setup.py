@@ -20,7 +20,7 @@ from ..images.scale import Scale
 from ..images.sets.image_set import ImageSet, Survey
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.labels import read_classes
-from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST, split_by_class
+from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
 from .checking import SAMPLE, Matched, check, match_classes
 from .init_options import InitOptions
 from .parts import wanted_parts
@@ -71,6 +71,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     entry = ImagesEntry(
         source=_absolute(options.images),
         flip=options.flip,
+        group=options.group,
         root=None if options.root is None else str(options.root.resolve()),
         classes=None if options.classes is None else tuple(read_classes(options.classes)),
     )
@@ -78,7 +79,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     survey = images.survey()
     scale, scale_note = choose_scale(options, survey, images.name)
     sizes = choose_sizes(options, foreign, survey)
-    split = split_by_class(images.labels, images.splits, classes=len(images.classes))
+    split = images.split()
     order = torch.cat([split.test, split.held_out, split.judge_held_out, split.train])
     sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
     matched, checked = Matched(images.classes), None
@@ -111,9 +112,23 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         None if checked is None else checked.accuracy,
         0 if checked is None else checked.looked_at,
         () if checked is None else checked.confusions,
-        (*images.notes, *scale_note, *sizes.notes, *matched.notes, *(() if checked is None else checked.notes)),
+        (
+            *images.notes,
+            *grouping(images),
+            *scale_note,
+            *sizes.notes,
+            *matched.notes,
+            *(() if checked is None else checked.notes),
+        ),
         (*broken(survey), *(() if checked is None else checked.warnings), *rare_or_missing(images, split.too_few)),
     )
+
+
+def grouping(images: ImageSet) -> list[str]:
+    """A note about the groups that the split keeps together."""
+    if images.groups is None:
+        return []
+    return [f"{len(set(images.groups))} groups of images: all images of a group are in one subset"]
 
 
 def choose_scale(options: InitOptions, survey: Survey, name: str) -> tuple[Scale | None, list[str]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, deque
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from ..resizing import RESIZES
 from ..scale import DeepRange, Scale
 from .labelled import Labelled
 from .pictures import Pictures, Shape
+from .split import Split, split_by_class, split_by_group
 
 # The rest of the free memory is for the models that will use the images.
 SHARE_OF_MEMORY = 0.6
@@ -86,6 +88,7 @@ class ImageSet:
         splits: N times "train", "test" or "" (the set does not say).
         pictures: N pictures.
         notes: what was left out in finding them, one sentence each.
+        groups: N names of groups, such as persons, that must not be divided by a split; None if there are none.
     """
 
     name: str
@@ -94,9 +97,42 @@ class ImageSet:
     splits: tuple[str, ...]
     pictures: Pictures
     notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def split(self) -> Split[Tensor]:
+        """The indices of the five subsets for training and testing, with every group in one of them.
+
+        Raises:
+            DataError: no class has enough images, or images of enough groups.
+        """
+        if self.groups is None:
+            return split_by_class(self.labels, self.splits, classes=len(self.classes))
+        return split_by_group(self.labels, self.splits, self.groups, classes=len(self.classes))
+
+    def grouped_by(self, pattern: str) -> ImageSet:
+        """The same set with groups from the images' paths: what the pattern matches, or its first bracketed part.
+
+        Raises:
+            UsageError: it is no regular expression.
+            DataError: it matches nothing in some path, or the images have no files of their own.
+        """
+        try:
+            compiled = re.compile(pattern)
+        except re.error as error:
+            raise UsageError(f"--group {pattern!r}: not a regular expression ({error})") from error
+        groups: list[str] = []
+        for index in range(len(self)):
+            path = self.pictures.path(index)
+            if path is None:
+                raise DataError(f"--group: the images of {self.name} have no files; give a CSV with a column group")
+            found = compiled.search(path.as_posix())
+            if found is None:
+                raise DataError(f"--group {pattern!r}: matches nothing in {path}; every image needs a group")
+            groups.append(found[1] if compiled.groups and found[1] is not None else found[0])
+        return replace(self, groups=tuple(groups))
 
     def counts(self) -> Tensor:
         """The number of images of each class, (K,) int64."""

@@ -20,8 +20,8 @@ def open_images(spec: str, *, root: Path | None = None, classes: Sequence[str] |
 
     Args:
         spec: a directory with one folder for each class (perhaps below train/ and test/); a .csv or .tsv file with
-            columns path, label and perhaps split; one of torchvision's data sets, such as mnist, emnist-letters or
-            celeba:Smiling; or hf:NAME[@CONFIG] or hf:DIRECTORY for Hugging Face's datasets.
+            columns path, label and perhaps split and group; one of torchvision's data sets, such as mnist,
+            emnist-letters or celeba:Smiling; or hf:NAME[@CONFIG] or hf:DIRECTORY for Hugging Face's datasets.
         root: the directory of torchvision's data sets.
         classes: K class names in the order of the classifier's logits, to which labels are mapped by name. None takes
             the data set's own order, or the names found, sorted (whole numbers by value).

@@ -32,6 +32,10 @@ class Pictures(ABC):
     def decoded(self, index: int, scale: Scale | None = None) -> Decoded:
         """The decoded picture, as `decode` gives it; ImageError if broken."""
 
+    def path(self, index: int) -> Path | None:
+        """The file of a picture; None if it has none of its own."""
+        return None
+
     def deep_range(self, index: int) -> DeepRange | None:
         """The values of a picture with over 8 bits per channel; None if it has 8 or fewer; ImageError if broken."""
         return None
@@ -65,6 +69,9 @@ class FilePictures(Pictures):
 
     def decoded(self, index: int, scale: Scale | None = None) -> Decoded:
         return decode(self.paths[index], scale)
+
+    def path(self, index: int) -> Path | None:
+        return self.paths[index]
 
     def deep_range(self, index: int) -> DeepRange | None:
         return deep_range(self.paths[index], str(self.paths[index]))

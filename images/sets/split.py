@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
@@ -150,3 +151,58 @@ def split_by_class(labels: Tensor, splits: Sequence[str], seed: int = 0, classes
         test=subsets[4],
         too_few=tuple(too_few),
     )
+
+
+def split_by_group(
+    labels: Tensor, splits: Sequence[str], groups: Sequence[str], seed: int = 0, classes: int | None = None
+) -> Split[Tensor]:
+    """Split as `split_by_class`, but keep all images of a group, such as a person or a patient, in one subset.
+
+    Otherwise images of one person on both sides of a cut make every accuracy too high. Groups are placed one after the
+    other, the largest first, where their classes lack most images, so that the shares are met only nearly. A group with
+    an image in the set's own test split is in the test subset as a whole.
+
+    Args:
+        labels, splits, seed, classes: as in `split_by_class`.
+        groups: N names of groups.
+
+    Raises:
+        DataError: no class has images of enough groups.
+    """
+    classes = classes or int(labels.max()) + 1
+    names, group = torch.unique(torch.tensor([hash_of(name) for name in groups]), return_inverse=True)
+    counts = torch.zeros(len(names), classes)  # images of each class in each group
+    counts.index_put_((group, labels), torch.ones(len(labels)), accumulate=True)
+    given = torch.zeros(len(names), dtype=torch.bool)
+    given[group[torch.tensor([split == "test" for split in splits], dtype=torch.bool)]] = True
+    rest = len(labels) - int(counts[given].sum())
+    held_out = min(SHARE_HELD_OUT, MOST_HELD_OUT / max(1, rest / 2))
+    test = 0.0 if bool(given.any()) else SHARE_TEST
+    half = (1 - test) / 2
+    shares = torch.tensor([half * (1 - held_out), half * held_out, half * (1 - held_out), half * held_out, test])
+    wanted = shares[:, None] * counts[~given].sum(dim=0)
+    place = torch.full((len(names),), SUBSETS.index("test"))
+    placed = torch.zeros(len(SUBSETS), classes)
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
+    order = order[counts[order].sum(dim=1).argsort(descending=True, stable=True)]
+    for each in order[~given[order]].tolist():
+        lacking = 1 - placed / wanted.clamp(min=1e-6)
+        urgency = (lacking * counts[each]).sum(dim=1)
+        subset = int(urgency.masked_fill(shares == 0, -torch.inf).argmax())
+        place[each], placed[subset] = subset, placed[subset] + counts[each]
+    subsets = [(place[group] == number).nonzero().flatten() for number in range(len(SUBSETS))]
+    present = torch.stack([torch.bincount(labels[subset], minlength=classes) > 0 for subset in subsets]).all(dim=0)
+    if not bool(present.any()):
+        raise DataError(
+            f"no class has images of enough groups: {len(names)} groups, of which each of {len(SUBSETS)} subsets needs "
+            "one with every class; make groups smaller, or add images"
+        )
+    return Split(
+        **{name: subset[present[labels[subset]]] for name, subset in zip(SUBSETS, subsets, strict=True)},
+        too_few=tuple((~present).nonzero().flatten().tolist()),
+    )
+
+
+def hash_of(name: str) -> int:
+    """A number of 63 bits for a name, the same in every process."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 1

@@ -15,11 +15,14 @@ COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
     "label": ("label", "class", "target", "category", "class_name", "class_label"),
     "split": ("split", "subset", "partition"),
+    "group": ("group", "person", "patient", "subject", "participant"),
 }
 
 
 def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
-    """Open a CSV or TSV file with columns path, label and perhaps split; paths are relative to the file's folder.
+    """Open a CSV or TSV file with columns path, label and perhaps split and group.
+
+    Paths are relative to the file's directory.
 
     Raises:
         DataError: it cannot be read, or a column, cell or all rows are missing; the message names the line.
@@ -29,13 +32,14 @@ def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
     paths: list[Path] = []
     names: list[str] = []
     where: list[str] = []
+    groups: list[str] = []
     for row in rows:
         if len(row.cells) < len(heading.cells):
             raise DataError(
                 f"{path}: line {row.line} has {len(row.cells)} cells where the header has {len(heading.cells)}"
             )
         cells = {kind: row.cells[column] for kind, column in at.items()}
-        missing = [kind for kind in ("path", "label") if not cells[kind]]
+        missing = [kind for kind in ("path", "label", "group") if kind in cells and not cells[kind]]
         if missing:
             raise DataError(f"{path}: line {row.line} has an empty {missing[0]}")
         split = cells.get("split", "").lower()
@@ -44,6 +48,7 @@ def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
         paths.append(path.parent / cells["path"])
         names.append(composed(cells["label"]))
         where.append(split)
+        groups += [cells["group"]] if "group" in cells else []
     if not paths:
         raise DataError(f"{path}: a header and no rows; expected one row for each image")
     meant = whole_numbers(names)
@@ -52,11 +57,11 @@ def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
     if classes is not None and not set(names) & set(map(composed, classes)):
         names = _by_index(path, names, classes)
     labels, known = labelled(str(path), names, classes, sorted(set(names)), "label")
-    return ImageSet(path.stem, known, labels, settled(where), FilePictures(paths), notes)
+    return ImageSet(path.stem, known, labels, settled(where), FilePictures(paths), notes, tuple(groups) or None)
 
 
 def _columns(path: Path, heading: Row) -> dict[str, int]:
-    """The index of each kind of column; `split` is optional."""
+    """The index of each kind of column; `split` and `group` are optional."""
     header = heading.cells
     if not any(header):
         raise DataError(f"{path}: is empty; expected a header such as path,label and one row for each image")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from cfx.errors import DataError
+from cfx.errors import DataError, UsageError
 from cfx.images.sets.labelled import Labelled
 from cfx.images.sets.opening import open_images
-from cfx.images.sets.split import Split, split_in_two
+from cfx.images.sets.split import SUBSETS, Split, split_by_group, split_in_two
 
 
 @pytest.fixture
@@ -101,3 +101,62 @@ def test_the_digits_of_the_tests_are_what_their_indices_say(read_set: Callable[[
         indices = torch.from_numpy(file["indices"])
         assert torch.equal(test.images[indices].squeeze(1), torch.from_numpy(file["images"]))
         assert torch.equal(test.labels[indices], torch.from_numpy(file["labels"]))
+
+
+def test_a_group_is_never_divided_and_the_shares_are_nearly_met():
+    """As the photographs of 170 persons, each with ten classes."""
+    draw = torch.Generator().manual_seed(0)
+    groups = torch.arange(170).repeat_interleave(10)
+    labels = torch.arange(10).repeat(170)
+    order = torch.randperm(1700, generator=draw)
+    labels, groups = labels[order], groups[order]
+    split = split_by_group(labels, [""] * 1700, [f"person {group}" for group in groups.tolist()])
+    subsets = [split.subset(name) for name in SUBSETS]
+    assert sorted(torch.cat(subsets).tolist()) == list(range(1700)) and split.too_few == ()
+    persons = [set(groups[subset].tolist()) for subset in subsets]
+    assert sum(map(len, persons)) == 170, "otherwise a person is in two subsets"
+    assert all(len(labels[subset].unique()) == 10 for subset in subsets)
+    sizes = dict(zip(SUBSETS, map(len, subsets), strict=True))
+    assert abs(sizes["test"] / 1700 - 0.15) < 0.02
+    assert abs(sizes["train"] - sizes["judge_train"]) <= 20 and abs(sizes["held_out"] / 1700 - 0.0425) < 0.015
+
+
+def test_a_group_with_a_test_image_is_a_test_group():
+    labels, groups = torch.arange(200) % 4, [f"g{number // 4}" for number in range(200)]
+    splits = ["test" if number % 40 == 0 else "train" for number in range(200)]
+    split = split_by_group(labels, splits, groups)
+    given = {groups[index] for index in range(200) if splits[index] == "test"}
+    assert {groups[index] for index in split.test.tolist()} == given
+
+
+def test_too_few_groups_are_refused_and_a_class_of_few_groups_is_left_out():
+    with pytest.raises(DataError, match="no class has images of enough groups: 3 groups"):
+        split_by_group(torch.arange(30) % 2, [""] * 30, [str(number % 3) for number in range(30)])
+    labels = torch.tensor([0, 1] * 50 + [2] * 20)
+    groups = [f"g{number // 2}" for number in range(100)] + ["one"] * 20
+    assert split_by_group(labels, [""] * 120, groups).too_few == (2,)
+
+
+def test_the_split_of_groups_is_the_same_again_and_depends_on_the_seed():
+    labels, groups = torch.arange(300) % 3, [f"g{number // 3}" for number in range(300)]
+    one, two, other = (split_by_group(labels, [""] * 300, groups, seed=seed) for seed in (0, 0, 1))
+    assert all(torch.equal(one.subset(name), two.subset(name)) for name in SUBSETS)
+    assert not torch.equal(one.test, other.test)
+
+
+def test_groups_come_from_a_column_or_from_the_names(tmp_path: Path):
+    lines = ["path,label,Patient"]
+    for number in range(40):
+        path = tmp_path / str(number % 2) / f"p{number // 4:02d}-{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        lines.append(f"{path.relative_to(tmp_path)},{number % 2},p{number // 4:02d}")
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    table = open_images(str(tmp_path / "l.csv"))
+    folders = open_images(str(tmp_path)).grouped_by(r"(p\d+)-")
+    assert table.groups is not None and folders.groups is not None
+    assert len(set(table.groups)) == 10 and sorted(table.groups) == sorted(folders.groups)
+    with pytest.raises(DataError, match=r"matches nothing in .*00-0\.png; every image needs a group"):
+        folders.grouped_by(r"x(\d)")
+    with pytest.raises(UsageError, match="not a regular expression"):
+        folders.grouped_by("(")
