@@ -23,6 +23,7 @@ from ..images.sets.labels import read_classes
 from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
 from .checking import SAMPLE, Matched, check, match_classes
 from .init_options import InitOptions
+from .near_copies import near_copies
 from .parts import wanted_parts
 from .probe import Probe
 from .recipe import MOST_RELIABLE_ENGINE
@@ -120,7 +121,12 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
             *matched.notes,
             *(() if checked is None else checked.notes),
         ),
-        (*broken(survey), *(() if checked is None else checked.warnings), *rare_or_missing(images, split.too_few)),
+        (
+            *broken(survey),
+            *near_copies(images, split, scale),
+            *(() if checked is None else checked.warnings),
+            *rare_or_missing(images, split.too_few),
+        ),
     )
 
 

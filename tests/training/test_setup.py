@@ -7,8 +7,10 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle, load_bundle
@@ -333,3 +335,28 @@ def test_code_whose_trust_cannot_be_kept_is_refused_before_the_work(
     monkeypatch.setenv("CFX_TRUST_CODE", make)
     set_up(tmp_path / "b", options)
     assert Bundle(tmp_path / "b").classifier is not None
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["other digits", "two frames of each"])
+def test_near_copies_on_both_sides_of_the_split_are_named(tmp_path: Path, digits, copied: bool):
+    images, labels = digits
+    draw = np.random.default_rng(0)
+    for number in range(0, 400, 2):
+        levels = (images[number, 0].numpy() * 255).round()
+        other = levels + draw.normal(0, 3, levels.shape) if copied else (images[number + 1, 0].numpy() * 255).round()
+        for frame, values in enumerate((levels, other)):
+            path = tmp_path / "images" / str(int(labels[number])) / f"{number}-{frame}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(path)
+    checked = set_up(tmp_path / "b", InitOptions(images=str(tmp_path / "images")))
+    said = [warning for warning in checked.warnings if "near-copies on both sides of the split" in warning]
+    assert len(said) == copied
+    if copied:
+        assert "with --group or a CSV column group" in said[0]
+        grouped = InitOptions(images=str(tmp_path / "images"), group=r"(\d+)-\d")
+        checked = set_up(tmp_path / "c", grouped)
+        assert not any("near-copies" in warning for warning in checked.warnings)
+        assert any("200 groups of images" in note for note in checked.notes)
+        assert Bundle(tmp_path / "c").file.images == dataclasses.replace(
+            Bundle(tmp_path / "b").file.images, group=r"(\d+)-\d"
+        )
