@@ -50,6 +50,6 @@ def near_copies(images: ImageSet, split: Split[torch.Tensor], scale: Scale | Non
     other = images.pictures.path(int(train.indices[nearest.indices[first]]))
     return [
         "near-copies on both sides of the split, which make every accuracy too high: "
-        f"{len(copies)} of {len(ours)} test images looked at have one among {len(theirs)} training images, such as {one} "
-        f"and {other}; keep together what belongs together, with --group or a CSV column group"
+        f"{len(copies)} of {len(ours)} test images looked at have one among {len(theirs)} training images, such as "
+        f"{one} and {other}; keep together what belongs together, with --group or a CSV column group"
     ]
