@@ -87,7 +87,7 @@ def init(
     group: Annotated[
         str | None,
         typer.Option(
-            metavar="REGEX", help="What in an image's path names its group (a person, ...), to keep together."
+            metavar="REGEX", help="What in an image's path names its group, such as a person, to keep together."
         ),
     ] = None,
     white: WhiteOption = None,
