@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 
@@ -15,7 +15,7 @@ def stems(images: Sequence[tuple[str, str]], out: Path) -> list[str]:
         images: name and sha256 of each image.
         out: directory of the results; images that it has results of keep their names, and the names are taken.
     """
-    before = inputs_in(out)
+    before = inputs_in(out, {Path(name).stem.casefold() for name, _ in images})
     taken: set[str] = set()
     result = []
     for name, sha256 in images:
@@ -30,8 +30,13 @@ def stems(images: Sequence[tuple[str, str]], out: Path) -> list[str]:
     return result
 
 
-def inputs_in(out: Path) -> dict[str, str]:
-    """The sha256 of the image that each record in a directory is about, by the record's stem in lower case."""
+def inputs_in(out: Path, wanted: Set[str]) -> dict[str, str]:
+    """The sha256 of the image that records in a directory are about, by the records' stem in lower case.
+
+    Args:
+        out: the directory.
+        wanted: stems in lower case; only records with these stems, or these and a number, are read.
+    """
     found: dict[str, str] = {}
     try:
         records = [path for path in out.iterdir() if path.suffix == ".json"]
@@ -39,10 +44,12 @@ def inputs_in(out: Path) -> dict[str, str]:
         return found
     for path in records:
         try:
+            stem, engine, _ = path.stem.casefold().rsplit(".", 2)
+            if wanted.isdisjoint((stem, re.sub(r"-\d+$", "", stem))):
+                continue
             record = json.loads(path.read_bytes())
-            stem, engine, _ = path.stem.rsplit(".", 2)
-            if record["engine"] == engine:
-                found[stem.casefold()] = str(record.get("input_sha256"))
+            if record["engine"].casefold() == engine:
+                found[stem] = str(record.get("input_sha256"))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):  # another program's file
             continue
     return found

@@ -272,7 +272,8 @@ def test_killed_and_started_again_it_ends_with_the_same_records(toy, tmp_path):
 
     def start(out: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "cfx.cli", "bench", "--bundle", str(toy), "--engines", "pixel", "--targets",
-                   "all", "--images", str(EXAMPLES), "--batch-size", "4", "--no-lpips", "--out", out]  # fmt: skip
+                   "all", "--images", str(EXAMPLES), "-n", "5", "--batch-size", "4", "--no-lpips",
+                   "--out", out]  # fmt: skip
         return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
 
     def records(out: str) -> list[dict]:
@@ -287,7 +288,7 @@ def test_killed_and_started_again_it_ends_with_the_same_records(toy, tmp_path):
 
     assert start("whole").wait() == 0
     kills = 0
-    for _ in range(3):
+    for _ in range(2):
         process, before = start("killed"), size()
         while process.poll() is None and size() == before:
             time.sleep(0.005)

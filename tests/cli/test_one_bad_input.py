@@ -146,8 +146,8 @@ def test_class_names_with_line_breaks_are_no_lines(explain: Run, renamed):
     bundle = renamed("zero\n::error::x", "one\x1b[31m", "two\ttabs", "three\u2028x")
     for target in range(4):
         image = EXAMPLES / ("seven.png" if target else "four.png")
-        for images in ((image,), (image, *EXAMPLES.glob("*.png"))):
-            result = explain(*images, "--bundle", bundle, "--target", target, "--path")
+        for arguments in ((image, "--path"), (image, *EXAMPLES.glob("t*.png"), *EXAMPLES.glob("f*.png"))):
+            result = explain(*arguments, "--bundle", bundle, "--target", target)
             assert result.code in (0, 1, 2), result.stderr
             text = result.stdout + result.stderr
             assert "\x1b" not in text and "\n::" not in text and "\u2028" not in text
