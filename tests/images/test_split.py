@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,3 +162,19 @@ def test_groups_come_from_a_column_or_from_the_names(tmp_path: Path):
         folders.grouped_by(r"x(\d)")
     with pytest.raises(UsageError, match="not a regular expression"):
         folders.grouped_by("(")
+
+
+def test_the_example_finds_persons_by_their_numbers(tmp_path: Path):
+    """A new person begins where the digit falls, or where the camera skipped many numbers."""
+    taken = [(0, 10), (1, 11), (9, 12), (0, 13), (1, 14), (2, 60), (0, 61)]
+    for digit, number in taken:
+        path = tmp_path / str(digit) / f"IMG_{number}.JPG"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    (tmp_path / "0" / "notes.txt").touch()
+    script = Path(__file__).parents[2] / "examples" / "signs_csv.py"
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, check=True)
+    (tmp_path / "l.csv").write_text(done.stdout)
+    images = open_images(str(tmp_path / "l.csv"))
+    assert images.groups == ("0", "0", "0", "1", "1", "2", "3")
+    assert [images.classes[label] for label in images.labels.tolist()] == [str(digit) for digit, _ in taken]
