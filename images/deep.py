@@ -70,6 +70,7 @@ def _bits(opened: Image.Image) -> tuple[int, ...] | None:
 
 
 def range_of(opened: Image.Image, values: np.ndarray) -> DeepRange:
+    """The range of the values (H, W) of a deep picture, and what kind of values its file stores."""
     low, high = float(values.min()), float(values.max())
     sixteen = opened.mode.startswith("I;16") or (opened.mode, opened.format) in (("I", "PPM"), ("I", "PNG"))
     kind = "float" if opened.mode == "F" else "signed" if low < 0 else "16-bit" if sixteen else "32-bit"

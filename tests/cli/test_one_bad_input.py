@@ -54,11 +54,6 @@ def output_is_a_directory(named: Callable[[str], Path]) -> Path:
     return named("taken.png")
 
 
-def not_an_image(named: Callable[[str], Path]) -> Path:
-    named("text.png").write_text("no image")
-    return named("a.png").with_name("text.png")
-
-
 BAD = {
     not_utf8: "the file's name is not UTF-8; rename it",
     too_long: "could not be written (file name too long)",

@@ -10,6 +10,7 @@ import itertools
 import struct
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -284,9 +285,7 @@ def test_display_p3_is_converted_to_srgb(tmp_path: Path, format: str):
     assert np.abs(COLOURS.astype(int) - p3_to_srgb(COLOURS)).mean() > 5, "otherwise nothing is tested"
     assert (
         "srgb"
-        in ImageCms.getProfileDescription(
-            ImageCms.ImageCmsProfile(__import__("io").BytesIO(found.picture.info["icc_profile"]))
-        ).lower()
+        in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(found.picture.info["icc_profile"]))).lower()
     )
 
 
