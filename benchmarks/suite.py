@@ -25,7 +25,7 @@ from ..reports.run import PAGE, RunDirectory
 from ..reports.summary import Summary
 from ..training.recipe import RECIPES
 from .controls import controls, is_control
-from .finish import finish, write_results
+from .finish import finish
 from .inputs import DataSetInputs, FileInputs, Inputs, Listed, open_inputs, read_targets
 from .questions import QuestionSampler
 from .run import Run, run_directory
@@ -106,15 +106,6 @@ class Benchmark:
         """
         return Run.load(self.directory)
 
-    def run(self, run: Run, progress: Progress = SILENT) -> Summary:
-        """Answer the open questions, write the summary and the page, and return the summary."""
-        summary = self.finished_summary(run)
-        if summary is None:
-            self._answer(run, progress)
-            summary = finish(run, self.bundle, {name: is_control(name) for name in self.engines})
-            write_results(run, summary)
-        return summary
-
     def finished_summary(self, run: Run) -> Summary | None:
         """The summary of a run that needs no more work; None if there is none, or it is of other records."""
         if run.missing(self.engines) is not None or not (run.directory / PAGE).exists():
@@ -125,11 +116,13 @@ class Benchmark:
             return None
         return summary if summary.records == self._run_directory.records_digest() else None
 
-    def _answer(self, run: Run, progress: Progress) -> None:
+    def answer(self, run: Run, progress: Progress = SILENT) -> Summary:
+        """Answer the open questions, and return the summary, which `write_results` writes."""
         metrics = with_lpips() if self.settings.lpips else None
         options = AnswerOptions(seed=self.settings.seed, metrics=metrics, memory=True)
         sized = self.settings.batch_size is None
         Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress, by_speed=sized).go()
+        return finish(run, self.bundle, {name: is_control(name) for name in self.engines})
 
     @property
     def count(self) -> int | None:

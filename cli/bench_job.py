@@ -76,14 +76,15 @@ class Bench:
                 terminal.error(text)
             if before is not None:
                 check_questions(before, run.questions)
-            summary = benchmark.finished_summary(run)
-            if summary is not None:
-                terminal.note(f"{benchmark.directory}: finished on {summary.finished}; nothing was searched")
+            stored = benchmark.finished_summary(run)
+            if stored is not None:
+                terminal.note(f"{benchmark.directory}: finished on {stored.finished}; nothing was searched")
+                summary = stored
             else:
                 load_scoring(benchmark.bundle)
                 with terminal.work(f"bench: {len(run.questions)} questions, engines {', '.join(benchmark.engines)}"):
-                    summary = benchmark.run(run, terminal)
-            return self._close(benchmark, run, summary, before)
+                    summary = benchmark.answer(run, terminal)
+            return self._close(benchmark, run, summary, before, is_written=stored is not None)
 
     def _benchmark(self) -> Benchmark:
         options = self.options
@@ -92,14 +93,16 @@ class Bench:
         engines = load_engines(options.engines, bundle, confidence, leave_out=options.every_engine, note=note)
         return Benchmark(bundle, engines, options.settings, options.command)
 
-    def _close(self, benchmark: Benchmark, run: Run, summary: Summary, before: Finished | None) -> ExitCode:
+    def _close(
+        self, benchmark: Benchmark, run: Run, summary: Summary, before: Finished | None, *, is_written: bool
+    ) -> ExitCode:
         """Print the summary, check the gates, and write them into the results and the JUnit report."""
         options, terminal = self.options, self.terminal
         changed: Mapping[tuple[str, str], Estimate | None] = {}
         if before is not None:
             changed = changes(finished(run, summary).columns, before.columns)
         outcomes = tuple(check_gate(gate, summary, changed, min_pairs=options.min_pairs) for gate in options.gates)
-        if outcomes != summary.gates:
+        if not is_written or outcomes != summary.gates:
             summary = replace(summary, gates=outcomes)
             write_results(run, summary)
         print_summary(terminal, summary, options.format)

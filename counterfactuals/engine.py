@@ -149,12 +149,8 @@ class Engine(ABC):
             curve = self.find(problem)
             shares, found = tighten(problem, curve)
             return Counterfactuals(
-                images=found.images,
+                **vars(found),
                 targets=targets,
-                valid=found.valid,
-                confidence=found.confidence,
-                predicted=found.predicted,
-                predicted_confidence=found.predicted_confidence,
                 steps=problem.steps,
                 forward_calls=problem.forward_calls,
                 backward_calls=problem.backward_calls,

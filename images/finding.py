@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple
@@ -63,6 +63,29 @@ def is_image(path: Path) -> bool:
     return format_of(head) not in (None, "BMP", "ICO", "PPM")
 
 
+def sorted_out(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The images among files, and the other files."""
+    images: list[Path] = []
+    others: list[Path] = []
+    for path in files:
+        (images if is_image(path) else others).append(path)
+    return images, others
+
+
+def existing(pattern: str) -> Path:
+    """The path or glob of images, with `~` expanded.
+
+    Raises:
+        ImageError: it is empty, or neither a glob nor the name of something that exists.
+    """
+    if not pattern:
+        raise ImageError("'': an empty file name; give an image, a directory or a glob")
+    path = expanded(pattern)
+    if not (path.exists() or path.is_symlink() or has_magic(pattern)):
+        raise ImageError(f"{pattern}: no such file; check the name and the directory")
+    return path
+
+
 def left_out(files: Sequence[Path], where: str) -> list[str]:
     """A note about files that are no images; none if there are none."""
     if not files:
@@ -72,22 +95,18 @@ def left_out(files: Sequence[Path], where: str) -> list[str]:
 
 
 def _matches(pattern: str, recursive: bool) -> Found:
-    if not pattern:
-        raise ImageError("'': an empty file name; give an image, a directory or a glob")
-    path = expanded(pattern)
+    path = existing(pattern)
     if path.is_dir():
         return _of_directory(path, recursive)
     if path.exists() or path.is_symlink():  # before globs, because a file may be named "digit[1].png"
         return Found([path], [])
-    if has_magic(pattern):
-        matched = [Path(name) for name in sorted(glob(str(path), recursive=True))]
-        files = [each for each in matched if not each.is_dir()]
-        folders = [each for each in matched if each.is_dir() and "**" not in pattern]
-        if not files:
-            raise ImageError(f"{pattern}: matches no file; check the pattern and its directory")
-        names = few([str(folder) for folder in folders], NAMED)
-        return Found(files, [f"{pattern}: matches folders, which are not searched: {names}"] if folders else [])
-    raise ImageError(f"{pattern}: no such file; check the name and the directory")
+    matched = [Path(name) for name in sorted(glob(str(path), recursive=True))]
+    files = [each for each in matched if not each.is_dir()]
+    folders = [each for each in matched if each.is_dir() and "**" not in pattern]
+    if not files:
+        raise ImageError(f"{pattern}: matches no file; check the pattern and its directory")
+    names = few([str(folder) for folder in folders], NAMED)
+    return Found(files, [f"{pattern}: matches folders, which are not searched: {names}"] if folders else [])
 
 
 def _of_directory(directory: Path, recursive: bool) -> Found:
@@ -96,9 +115,9 @@ def _of_directory(directory: Path, recursive: bool) -> Found:
     except OSError as error:
         raise ImageError(f"{directory}: could not be listed ({reason_of(error)}); check its permissions") from error
     folders = [path for path in inside if path.is_dir()]
-    files = list(files_below(directory)) if recursive else [path for path in inside if not path.is_dir()]
-    images = [path for path in files if is_image(path)]
-    notes = left_out([path for path in files if path not in set(images)], str(directory))
+    files = files_below(directory) if recursive else (path for path in inside if not path.is_dir())
+    images, others = sorted_out(files)
+    notes = left_out(others, str(directory))
     if not recursive and folders:
         deeper = sum(1 for folder in folders for path in files_below(folder) if path.suffix.lower() in EXTENSIONS)
         names = few([folder.name for folder in folders], NAMED)

@@ -20,7 +20,6 @@ from ..errors import UsageError, unknown_name
 from ..metrics.catalogue import BY_NAME
 
 Statistic = Literal["mean", "median", "p95"]
-OPERATORS = (">=", "<=", ">", "<")
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 FORM = re.compile(r"\s*([\w-]+)\.(\w+?)(?:\.(median|p95))?\s*(>=|<=|>|<)\s*([^=\s]\S*)\s*")
 LIMIT = re.compile(NUMBER, re.ASCII | re.IGNORECASE)
@@ -36,7 +35,7 @@ class Gate:
         text: the gate as it was typed.
         engine, metric: what is measured.
         statistic: what is compared: the mean, the median or the 95th percentile.
-        sign: one of `OPERATORS`.
+        sign: ">=", "<=", ">" or "<".
         limit: the number to compare with; for a baseline, the tolerance, which is added to it.
         baseline: whether `limit` is relative to an earlier run.
     """

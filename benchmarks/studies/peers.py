@@ -139,12 +139,8 @@ def counterfactuals_of(bundle: Bundle, images: Tensor, targets: Tensor, threshol
     found = evaluate(bundle, as_written(images.to(bundle.device)), targets, threshold)
     nothing = torch.zeros(len(targets), dtype=torch.int64)
     return Counterfactuals(
-        images=found.images,
+        **vars(found),
         targets=targets,
-        valid=found.valid,
-        confidence=found.confidence,
-        predicted=found.predicted,
-        predicted_confidence=found.predicted_confidence,
         steps=nothing,
         forward_calls=nothing,
         backward_calls=nothing,

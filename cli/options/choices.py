@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from glob import has_magic
 from pathlib import Path
 
 from ...benchmarks.settings import POLICIES
 from ...bundles.finding import find_bundle
 from ...counterfactuals.registry import engine_names
-from ...errors import DataError, ImageError, UsageError, unknown_name
+from ...errors import DataError, UsageError, unknown_name
 from ...files import expanded
+from ...images.finding import existing
 from ...reports.gates import NUMBER
 
 FORMATS = ("text", "json")
 TABLE_FORMATS = ("table", "json", "csv", "markdown")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 UNITS = {"s": 1, "m": 60, "h": 3600}  # seconds
-NO_NAME = "'': an empty file name; give an image, a directory or a glob"
 
 
 def check_choice(kind: str, value: str, known: Sequence[str]) -> None:
@@ -54,8 +53,8 @@ def check_output(option: str, path: Path | None, *, directory: bool) -> None:
 
 def check_images(images: str | None) -> None:
     """Raise an ImageError if the images are neither a file, a directory nor a glob."""
-    if images is not None and not expanded(images).exists() and not has_magic(images):
-        raise ImageError(f"{images}: no such file; check the name and the directory" if images else NO_NAME)
+    if images is not None:
+        existing(images)
 
 
 def check_targets(targets: str) -> None:

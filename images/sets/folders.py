@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import DataError, reason_of
-from ..finding import files_below, is_image, left_out
+from ..finding import files_below, is_image, left_out, sorted_out
 from .image_set import ImageSet
 from .labels import SPLITS, composed, labelled, settled
 from .pictures import FilePictures
@@ -31,9 +31,8 @@ def open_folders(root: Path, classes: Sequence[str] | None) -> ImageSet:
     where: list[str] = []
     others: list[Path] = []
     for split, folder in found:
-        files = list(files_below(folder))
-        images = [path for path in files if is_image(path)]
-        others += [path for path in files if path not in set(images)]
+        images, rest = sorted_out(files_below(folder))
+        others += rest
         paths += images
         names += [composed(folder.name)] * len(images)
         where += [split.name.lower() if splits else ""] * len(images)
