@@ -50,6 +50,7 @@ class Envelope:
         confidence: minimum probability of the target in a valid counterfactual.
         device: device that the models ran on.
         seed: seed of the engine's random numbers.
+        notes: sentences that each of the answers says.
     """
 
     bundle: str
@@ -58,6 +59,7 @@ class Envelope:
     confidence: float
     device: str
     seed: int
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The fields of the envelope in a record."""

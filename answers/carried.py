@@ -7,9 +7,9 @@ from pathlib import Path
 from ..bundles.bundle import Bundle
 from ..counterfactuals.goal import is_valid
 from ..images.reading import carry_back
+from ..images.sets.labels import class_index
 from ..images.writing import write_picture
 from .answer import Answer
-from .question import class_index
 from .seen import probabilities_of
 
 

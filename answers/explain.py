@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle, load_bundle, pick_device
+from ..classifiers.foreign.live import open_live
+from ..classifiers.foreign.opening import open_classifier
 from ..counterfactuals.registry import DEFAULT_ENGINE, load_engine
-from ..errors import ImageError, InputError, unknown_name
-from ..images.decoding import decode_picture
-from ..images.reading import convert, scale_of
+from ..errors import UsageError, unknown_name
+from ..images.reading import scale_of
 from ..images.scale import Scale
 from ..metrics.catalogue import OF_IMAGES
+from ..training.alone import open_with_images, open_with_photos
+from ..training.init_options import ClassifierOptions
 from .answer import Answer
+from .given import Given, each_of, pixels_of, read_all, size_of
 from .pipeline import AnswerOptions, answer_batch
-from .question import QuestionBatch, Source, ask, target_class
+from .question import QuestionBatch, ask, target_class
 
-Given = str | PathLike[str] | Image.Image | np.ndarray | Tensor
-"""One image: a file, a Pillow image, or an array: (H, W), (H, W, C) or (C, H, W), integers to 255 or floats to 1."""
-
+Model = nn.Module | Callable[[Tensor], Any] | str
 BATCH = 64  # number of images in a batch
 
 
@@ -35,7 +35,11 @@ def explain(
     images: Given | Iterable[Given],
     *,
     target: str | int = "auto",
-    bundle: str | Path | Bundle = "mnist",
+    bundle: str | Path | Bundle | None = None,
+    classifier: Model | None = None,
+    classes: Sequence[str] | None = None,
+    donors: str | PathLike[str] | None = None,
+    preprocessing: Mapping[str, object] | None = None,
     engine: str | None = None,
     confidence: float = 0.9,
     metrics: Sequence[str] | None = None,
@@ -53,7 +57,15 @@ def explain(
     Args:
         images: one image or several. An array or tensor (N, C, H, W) is N images.
         target: target class, by name or index; "auto" uses each image's runner-up class.
-        bundle: bundle to use: a name, a directory, or a loaded bundle.
+        bundle: bundle to use: a name, a directory, or a loaded bundle; None for "mnist", or for a `classifier` alone.
+        classifier: a classifier to explain without a bundle: a module, which is called in eval mode and otherwise left
+            as it is; another function from images to logits; or the name of one, as `cfx explain --classifier` takes.
+        classes: names of the classifier's classes in the order of the logits; None if its source has them.
+        donors: labelled images, as `cfx init --images` takes them, on which the classifier is examined: the size and
+            normalisation of its input are tried, and its classes matched.
+        preprocessing: what is known about the classifier's input and output, as fields of `Preprocessing`: `mean`,
+            `std`, `size`, `channels`, `scale`, `order`, `output`, `label`, ...; without it and `donors`, the classifier
+            is called with images in [0, 1].
         engine: name of the engine; None for the bundle's own, or else cfx's default.
         confidence: minimum probability of the target in a valid counterfactual.
         metrics: names of the metrics to compute (docs/metrics.md); None for all but LPIPS.
@@ -70,17 +82,38 @@ def explain(
 
     Raises:
         InputError: an image cannot be read.
-        UsageError: the class, engine, metric, bundle or device is unknown.
+        UsageError: the class, engine, metric, bundle or device is unknown, or the classifier does not match its
+            description or the donors.
         BundleError: the bundle is damaged, or lacks a part that the engine needs.
     """
     if on_unreadable not in ("raise", "skip"):
         raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
     options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
-    loaded = bundle if isinstance(bundle, Bundle) else load_bundle(str(bundle), pick_device(device))
+    white_and_black = None if white is None else (black, white)
+    if classifier is not None:
+        if bundle is not None:
+            raise UsageError("classifier: a bundle has a classifier of its own; give one of the two")
+        fields = dict(preprocessing or {})
+        label = fields.pop("label", None)
+        settings = ClassifierOptions(
+            classes=None if classes is None else tuple(classes),
+            preprocessing={field: as_field(value) for field, value in fields.items()},
+            label=None if label is None else str(label),
+            window=white_and_black,
+        )
+        asked = each_of(images)
+        loaded, images = open_alone(classifier, asked, donors, settings, pick_device(device))
+    else:
+        described = {"classes": classes, "donors": donors, "preprocessing": preprocessing}
+        for what, value in described.items():
+            if value is not None:
+                raise UsageError(f"{what}: describes a classifier without a bundle; give a classifier")
+        chosen = "mnist" if bundle is None else bundle
+        loaded = chosen if isinstance(chosen, Bundle) else load_bundle(str(chosen), pick_device(device))
     name = engine or loaded.engine or DEFAULT_ENGINE
     searching = load_engine(name).from_models(loaded.models, confidence=confidence)
     wanted = target_class(str(target), loaded)
-    scale = Scale(black, white, clips=True) if white is not None else loaded.scale
+    scale = loaded.scale if white_and_black is None else Scale(*white_and_black, clips=True)
     if scale is None and isinstance(images, list | tuple):
         scale, _ = scale_of([Path(fspath(each)) for each in images if isinstance(each, str | PathLike)])
     reading = read_all(images, loaded, scale, skip=on_unreadable == "skip")
@@ -93,6 +126,41 @@ def explain(
                 yield from answer_batch(loaded, name, searching, batch, options)
 
     return answers()
+
+
+def open_alone(
+    classifier: Model,
+    images: Iterable[Given],
+    donors: str | PathLike[str] | None,
+    settings: ClassifierOptions,
+    device: str,
+) -> tuple[Bundle, Iterable[Given]]:
+    """Open a classifier without a bundle, and warn about what looks wrong.
+
+    Returns:
+        The classifier as a bundle, and all images.
+    """
+    foreign = open_classifier(classifier) if isinstance(classifier, str) else open_live(classifier)
+    if donors is not None:
+        alone = open_with_images(foreign, fspath(donors), settings, device)
+    else:
+        images = iter(images) if not isinstance(images, list | tuple) else images
+        first = next(iter(images), None)
+        if first is None:
+            raise UsageError("images: there are none to explain")
+        size, channels = size_of(first)
+        alone = open_with_photos(foreign, lambda *how: pixels_of(first, *how)[None], size, channels, settings, device)
+        images = images if isinstance(images, list | tuple) else chain([first], images)
+    for warning in alone.warnings:
+        warnings.warn(f"{foreign.name}: {warning}", stacklevel=3)
+    return alone.bundle, images
+
+
+def as_field(value: object) -> object:
+    """A list or a single float as a tuple, as `Preprocessing` takes mean, std and size."""
+    if isinstance(value, list):
+        return tuple(value)
+    return (value,) if isinstance(value, float) else value
 
 
 def open_questions(batch: QuestionBatch) -> QuestionBatch:
@@ -115,74 +183,3 @@ def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:
         if name not in OF_IMAGES:
             raise unknown_name("metric", name, OF_IMAGES)
     return frozenset(names)
-
-
-def read_all(
-    images: Given | Iterable[Given], bundle: Bundle, scale: Scale | None, *, skip: bool
-) -> Iterator[tuple[Source, Tensor]]:
-    """Read images one by one, with their sources. An image that cannot be read raises, or is skipped with a warning."""
-    for place, image in enumerate(_each(images)):
-        try:
-            yield read_any(image, bundle, f"image {place}", scale)
-        except InputError as error:
-            if not skip:
-                raise
-            warnings.warn(f"{error}; skipped", stacklevel=3)
-
-
-def _each(images: Given | Iterable[Given]) -> Iterable[Given]:
-    if isinstance(images, str | PathLike | Image.Image):
-        return [images]
-    if isinstance(images, np.ndarray | Tensor):
-        return [images] if images.ndim in (2, 3) else list(images)
-    return images
-
-
-def read_any(image: Given, bundle: Bundle, name: str, scale: Scale | None = None) -> tuple[Source, Tensor]:
-    """Read one image of any type, and convert it to the bundle's shape.
-
-    Args:
-        image: see `Given`.
-        bundle: gives the shape.
-        name: name of the image if it has no file.
-        scale: what black and white are in a picture with more than 8 bits per channel; None decides it by the picture.
-
-    Raises:
-        ImageError: the image cannot be read.
-    """
-    if isinstance(image, str | PathLike):
-        path = Path(fspath(image))
-        read = bundle.read(path, scale=scale)
-        source = Source(name=str(path), photo=path, placement=read.placement, notes=read.notes, scale=scale)
-        return source, read.pixels
-    options = {"light_on_dark": bundle.light_on_dark, "resize": bundle.resize}
-    if isinstance(image, Image.Image):
-        name = getattr(image, "filename", "") or name
-        read = convert(decode_picture(image, name, scale), bundle.shape, **options)
-        return Source(name=name, notes=read.notes), read.pixels
-    values = (torch.tensor(image) if isinstance(image, np.ndarray) else image).detach().cpu()
-    if values.is_floating_point() and values.shape == bundle.shape:  # already in the classifier's format
-        if not (float(values.min()) >= 0 and float(values.max()) <= 1):
-            raise ImageError(
-                f"{name}: its values range from {float(values.min()):g} to {float(values.max()):g}; "
-                "expected floats in [0, 1]"
-            )
-        return Source(name=name), values.float()
-    read = convert(decode_picture(_picture(values, name), name), bundle.shape, **options)
-    return Source(name=name, notes=read.notes), read.pixels
-
-
-def _picture(values: Tensor, name: str) -> Image.Image:
-    """Convert an array to a Pillow image with 8 bits per channel."""
-    if values.ndim == 3 and values.shape[0] in (1, 3) and values.shape[2] not in (1, 3):
-        values = values.permute(1, 2, 0)
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[:, :, 0]
-    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3):
-        raise ImageError(f"{name}: has shape {tuple(values.shape)}; expected (H, W), (H, W, C) or (C, H, W)")
-    limit = 1.0 if values.is_floating_point() else 255.0
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0 and high <= limit):
-        raise ImageError(f"{name}: its values range from {low:g} to {high:g}; expected 0 to {limit:g}")
-    scaled = (values.float() * (255.0 / limit)).round().to(torch.uint8)
-    return Image.fromarray(scaled.contiguous().numpy())

@@ -66,6 +66,7 @@ def answer_batch(
         confidence=engine.confidence,
         device=str(bundle.device),
         seed=options.seed,
+        notes=(*bundle.notes, *([engine.caution] if bundle.is_alone and engine.caution else [])),
     )
     return describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
 
@@ -112,7 +113,7 @@ def describe(
                 valid=bool(found.valid[row]),
                 metrics=values,
                 cost=costs[row],
-                notes=question.source.notes,
+                notes=(*question.source.notes, *envelope.notes),
                 missing=without | scores.missing,
                 envelope=envelope,
                 images=images,

@@ -13,6 +13,7 @@ from ..bundles.bundle import Bundle
 from ..errors import UsageError, unknown_name
 from ..images.resizing import Placement
 from ..images.scale import Scale
+from ..images.sets.labels import class_index
 from .seen import Seen, probabilities_of, runners_up, seen_in
 
 
@@ -125,30 +126,6 @@ def indices_of(names: Iterable[str], bundle: Bundle) -> Tensor:
     """The indices of classes, (N,) int64 on the bundle's device."""
     places = {name: index for index, name in enumerate(bundle.classes)}
     return torch.tensor([places[name] for name in names], dtype=torch.int64, device=bundle.device)
-
-
-def class_index(wanted: str, classes: Sequence[str]) -> int | None:
-    """The index of a class that is given by name or index; None if there is no such class.
-
-    An exact name goes before an index, and an index before a name that differs in upper case or blanks.
-
-    Raises:
-        UsageError: several names differ from the wanted one only in upper case or blanks.
-    """
-    if wanted in classes:
-        return list(classes).index(wanted)
-    if wanted.isascii() and wanted.isdecimal() and int(wanted) < len(classes):
-        return int(wanted)
-    found = [index for index, name in enumerate(classes) if folded(name) == folded(wanted)]
-    if len(found) > 1:
-        names = " and ".join(repr(classes[index]) for index in found)
-        raise UsageError(f"class {wanted!r}: may be {names}; write it exactly, or give its index")
-    return found[0] if found else None
-
-
-def folded(name: str) -> str:
-    """A class name without the differences that people overlook: upper case, and more or other blanks."""
-    return " ".join(name.split()).casefold()
 
 
 def target_class(wanted: str, bundle: Bundle) -> int | None:

@@ -44,14 +44,14 @@ class Factual(Engine):
 
 @dataclass(frozen=True)
 class RealPool:
-    """Real images `images` (N, C, H, W) in [0, 1], and `classes` (N,), the classes that the classifier sees."""
+    """Real images `images` (N, C, H, W) in [0, 1], and the `labels` (N,) of the classes that the classifier sees."""
 
     images: Tensor
-    classes: Tensor
+    labels: Tensor
 
     def others(self, image: Tensor, target: Tensor) -> Tensor:
         """Indices (M,) of the images of the target class, without `image` itself."""
-        of_class = (self.classes == target).nonzero().squeeze(1)
+        of_class = (self.labels == target).nonzero().squeeze(1)
         differs = (self.images[of_class] - image).abs().flatten(1).amax(dim=1) > 0
         return of_class[differs]
 
@@ -112,8 +112,9 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
         UsageError: a class has fewer than two images among the inputs.
     """
     pool = sample_pool(bundle, inputs, seed)
-    counts = torch.bincount(pool.classes, minlength=len(bundle.classes))
-    few = [bundle.classes[label] for label in bundle.present if counts[label] < 2]
+    counts = torch.bincount(pool.labels, minlength=len(bundle.labels))
+    labels = bundle.labelling.labels_of(torch.tensor(bundle.present)).tolist()
+    few = [bundle.labels[label] for label in labels if counts[label] < 2]
     if few:
         raise UsageError(
             f"--controls: fewer than two of the images are of class {', '.join(few)}; "
@@ -144,4 +145,4 @@ def sample_pool(bundle: Bundle, inputs: Inputs, seed: int) -> RealPool:
             classes.append(bundle.classifier(batch).argmax(dim=1))
     if not images:
         raise UsageError("--controls: none of the images can be read")
-    return RealPool(torch.cat(images), torch.cat(classes))
+    return RealPool(torch.cat(images), bundle.labelling.labels_of(torch.cat(classes)))

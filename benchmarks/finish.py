@@ -79,8 +79,9 @@ class Sets:
         files = list(dict.fromkeys(str(question.file) for question in run.questions))
         places = {file: place for place, file in enumerate(files)}
         self.image_ids = torch.tensor([places[str(question.file)] for question in run.questions])
-        self.targets = targets_of(run.questions, bundle).cpu()
-        self.classes = indices_of((question.factual.name for question in run.questions), bundle).cpu()
+        factual_classes = indices_of((question.factual.name for question in run.questions), bundle)
+        self.targets = bundle.labelling.labels_of(targets_of(run.questions, bundle)).cpu()
+        self.factual_labels = bundle.labelling.labels_of(factual_classes).cpu()
         self.factuals = self._features(files)[self.image_ids] if bundle.judges.has("judge") else None
 
     def of(self, engine: str, rows: Tensor) -> SetScene:
@@ -97,7 +98,7 @@ class Sets:
 
         return SetScene(
             targets=self.targets[chosen],
-            factual_classes=self.classes[chosen],
+            factual_labels=self.factual_labels[chosen],
             image_ids=self.image_ids[chosen],
             features=None if self.factuals is None else features,
             images=images,

@@ -10,13 +10,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..answers.question import class_index
 from ..bundles.bundle import Bundle
 from ..errors import DataError, UsageError, unknown_name
 from ..images.finding import find_images
 from ..images.reading import scale_of
 from ..images.scale import Scale
 from ..images.sets.labelled import Labelled
+from ..images.sets.labels import class_index
 from ..images.sets.rows import read_rows
 from .settings import POLICIES, Settings
 

@@ -152,7 +152,7 @@ class Benchmark:
         name = self.bundle.name
         own = images_for_testing(self.bundle)
         if own is not None:
-            return DataSetInputs(own, f"{name} test")
+            return DataSetInputs(Labelled(own.images, self.bundle.labelling.classes_of(own.labels)), f"{name} test")
         return DataSetInputs(shipped_test_images(self.bundle, self.settings.data), f"{name} test")
 
     def _names(self) -> dict[str, str]:

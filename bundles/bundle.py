@@ -22,9 +22,10 @@ from ..files import write_bytes
 from ..images.reading import ReadImage, read_image
 from ..images.resizing import resize_batch
 from ..images.scale import Scale
-from .file import BundleFile, PartEntry
+from .file import BundleFile, PartEntry, as_document
 from .finding import NAME, find_bundle
 from .known_parts import JUDGES
+from .labelling import Labelling
 from .parts import Judges, Models, Parts, files_with_digests, narrow, round_to_stored
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -33,12 +34,18 @@ Kind = TypeVar("Kind", bound=nn.Module)
 class Bundle:
     """A classifier with generative models and judges trained on the same data.
 
+    Args:
+        directory: of the bundle.
+        device: of the models.
+        alone: the description of a classifier without a bundle, and the classifier; `directory` does not exist then.
+
     Attributes:
         directory: of the bundle.
         device: of the models.
         file: bundle.toml.
         models: the parts that engines may use.
         judges: the parts that only score.
+        is_alone: whether it is a classifier without a bundle, which has no generative models and no judges.
 
     Raises:
         BundleError: `bundle.toml` is missing, damaged or of another schema.
@@ -48,10 +55,18 @@ class Bundle:
     models: Models
     judges: Judges
 
-    def __init__(self, directory: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, directory: Path, device: str = "cpu", *, alone: tuple[BundleFile, nn.Module] | None = None
+    ) -> None:
         self.directory = directory
         self.device = torch.device(device)
-        self._open(BundleFile.read(directory))
+        self.is_alone = alone is not None
+        if alone is None:
+            self._open(BundleFile.read(directory))
+        else:
+            file, classifier = alone
+            self._open(file)
+            self.models.put("classifier", classifier)
 
     def _open(self, file: BundleFile) -> None:
         self.file = file
@@ -67,6 +82,16 @@ class Bundle:
     def classes(self) -> list[str]:
         """Class names, in the order of the classifier's logits."""
         return self.models.classes
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the labels that its parts were trained with: its classes, unless there are images of some only."""
+        return self.models.labels
+
+    @property
+    def labelling(self) -> Labelling:
+        """How the classifier's classes correspond to the labels of its parts."""
+        return self.models.labelling
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -118,6 +143,18 @@ class Bundle:
         return self.models.differentiable
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What every answer about the classifier should say."""
+        foreign = self.parts["classifier"].foreign if self.is_foreign else None
+        notes: list[str] = []
+        if foreign is not None and foreign.among:
+            count = len(self.classes)
+            notes.append(f"probabilities are among these {count} classes of the classifier only (--among-mine)")
+        if self.is_alone:
+            notes.append("a classifier without a bundle: nothing measures whether the image is still realistic")
+        return tuple(notes)
+
+    @property
     def light_on_dark(self) -> bool:
         """Whether its images show light strokes on a dark ground, so that ink on paper must be inverted."""
         return self.file.light_on_dark
@@ -149,6 +186,10 @@ class Bundle:
     @cached_property
     def digest(self) -> str:
         """sha256 of bundle.toml, which contains the sha256 of every part; it identifies the bundle and its weights."""
+        if self.is_alone:
+            foreign = self.parts["classifier"].foreign
+            code = "" if foreign is None else code_of(foreign)
+            return hashlib.sha256(as_document(self.file.as_json()).encode() + code.encode()).hexdigest()
         return hashlib.sha256((self.directory / NAME).read_bytes()).hexdigest()
 
     @property

@@ -135,14 +135,15 @@ class BundleFile:
 
     Attributes:
         name: of the bundle, such as "mnist".
-        classes: K names, in the order of the classifier's logits.
+        classes: names of the labels that its parts are trained with: the classifier's classes in the order of its
+            logits, unless the classifier's entry has `columns`.
         shape: (C, H, W) of the images that the classifier takes.
         light_on_dark: whether they show light strokes on a dark ground.
         recipe: the command that remakes the bundle.
         engine: the engine that works best with its models, if one is named.
         working: (H, W) of the working resolution, at which generative models and judges work; None: that of `shape`.
         resize: how an image of other proportions is resized, one of `resizing.RESIZES`; `fit` in bundle.toml.
-        present: the classes that its models were trained on; None: all.
+        present: the labels that its models were trained on; None: all.
         images: the images that a user's bundle is trained on.
         wanted: the parts that make the bundle complete; None in bundles that are older than this field.
         left_out: part -> why it cannot be made.

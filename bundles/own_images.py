@@ -52,7 +52,7 @@ def images_of(bundle: Bundle) -> tuple[ImageSet, Split[Tensor]] | None:
         return None
     images = own_images(entry)
     count, names = entry.count, list(images.classes)
-    if len(images) != count or names != bundle.classes[: len(names)]:
+    if len(images) != count or names != bundle.labels[: len(names)]:
         raise DataError(
             f"{images.name}: has changed since cfx init ({count} images then, {len(images)} of {len(names)} classes "
             "now); training and test images would no longer be separate: create a new bundle with cfx init"

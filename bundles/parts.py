@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import TypeVar, overload
@@ -21,6 +22,7 @@ from ..classifiers.foreign.preprocessing import Preprocessing
 from ..errors import BundleError
 from .file import BundleFile, PartEntry
 from .known_parts import BY_NAME, JUDGES, build
+from .labelling import Labelling
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -100,6 +102,10 @@ class Parts:
             )
         return model
 
+    def put(self, name: str, model: nn.Module) -> None:
+        """Use a model that is in memory already for a part."""
+        self._loaded[name] = model
+
     def take_over(self, before: Parts) -> None:
         """Take the loaded models of `before`, an earlier state of the same bundle, for parts that have not changed."""
         same = {name for name, entry in self._entries.items() if before._entries.get(name) == entry}
@@ -130,9 +136,9 @@ class Parts:
                 "none here; install the packages that it was created with (for ONNX: pip install onnx2torch)"
             )
         preprocessing = foreign.preprocessing or Preprocessing(self._shape[0])
-        return Adapted(
-            foreign.model, preprocessing, entry.differentiable, entry.columns, fixed_batch=foreign.fixed_batch
-        )
+        columns = entry.columns if entry.among else None
+        sizes = {"fixed_batch": foreign.fixed_batch, "least_batch": foreign.least_batch}
+        return Adapted(foreign.model, preprocessing, entry.differentiable, columns, **sizes)
 
 
 class Models(Parts):
@@ -140,7 +146,8 @@ class Models(Parts):
 
     Attributes:
         name: of the bundle.
-        classes: K names, in the order of the classifier's logits.
+        labels: names of the labels that the parts were trained with.
+        labelling: how the classifier's classes correspond to these labels.
         shape: (C, H, W) of the images that the classifier takes.
         working: (H, W) of the working resolution, at which the generative models work: the images' own, or lower.
         present: the classes that its models were trained on, and that can be targets.
@@ -150,11 +157,15 @@ class Models(Parts):
     def __init__(self, file: BundleFile, directory: Path, device: torch.device) -> None:
         super().__init__(file, directory, device)
         classifier = file.parts.get("classifier")
-        self.classes = list(file.classes)
+        foreign = None if classifier is None else classifier.foreign
+        self.labels = list(file.classes)
+        self.labelling = Labelling(None if foreign is None or foreign.among else foreign.columns)
+        self._own_classes = None if foreign is None else foreign.classes
         self.shape = file.shape
         self.working = file.working or file.shape[1:]
-        self.present = list(range(len(file.classes)) if file.present is None else file.present)
-        self.differentiable = classifier is None or classifier.foreign is None or classifier.foreign.differentiable
+        labels = torch.arange(len(self.labels)) if file.present is None else torch.tensor(file.present)
+        self.present: list[int] = self.labelling.classes_of(labels).tolist()
+        self.differentiable = foreign is None or foreign.differentiable
 
     def _holds(self, name: str) -> bool:
         return name not in JUDGES
@@ -164,6 +175,20 @@ class Models(Parts):
         if name in JUDGES:
             raise BundleError(f"bundle {self.name}: part {name!r} is a judge, and no engine may see a judge")
         return super().must_have(name)
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """K names, in the order of the classifier's logits."""
+        columns = self.labelling.columns
+        if columns is None:
+            return self.labels
+        names = self._own_classes
+        if names is None:  # a bundle of an earlier version, which stored only the names of the labels
+            with torch.inference_mode():
+                count = self.classifier(torch.zeros(1, *self.shape, device=self.device)).shape[1]
+            names = [f"class {index}" for index in range(count)]
+        own = dict(zip(columns, self.labels[: len(columns)], strict=True))
+        return [own.get(index, name) for index, name in enumerate(names)]
 
     @property
     def is_carried(self) -> bool:

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from ..counterfactuals.registry import DEFAULT_ENGINE
+from ..errors import UsageError
+from ..training.init_options import ClassifierOptions
 from .options.choices import (
     DEVICES,
     FORMATS,
@@ -17,11 +19,31 @@ from .options.choices import (
     check_confidence,
     check_output,
     chosen_engines,
+    sides,
     window,
+)
+from .options.classifier import (
+    KINDS,
+    PANEL,
+    AmongMineOption,
+    ChannelsOption,
+    ClassesOption,
+    DataOption,
+    FitOption,
+    InputSizeOption,
+    LabelOption,
+    MeanOption,
+    OrderOption,
+    OutputIndexOption,
+    OutputOption,
+    ScaleOption,
+    SizeOption,
+    StdOption,
+    WeightsOption,
+    preprocessing_of,
 )
 from .options.types import (
     BlackOption,
-    BundleOption,
     Common,
     ConfidenceOption,
     DeviceOption,
@@ -34,6 +56,25 @@ from .options.types import (
 )
 from .running import run_job
 
+DEFAULT_BUNDLE = "mnist"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnClassifier:
+    """A classifier without a bundle.
+
+    Attributes:
+        spec: as in `open_classifier`.
+        weights: a file of weights, for a classifier that is code.
+        images: labelled images, as in `open_images`, on which it is examined; None for none.
+        settings: what the user says about it.
+    """
+
+    spec: str
+    weights: Path | None
+    images: str | None
+    settings: ClassifierOptions
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
@@ -42,6 +83,7 @@ class ExplainOptions:
     Attributes:
         engines: names of the engines; empty for the bundle's own.
         every_engine: "all" was asked for, so engines that cannot be used are left out.
+        classifier: explained instead of that of a bundle.
     """
 
     images: tuple[str, ...]
@@ -49,6 +91,7 @@ class ExplainOptions:
     engines: tuple[str, ...]
     every_engine: bool
     bundle: str
+    classifier: OwnClassifier | None
     confidence: float
     out: Path
     format: str
@@ -79,7 +122,14 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    bundle: BundleOption = "mnist",
+    bundle: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR",
+            help=f"Bundle to use: a shipped one by name, or a directory.  [default: {DEFAULT_BUNDLE}]",
+            show_default=False,
+        ),
+    ] = None,
     confidence: ConfidenceOption = 0.9,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to.", parser=given_path)] = Path(
         "cfx-out"
@@ -97,6 +147,39 @@ def explain(
     html: Annotated[bool, typer.Option("--html", help="Also write a page with all answers, DIR/index.html.")] = False,
     quiet: QuietOption = False,
     threads: ThreadsOption = 0,
+    classifier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|CODE|NAME",
+            help=f"Classifier to explain without a bundle: {KINDS}.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    labelled: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            metavar="DIR|CSV|NAME",
+            help="Labelled images, a folder per class, on which its size, normalisation and classes are found out.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None,
+    weights: WeightsOption = None,
+    classes: ClassesOption = None,
+    data: DataOption = None,
+    channels: ChannelsOption = None,
+    input_size: InputSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    scale: ScaleOption = None,
+    order: OrderOption = None,
+    output: OutputOption = None,
+    output_index: OutputIndexOption = None,
+    label: LabelOption = None,
+    among_mine: AmongMineOption = False,
+    size: SizeOption = None,
+    fit: FitOption = None,
 ) -> None:
     """Find what would make the model see something else in images.
 
@@ -107,8 +190,45 @@ def explain(
     """
     check_choice("format", format, FORMATS)
     check_choice("device", device, DEVICES)
-    check_bundle(bundle)
     check_confidence(confidence)
+    preprocessing = preprocessing_of(
+        channels=channels,
+        input_size=input_size,
+        mean=mean,
+        std=std,
+        scale=scale,
+        order=order,
+        output=output,
+        output_index=output_index,
+    )
+    own = None
+    about = {"--images": labelled, "--weights": weights, "--classes": classes, "--label": label, "--size": size}
+    about |= {"--fit": fit, "--among-mine": among_mine or None, **{_option(name): 1 for name in preprocessing}}
+    if classifier is None:
+        described = [name for name, value in about.items() if value is not None]
+        if described:
+            raise UsageError(f"{described[0]}: describes a classifier without a bundle; add --classifier")
+        check_bundle(bundle or DEFAULT_BUNDLE)
+    elif bundle is not None:
+        raise UsageError(f"--classifier {classifier}: bundle {bundle} has a classifier of its own; give one of the two")
+    else:
+        own = OwnClassifier(
+            spec=classifier,
+            weights=weights,
+            images=labelled,
+            settings=ClassifierOptions(
+                classes=classes,
+                preprocessing=preprocessing,
+                label=label,
+                among=among_mine,
+                size=None if size is None else sides("--size", size),
+                resize=fit,
+                window=window(black, white),
+                root=data,
+            ),
+        )
+        if among_mine and labelled is None:
+            raise UsageError("--among-mine: needs --images DIR, whose classes are meant")
     check_output("--out", out, directory=True)
     names, every_engine = ([], False) if engine is None else chosen_engines(engine)
     options = ExplainOptions(
@@ -116,7 +236,8 @@ def explain(
         target=target,
         engines=tuple(names),
         every_engine=every_engine,
-        bundle=bundle,
+        bundle=bundle or DEFAULT_BUNDLE,
+        classifier=own,
         confidence=confidence,
         out=out,
         format=format,
@@ -131,3 +252,8 @@ def explain(
         html=html,
     )
     run_job("explain_job", options, Common(quiet=quiet, threads=threads))
+
+
+def _option(field: str) -> str:
+    """The option that sets a field of `Preprocessing`."""
+    return "--input-size" if field == "size" else f"--{field.replace('_', '-')}"

@@ -14,7 +14,7 @@ from ..answers.answer import Answer
 from ..answers.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch, Source, ask, target_class
-from ..bundles.bundle import Bundle, load_bundle, pick_device
+from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import DEFAULT_ENGINE
@@ -34,6 +34,7 @@ from .exit_code import ExitCode
 from .explain import ExplainOptions
 from .explain_files import AnswerFiles, record_of
 from .explain_inputs import STDIN, Errors, Input, find, temporary_directory
+from .explain_subject import open_subject
 from .naming import file_names
 from .terminal.answers import MEASURED, RunningMeans, print_card, print_comparison, print_row
 from .terminal.terminal import Terminal
@@ -59,7 +60,7 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             return ExitCode.WRONG_USAGE
         with terminal.task("loading the models"):
             keep_freed_memory()
-            bundle = load_bundle(options.bundle, pick_device(options.device))
+            bundle = open_subject(options, [each.path for each in inputs], terminal)
             target = target_class(options.target, bundle)
             engines = load_engines(
                 options.engines or [bundle.engine or DEFAULT_ENGINE],

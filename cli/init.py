@@ -9,7 +9,27 @@ from typing import Annotated
 import typer
 
 from ..training.init_options import InitOptions
-from .options.choices import FORMATS, check_choice, numbers, sides, window
+from .options.choices import FORMATS, check_choice, sides, window
+from .options.classifier import (
+    KINDS,
+    PANEL,
+    AmongMineOption,
+    ChannelsOption,
+    ClassesOption,
+    DataOption,
+    FitOption,
+    InputSizeOption,
+    LabelOption,
+    MeanOption,
+    OrderOption,
+    OutputIndexOption,
+    OutputOption,
+    ScaleOption,
+    SizeOption,
+    StdOption,
+    WeightsOption,
+    preprocessing_of,
+)
 from .options.types import BlackOption, Common, FormatOption, QuietOption, ThreadsOption, WhiteOption, given_path
 from .running import run_job
 
@@ -36,53 +56,29 @@ def init(
         str | None,
         typer.Option(
             metavar="FILE|CODE|NAME",
-            help="Classifier to explain: .pt2, TorchScript, .onnx, module:factory, torchvision:NAME, timm:NAME or "
-            "hf:NAME; without this option, cfx train trains one.",
+            help=f"Classifier to explain: {KINDS}; without this option, cfx train trains one.",
             show_default=False,
+            rich_help_panel=PANEL,
         ),
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Weights of a module:factory or library model.", parser=given_path),
-    ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File of class names, one per line, in the order of the logits.",
-            parser=given_path,
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", envvar="CFX_DATA", help="Directory of torchvision's data sets.", parser=given_path),
-    ] = None,
-    channels: Annotated[int | None, typer.Option(metavar="1|3", help="Channels of the classifier's input.")] = None,
-    input_size: Annotated[str | None, typer.Option(metavar="HxW", help="Size of the classifier's input.")] = None,
-    mean: Annotated[
-        str | None, typer.Option(metavar="M[,M,M]", help="Mean that normalises the classifier's input.")
-    ] = None,
-    std: Annotated[
-        str | None, typer.Option(metavar="S[,S,S]", help="Standard deviation that normalises the input.")
-    ] = None,
-    scale: Annotated[
-        float | None, typer.Option(metavar="1|255", help="Input value that means white: 1 or 255.")
-    ] = None,
-    order: Annotated[str | None, typer.Option(metavar="rgb|bgr", help="Order of the colour channels.")] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help="Output of the classifier: logits, probabilities, log-probabilities, sigmoid or binary-logit.",
-        ),
-    ] = None,
-    size: Annotated[str | None, typer.Option(metavar="HxW", help="Size to resize the images to on reading.")] = None,
+    weights: WeightsOption = None,
+    classes: ClassesOption = None,
+    data: DataOption = None,
+    channels: ChannelsOption = None,
+    input_size: InputSizeOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    scale: ScaleOption = None,
+    order: OrderOption = None,
+    output: OutputOption = None,
+    output_index: OutputIndexOption = None,
+    label: LabelOption = None,
+    among_mine: AmongMineOption = False,
+    size: SizeOption = None,
+    fit: FitOption = None,
     working: Annotated[
         int | None,
         typer.Option(metavar="N", help="Longer side, in pixels, that models work at  [default: 64 for large images]"),
-    ] = None,
-    fit: Annotated[
-        str | None, typer.Option(metavar="pad|crop|stretch", help="How to resize images of other proportions.")
     ] = None,
     group: Annotated[
         str | None,
@@ -93,6 +89,10 @@ def init(
     white: WhiteOption = None,
     black: BlackOption = None,
     flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a bundle in DIR; trained parts that are still right are kept."),
+    ] = False,
     format: FormatOption = "text",
     quiet: QuietOption = False,
     threads: ThreadsOption = 0,
@@ -105,15 +105,16 @@ def init(
     Exit code 0: done; 1: done, but something looks wrong (see the warnings); 2: wrong usage or unusable input.
     """
     check_choice("format", format, FORMATS)
-    preprocessing = {
-        "channels": channels,
-        "size": None if input_size is None else sides("--input-size", input_size),
-        "mean": None if mean is None else numbers("--mean", mean),
-        "std": None if std is None else numbers("--std", std),
-        "scale": scale,
-        "order": order,
-        "output": output,
-    }
+    preprocessing = preprocessing_of(
+        channels=channels,
+        input_size=input_size,
+        mean=mean,
+        std=std,
+        scale=scale,
+        order=order,
+        output=output,
+        output_index=output_index,
+    )
     options = InitCommandOptions(
         bundle=bundle,
         settings=InitOptions(
@@ -122,13 +123,16 @@ def init(
             weights=weights,
             classes=classes,
             root=data,
-            preprocessing={name: value for name, value in preprocessing.items() if value is not None},
+            preprocessing=preprocessing,
+            label=label,
+            among=among_mine,
             size=None if size is None else sides("--size", size),
             working=working,
             resize=fit,
             flip=flip,
             group=group,
             window=window(black, white),
+            overwrite=overwrite,
         ),
         format=format,
     )

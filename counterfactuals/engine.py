@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
+from ..bundles.labelling import SAME, Labelling
 from ..bundles.parts import Models
 from ..errors import BundleError, UsageError
 from .goal import TargetClass
@@ -73,11 +74,14 @@ class Engine(ABC):
     """Names of the parts that the engine uses; each is passed to the field of the same name. No part may be a judge."""
     gradients: ClassVar[bool] = True
     """Whether the engine needs gradients of the classifier. Engines that do not can also explain a black box."""
+    caution: ClassVar[str | None] = None
+    """What its answers are not, in one sentence, where no judge can tell."""
     rank: ClassVar[int] = 100
     """Position of the engine where several are listed together, lowest first."""
 
     confidence: float = 0.9
     working: tuple[int, int] | None = None  # size (H, W) at which its models work; None: the images' own
+    labelling: Labelling = SAME  # how the classifier's classes correspond to the labels of its models
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -107,6 +111,7 @@ class Engine(ABC):
             )
         if models.is_carried:
             settings.setdefault("working", models.working)
+        settings.setdefault("labelling", models.labelling)
         parts = {name: models.part(name) for name in cls.needs}
         return cls(**parts, **settings)  # pyright: ignore[reportArgumentType]
 
@@ -144,7 +149,7 @@ class Engine(ABC):
             return Counterfactuals(
                 images, targets, targets.bool(), none, targets, none, nothing, nothing, nothing, frame
             )
-        problem = Problem(classifier, images, TargetClass(targets, self.confidence), seed, self.working)
+        problem = Problem(classifier, images, TargetClass(targets, self.confidence), seed, self.working, self.labelling)
         with torch.no_grad(), undisturbed(classifier):
             curve = self.find(problem)
             shares, found = tighten(problem, curve)
@@ -159,7 +164,8 @@ class Engine(ABC):
 
     def settings(self) -> dict[str, object]:
         """The hyper-parameters without the models, for a run's record."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in self.needs}
+        left_out = (*self.needs, "labelling")  # the bundle's, like the models
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
 
 
 def check(images: Tensor, targets: Tensor) -> None:

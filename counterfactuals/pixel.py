@@ -23,6 +23,9 @@ class PixelAscent(Engine):
     name: ClassVar[str] = "pixel"
     summary: ClassVar[str] = "control: gradient ascent on the pixels, finds adversarial noise"
     paper: ClassVar[str] = "Wachter et al. 2017, arXiv 1711.00399"
+    caution: ClassVar[str | None] = (
+        "pixel finds adversarial noise: it shows how little convinces the classifier, not what the target looks like"
+    )
     rank: ClassVar[int] = 90
 
     learning_rate: float = 0.02  # root mean square length of a step, in units of the pixel range

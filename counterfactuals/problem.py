@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..bundles.labelling import SAME, Labelling
 from ..errors import CfxError
 from ..images.resizing import resize_batch
 from .goal import TargetClass
@@ -45,7 +46,7 @@ class Problem:
         images: (N, C, h, w) in [0, 1], the factuals at the size at which the models work.
         factuals: (N, C, H, W) in [0, 1], the factuals at their own size.
         goal: the condition that counterfactuals must meet.
-        targets: (N,) int64, the classes asked for.
+        targets: (N,) int64, the classes asked for, as the labels of the models; the goal has the classifier's own.
         seed: seed for engines that sample random numbers; the same for every batch.
         forward_calls: (N,) int64, how many candidates of each image the classifier has evaluated.
         backward_calls: (N,) int64, how many of these evaluations could be differentiated.
@@ -59,13 +60,15 @@ class Problem:
         goal: TargetClass,
         seed: int = 0,
         working: tuple[int, int] | None = None,
+        labelling: Labelling = SAME,
     ) -> None:
         self._classifier = classifier
         self.factuals = images
         self.images = images if working is None else resize_batch(images, working)
         self._baseline = None if working is None else self.images
         self.goal = goal
-        self.targets = goal.targets
+        self.targets = labelling.labels_of(goal.targets)
+        self._labelling = labelling
         self.seed = seed
         count = len(images)
         self.forward_calls = torch.zeros(count, dtype=torch.int64)
@@ -134,6 +137,10 @@ class Problem:
     def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Whether candidates meet the goal, and the classifier's confidence, as in `Goal.met`."""
         return self.goal.met(log_probabilities, rows)
+
+    def condition(self, log_probabilities: Tensor) -> Tensor:
+        """The classifier's output (M, K) as probabilities of the labels (M, L) that conditional models take."""
+        return self._labelling.condition(log_probabilities.exp())
 
     def cost(self, log_probabilities: Tensor, rows: Tensor) -> Tensor:
         """The cost that a gradient search minimises, as in `Goal.cost`."""

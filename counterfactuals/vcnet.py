@@ -41,7 +41,7 @@ class VCNet(Engine):
     def find(self, problem: Problem) -> Curve:
         rows = problem.every_row()
         latents = self.conditional_vae.encode(problem.images)
-        origin = problem.log_probabilities(problem.images, rows).exp()
+        origin = problem.condition(problem.log_probabilities(problem.images, rows))
         corner = F.one_hot(problem.targets, origin.shape[1]).float()
         if problem.keeps_the_rest(self.residual):
             problem.keep_the_rest(self.conditional_vae.decode(latents, origin))

@@ -17,12 +17,12 @@ def judge_agrees(scene: Scene) -> Tensor:
 
     After the oracle score of Hvilshøj et al. 2021, arXiv 2111.00177.
     """
-    return scene.judges_probabilities.argmax(dim=1) == scene.targets
+    return scene.judges_probabilities.argmax(dim=1) == scene.labels
 
 
 def judge_confidence(scene: Scene) -> Tensor:
     """The judges' mean probability of the target, (N,), in [0, 1]; higher is better."""
-    return scene.judges_probabilities.gather(1, scene.targets[:, None]).squeeze(1)
+    return scene.judges_probabilities.gather(1, scene.labels[:, None]).squeeze(1)
 
 
 def im1(scene: Scene) -> Tensor:
@@ -33,7 +33,7 @@ def im1(scene: Scene) -> Tensor:
     Van Looveren and Klaise 2019, arXiv 1907.02584, eq. 8. Adversarial noise can lower it, because both errors grow.
     """
     to_target = scene.judges_input - scene.target_reconstruction
-    to_factual = scene.judges_input - scene.autoencoders.reconstruct(scene.judges_input, scene.factual_classes)
+    to_factual = scene.judges_input - scene.autoencoders.reconstruct(scene.judges_input, scene.factual_labels)
     ratio = to_target.square().sum(dim=(1, 2, 3)) / (to_factual.square().sum(dim=(1, 2, 3)) + EPSILON)
     if scene.present is None:
         return ratio
@@ -73,4 +73,4 @@ def knn_agreement(scene: Scene, neighbours: int = NEIGHBOURS) -> Tensor:
     takes the neighbours' labels from the explained classifier.
     """
     labels = scene.reference.nearest_labels(scene.features, neighbours)
-    return (labels == scene.targets[:, None]).float().mean(dim=1)
+    return (labels == scene.labels[:, None]).float().mean(dim=1)

@@ -48,4 +48,4 @@ def robust_retrained(scene: Scene) -> Tensor:
     for Deep Models, arXiv 2110.03109. With M classifiers only the M + 1 values 0, 1/M, ..., 1 occur.
     """
     logits = scene.judge("retrained")(scene.judges_input)  # (M, N, K)
-    return (logits.argmax(dim=2) == scene.targets).float().mean(dim=0)
+    return (logits.argmax(dim=2) == scene.labels).float().mean(dim=0)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
+from ..bundles.labelling import SAME, Labelling
 from ..bundles.parts import Judges
 from ..errors import CfxError
 from ..images.resizing import resize_batch
@@ -37,6 +38,7 @@ class Scene:
         judges: the models that score; None if there are none.
         working: (H, W), the size at which the judges work; None: the size of the images.
         present: the classes that the judges were trained on; None: all.
+        labelling: how the classifier's classes correspond to the labels of the judges.
         seen: (N,) int64, the classes that the classifier sees in the factuals; None: computed when needed.
     """
 
@@ -47,6 +49,7 @@ class Scene:
     judges: Judges | None = None
     working: tuple[int, int] | None = None
     present: Sequence[int] | None = None
+    labelling: Labelling = SAME
     seen: Tensor | None = None
 
     @classmethod
@@ -62,6 +65,7 @@ class Scene:
             judges=bundle.judges,
             working=bundle.working,
             present=bundle.present,
+            labelling=bundle.labelling,
             seen=seen,
         )
 
@@ -92,6 +96,16 @@ class Scene:
         return self.classifier(self.factuals).argmax(dim=1) if self.seen is None else self.seen
 
     @cached_property
+    def labels(self) -> Tensor:
+        """The targets as the judges' labels, (N,)."""
+        return self.labelling.labels_of(self.targets)
+
+    @cached_property
+    def factual_labels(self) -> Tensor:
+        """The classes that the classifier sees in the factuals as the judges' labels, (N,)."""
+        return self.labelling.labels_of(self.factual_classes)
+
+    @cached_property
     def features(self) -> Tensor:
         """The first judge's features of the counterfactuals, (N, F)."""
         return self._first_judge.embed(self.judges_input)
@@ -107,12 +121,12 @@ class Scene:
     @cached_property
     def target_reconstruction(self) -> Tensor:
         """The counterfactuals reconstructed by the autoencoders of their targets, (N, C, h, w)."""
-        return self.autoencoders.reconstruct(self.judges_input, self.targets)
+        return self.autoencoders.reconstruct(self.judges_input, self.labels)
 
     @cached_property
     def percentile(self) -> Tensor:
         """Percentage of real images of the target at least as far from their class, (N,), in [0, 100]."""
-        return self.reference.percentile(self.features, self.targets)
+        return self.reference.percentile(self.features, self.labels)
 
     @property
     def autoencoders(self) -> ClassAutoencoders:
@@ -140,8 +154,8 @@ class SetScene:
     """All counterfactuals of an engine, for metrics of whole sets.
 
     Attributes:
-        targets: (N,) int64.
-        factual_classes: (N,) int64, what the classifier sees in the factuals.
+        targets: (N,) int64, the classes asked for, as the judges' labels.
+        factual_labels: (N,) int64, what the classifier sees in the factuals, as the judges' labels.
         image_ids: (N,) int64, equal for questions about the same factual.
         features: loads the first judge's features of the counterfactuals and of their factuals, (N, F) each; None
             if there is no judge.
@@ -149,7 +163,7 @@ class SetScene:
     """
 
     targets: Tensor
-    factual_classes: Tensor
+    factual_labels: Tensor
     image_ids: Tensor
     features: Callable[[], tuple[Tensor, Tensor]] | None
     images: Callable[[Sequence[int]], Tensor]

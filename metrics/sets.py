@@ -144,7 +144,7 @@ def frechet(scene: SetScene) -> float:
         raise Missing("there is no valid counterfactual")
     features, factual_features = scene.features()
     answers = ClassFeatures(features, scene.targets)
-    value, why = split_frechet(answers, ClassFeatures(factual_features, scene.factual_classes), scene.image_ids)
+    value, why = split_frechet(answers, ClassFeatures(factual_features, scene.factual_labels), scene.image_ids)
     if value is None:
         raise Missing(why)
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,44 +11,31 @@ from torch import Tensor
 from ..bundles.file import PartEntry
 from ..classifiers.foreign.adapted import Adapted, has_gradients
 from ..classifiers.foreign.opening import describe
-from ..classifiers.foreign.preprocessing import candidates, guess_output
-from ..errors import UsageError, unknown_name
-from ..images.sets.image_set import ImageSet
+from ..classifiers.foreign.preprocessing import Preprocessing, candidates
 from ..images.sets.labelled import Labelled
+from .matching import Matched, best_order
 from .probe import Probe, logits_of
 
 SAMPLE = (128, 512)  # labelled images on which the classifier is checked: at least, at most
 TRIED = (48, 256)  # of them, for each normalisation: at least, at most
 LEAST_DIFFERENCE = 0.02  # smallest gain in accuracy that justifies another preprocessing
+LEAST_OF_CLASS = 5  # images of a class in the sample, from which on it is remarkable that it is never predicted
 ADAPTED = "Adapted"  # the architecture of a user's classifier
-ELSE = "(anything else)"  # the class that combines all classes without images
+USUAL_SIZE = 224  # pixels, of most classifiers of photographs
+SMALLEST_PHOTO = 64  # pixels of the longer side; smaller images are not tried at the usual size of photographs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checked:
     """A classifier's results on labelled images, and its entry in bundle.toml, still without checksums of its files."""
 
     entry: PartEntry
+    classifier: Adapted
     accuracy: float
     looked_at: int
     confusions: tuple[tuple[int, str, str], ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Matched:
-    """The classes of a bundle, and the classifier's logits that they correspond to.
-
-    Attributes:
-        classes: names, in the order of the bundle's logits.
-        columns: the index of each class with images in the classifier's logits; None if both are the same classes.
-        notes: what was decided.
-    """
-
-    classes: tuple[str, ...]
-    columns: tuple[int, ...] | None = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,146 +56,147 @@ class Adaptation:
 
 def check(probe: Probe, matched: Matched) -> Checked:
     """Adapt a classifier, run it on labelled images, and check whether it has gradients."""
-    adaptation = adapt(probe, matched.columns)
-    adapted, notes, classes = adaptation.classifier, list(adaptation.notes), matched.classes
+    adaptation = adapt(probe, matched)
+    adapted, notes, classes = adaptation.classifier, [*probe.notes, *adaptation.notes], matched.classes
     sample = probe.affordable(SAMPLE)
-    logits = logits_of(adapted, sample)
+    logits, labels = logits_of(adapted, sample), matched.labelling.classes_of(sample.labels)
     seen = logits.argmax(dim=1)
-    accuracy = float((seen == sample.labels).float().mean())
+    accuracy = float((seen == labels).float().mean())
     differentiable = probe.foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     if not differentiable:
         notes.append("the classifier has no gradients: projection and vcnet can explain it, other engines cannot")
+    warnings = [] if matched.columns is not None else other_order(seen, labels, classes, accuracy)
+    if not warnings:  # otherwise the order of the classes explains what looks wrong
+        warnings = [*suspicious(logits, labels, accuracy), *never_predicted(seen, labels, classes)]
+    return Checked(
+        entry=entry_of(
+            probe, adaptation, matched, differentiable=differentiable, accuracy=accuracy, images=len(sample)
+        ),
+        classifier=adapted,
+        accuracy=accuracy,
+        looked_at=len(sample),
+        confusions=commonest_mistakes(seen, labels, classes),
+        notes=tuple(notes),
+        warnings=(*adaptation.warnings, *warnings),
+    )
+
+
+def entry_of(
+    probe: Probe, adaptation: Adaptation, matched: Matched, *, differentiable: bool, **measured: float
+) -> PartEntry:
+    """A classifier's entry in bundle.toml."""
     foreign = replace(
         describe(probe.foreign),
         declared=adaptation.declared,
-        preprocessing=adapted.preprocessing,
+        preprocessing=adaptation.classifier.preprocessing,
+        least_batch=probe.least_batch,
         differentiable=differentiable,
         columns=matched.columns,
+        among=matched.among,
+        classes=None if matched.columns is None or matched.among else matched.classes,
     )
-    entry = PartEntry(
-        architecture=ADAPTED,
-        file=foreign.file,
-        measured={"test_accuracy": round(accuracy, 5), "images": len(sample)},
-        foreign=foreign,
-    )
-    return Checked(
-        entry,
-        accuracy,
-        len(sample),
-        commonest_mistakes(seen, sample.labels, classes),
-        tuple(notes),
-        (
-            *adaptation.warnings,
-            *suspicious(logits, sample.labels, accuracy),
-            *other_order(seen, sample.labels, classes, accuracy),
-        ),
-    )
+    rounded = {"test_accuracy" if name == "accuracy" else name: round(value, 5) for name, value in measured.items()}
+    return PartEntry(architecture=ADAPTED, file=foreign.file, measured=rounded, foreign=foreign)
 
 
-def match_classes(probe: Probe, images: ImageSet, named: Sequence[str] | None) -> Matched:
-    """Match the classes of the images with the classifier's logits.
-
-    Args:
-        probe: of the classifier.
-        images: the images with their classes.
-        named: the class names that the user gave, in the order of the logits.
-
-    Raises:
-        UsageError: the classifier and the images have different classes, and nothing tells how they correspond.
-    """
-    foreign, count, names = probe.foreign, probe.classes, images.classes
-    if named is not None:
-        if len(named) != count:
-            raise UsageError(
-                f"the classes file names {len(named)} classes and the classifier {foreign.name} has {count}; "
-                "give one name for each logit, in the order of the logits"
-            )
-        if names == tuple(named):
-            return Matched(names)
-        return Matched((*names, ELSE), tuple(named.index(name) for name in names))
-    if foreign.classes is not None and len(foreign.classes) == count:
-        folded = [name.casefold() for name in foreign.classes]
-        ambiguous = [name for name in names if folded.count(name.casefold()) > 1]
-        if ambiguous:
-            raise UsageError(
-                f"the classifier {foreign.name} has several classes named {ambiguous[0]!r}; "
-                "name the classifier's classes with --classes FILE: one name per line, in the order of the logits"
-            )
-        known = {name: place for place, name in enumerate(folded)}
-        unknown = [name for name in names if name.casefold() not in known]
-        if unknown:
-            if len(names) == count:
-                note = "classes are taken in sorted order, because the classifier has other names for its classes"
-                return Matched(names, notes=(note,))
-            raise unknown_name(f"class of {foreign.name}", unknown[0], foreign.classes[:40])
-        columns = tuple(known[name.casefold()] for name in names)
-        if columns == tuple(range(count)):
-            return Matched(names)
-        return Matched((*names, ELSE) if len(names) < count else names, columns)
-    if len(names) == count:
-        note = "classes are taken in sorted order, numbers by value; give another order with --classes FILE"
-        return Matched(names, notes=(note,))
-    raise UsageError(
-        f"the classifier {foreign.name} has {count} classes and the images {len(names)}; "
-        "name the classifier's classes with --classes FILE: one name per line, in the order of the logits"
-    )
-
-
-def adapt(probe: Probe, columns: Sequence[int] | None) -> Adaptation:
+def adapt(probe: Probe, matched: Matched) -> Adaptation:
     """Find a classifier's preprocessing: the declared one, or else the candidate with the highest accuracy."""
     declared = (*dict.fromkeys((*probe.foreign.declared, *probe.given)),)
-    notes: list[str] = []
+    columns = matched.columns if matched.among else None
     preprocessing = probe.preprocessing
-    if "output" not in declared:
-        preprocessing = replace(preprocessing, output=guess_output(probe.raw(64)))
-        if preprocessing.output != "logits":
-            notes.append(f"the classifier's output is taken as {preprocessing.output}; --output overrides this")
     first = probe.adapted(columns, preprocessing)
+    others = {name: probe.adapted(columns, other) for name, other in variants(probe, declared).items()}
+    sample = probe.affordable(TRIED, runs=len(others) + 1)
+    labels, count = matched.labelling.classes_of(sample.labels), len(sample)
+    ordered = matched.columns is None  # whether another order of the classes may be the reason for a low accuracy
+    as_declared = right(first, sample, labels, ordered=ordered)
+    rates = {name: right(other, sample, labels, ordered=ordered) for name, other in others.items()}
+    best = max(rates, key=lambda name: rates[name])
+    known = bool({"mean", "std", "scale"} & set(declared))
+    chance = float(labels.bincount().max()) / count
+    if rates[best] > max(as_declared + by_chance(as_declared, count), chance + by_chance(chance, count)):
+        what, options, is_declared = {
+            "bgr": ("the channel order bgr", "--order", "order" in declared),
+            "size": (f"the size {USUAL_SIZE}x{USUAL_SIZE}", "--input-size", False),
+        }.get(best, (f"the normalisation {best!r}", "--mean, --std", known))
+        says = f"{rates[best]:.1%} right with {what}, {as_declared:.1%}"
+        if is_declared:
+            return Adaptation(first, declared, (), (f"{says} as declared: is the declaration right?",))
+        return Adaptation(others[best], declared, (f"{says} without; it is used, {options} overrides it",))
+    if known:
+        return Adaptation(first, declared)
+    note = f"no normalisation of the input improves the accuracy ({as_declared:.1%} right without)"
+    return Adaptation(first, declared, (note,))
+
+
+def variants(probe: Probe, declared: Sequence[str]) -> Mapping[str, Preprocessing]:
+    """Other preprocessings that the classifier may expect, by name."""
+    preprocessing = probe.preprocessing
     tried = candidates(preprocessing)
     if preprocessing.channels == 3 and "order" not in probe.given:
         tried["bgr"] = replace(preprocessing, order="bgr")
-    others = {name: probe.adapted(columns, other) for name, other in tried.items() if other != preprocessing}
-    sample = probe.affordable(TRIED, runs=len(others) + 1)
-    as_declared, count = right(first, sample), len(sample)
-    rates = {name: right(other, sample) for name, other in others.items()}
-    best = max(rates, key=lambda name: rates[name])
-    known = bool({"mean", "std", "scale"} & set(declared))
-    if rates[best] > as_declared + by_chance(as_declared, count):
-        is_order = best == "bgr"
-        what, options = (
-            ("the channel order bgr", "--order") if is_order else (f"the normalisation {best!r}", "--mean, --std")
-        )
-        says = f"{rates[best]:.1%} right with {what}, {as_declared:.1%}"
-        if "order" in declared if is_order else known:
-            return Adaptation(first, declared, (*notes,), (f"{says} as declared: is the declaration right?",))
-        notes.append(f"{says} without; it is used, {options} overrides it")
-        return Adaptation(others[best], declared, (*notes,))
-    if not known:
-        notes.append(f"no normalisation of the input improves the accuracy ({as_declared:.1%} right without)")
-    return Adaptation(first, declared, (*notes,))
+    longer = max(probe.sample.images.shape[2:])
+    if "size" not in declared and preprocessing.size is None and longer >= SMALLEST_PHOTO and longer != USUAL_SIZE:
+        resized = replace(preprocessing, size=(USUAL_SIZE, USUAL_SIZE))
+        if probe.accepts(resized):
+            tried["size"] = resized
+    return {name: other for name, other in tried.items() if other != preprocessing}
 
 
-def right(adapted: Adapted, sample: Labelled) -> float:
-    """The accuracy; 0 if some logits are NaN or infinite."""
+def right(adapted: Adapted, sample: Labelled, labels: Tensor, *, ordered: bool) -> float:
+    """The accuracy on images whose classes are `labels` (N,); 0 if some logits are NaN or infinite.
+
+    With `ordered`, in the order of the classes that suits the predictions best, so that a wrong order does not make a
+    wrong normalisation look better.
+    """
     logits = logits_of(adapted, sample)
     if not torch.isfinite(logits).all():
         return 0.0
-    return float((logits.argmax(dim=1) == sample.labels).float().mean())
+    seen = logits.argmax(dim=1)
+    own = float((seen == labels).float().mean())
+    return max(own, best_order(seen, labels, logits.shape[1])[0]) if ordered else own
 
 
 def other_order(seen: Tensor, labels: Tensor, classes: Sequence[str], accuracy: float) -> list[str]:
-    """A warning if numbered classes match better in the order of torchvision's ImageFolder: 0, 1, 10, 11, 2, ..."""
-    if not all(name.isdecimal() for name in classes):
+    """A warning if the classes match better in another order.
+
+    Numbered classes may be in the order of torchvision's ImageFolder: 0, 1, 10, 11, 2, ... Otherwise the order is the
+    one that the predictions suggest, which must be clearly better than chance.
+    """
+    count = len(labels)
+    chance = float(labels.bincount().max()) / count
+    least = max(accuracy + by_chance(accuracy, count), chance + by_chance(chance, count))
+    if all(name.isdecimal() for name in classes):
+        as_text = sorted(classes)
+        place = torch.tensor([as_text.index(name) for name in classes])
+        rate = float((seen == place[labels]).float().mean())
+        if rate > least:
+            return [
+                f"{rate:.1%} right, instead of {accuracy:.1%}, if the classes are in the order of ImageFolder ("
+                f"{', '.join(as_text[:4])}, ...): give that order with --classes FILE, one name per line"
+            ]
+    rate, order = best_order(seen, labels, len(classes))
+    if order is None or rate <= least:
         return []
-    as_text = sorted(classes)
-    place = torch.tensor([as_text.index(name) for name in classes])
-    rate = float((seen == place[labels]).float().mean())
-    if rate <= accuracy + by_chance(accuracy, len(labels)):
-        return []
+    suggested = ", ".join([classes[label] for label in order][:10]) + (", ..." if len(order) > 10 else "")
     return [
-        f"{rate:.1%} right, instead of {accuracy:.1%}, if the classes are in the order of ImageFolder ("
-        f"{', '.join(as_text[:4])}, ...): give that order with --classes FILE, one name per line"
+        f"{rate:.1%} right, instead of {accuracy:.1%}, if the classes are {suggested}: "
+        "give that order with --classes FILE, one name per line"
     ]
+
+
+def never_predicted(seen: Tensor, labels: Tensor, classes: Sequence[str]) -> list[str]:
+    """A warning about classes with images in the sample that the classifier never predicts."""
+    counts = labels.bincount(minlength=len(classes))
+    never = [
+        f"{classes[label]!r} ({int(counts[label])} images)"
+        for label in (counts >= LEAST_OF_CLASS).nonzero().flatten().tolist()
+        if not bool((seen == label).any())
+    ]
+    if not never:
+        return []
+    which = f"a class is never predicted: {never[0]}" if len(never) == 1 else f"never predicted: {', '.join(never[:5])}"
+    return [f"{which}; are the names and the order of the classes right?"]
 
 
 def by_chance(share: float, count: int) -> float:

@@ -18,6 +18,8 @@ from .budget import Budget, Timed
 from .fit import Fit, FitError, length_of
 from .recipe import Recipe
 
+CHECKPOINTS = "checkpoints"
+
 Photos = Callable[[SubsetName, int], Iterator[Tensor]]
 """Loads the first `count` images of a split's subset at the classifier's resolution, in batches (N, C, H, W)."""
 
@@ -35,8 +37,8 @@ class TrainingContext:
     Attributes:
         sizes: `channels` and `size` (H, W) of the images, as the networks' arguments.
         pixels: `mean` and `std` of the training images' pixels, as the networks' arguments.
-        count: number of classes K.
-        present: the classes that have images in every subset of the split.
+        count: number of labels L.
+        present: the labels that have images in every subset of the split.
         checkpoints: the directory of checkpoints.
         budget: divides the available time; None runs each fit for as long as the recipe says.
     """
@@ -66,7 +68,7 @@ class TrainingContext:
         # Unreadable files are left out, so a class may have lost its only image in a subset.
         counts = [split.subset(name).labels.bincount(minlength=self.count) for name in SUBSETS]
         self.present: list[int] = torch.stack(counts).amin(dim=0).nonzero().flatten().tolist()
-        self.checkpoints = directory / "checkpoints"
+        self.checkpoints = directory / CHECKPOINTS
         self.budget: Budget | None = None
         self._bundle: Bundle | None = None
 
@@ -127,16 +129,19 @@ class TrainingContext:
 
     @torch.no_grad()
     def probabilities(self, name: SubsetName, most: int | None = None) -> Tensor:
-        """The explained classifier's probabilities of a subset's images, or of its first `most`, (N, K)."""
+        """The classifier's probabilities of the labels, (N, L), of a subset's images, or of its first `most`."""
         data = self.split.subset(name)[:most]
         if self.photos is not None:
             classifier = self.bundle.classifier
-            return torch.cat([classifier(images).softmax(dim=1) for images in self.photos(name, len(data))])
+            return torch.cat([self._condition(classifier(images)) for images in self.photos(name, len(data))])
         return torch.cat([self.probabilities_of(batch.floats()) for batch in data.batches(1000)])
 
     @torch.no_grad()
     def probabilities_of(self, images: Tensor) -> Tensor:
-        """The explained classifier's probabilities (N, K) of images (N, C, H, W) at the working resolution."""
+        """The classifier's probabilities of the labels, (N, L), of images (N, C, H, W) at the working resolution."""
         bundle = self.bundle
         classifier = bundle.classifier
-        return in_batches(lambda batch: classifier(bundle.enlarge(batch)).softmax(dim=1), images)
+        return in_batches(lambda batch: self._condition(classifier(bundle.enlarge(batch))), images)
+
+    def _condition(self, logits: Tensor) -> Tensor:
+        return self.bundle.labelling.condition(logits.softmax(dim=1))

@@ -80,7 +80,7 @@ def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: floa
     entry = bundle.file.images
     recipe = recipe_for(
         bundle.name,
-        bundle.classes,
+        bundle.labels,
         shape,
         len(loaded.train.data),
         light_on_dark=bundle.light_on_dark,

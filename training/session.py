@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from ..bundles.bundle import Bundle
 from ..bundles.file import BundleFile, PartEntry
 from ..bundles.finding import NAME
@@ -115,8 +117,9 @@ class TrainingSession:
             context.budget = Budget(self.seconds, shares.items(), spent, self.began)
         for part in parts:
             self._make(part)
-        for part in parts:  # a verdict may depend on a part that was made later
-            self._update_verdict(part)
+        for part in self.parts:  # a verdict may depend on a part that was made later
+            if all(context.bundle.has(name) for name in part.makes):
+                self._update_verdict(part)
         self._note_left_out()
         bundle = context.bundle
         bundle.verify()
@@ -172,13 +175,15 @@ class TrainingSession:
         bundle = self.bundle
         for name in part.makes:
             entry = bundle.parts[name]
+            if entry.foreign is not None:
+                continue
             updated = with_verdict(entry, part.verdict(self.context, name, dict(entry.measured)))
             if updated != entry:
                 bundle.update(parts={**bundle.parts, name: updated})
 
     def _note_left_out(self) -> None:
         context, bundle = self.context, self.context.bundle
-        if context.present != bundle.present:
+        if context.bundle.labelling.classes_of(torch.tensor(context.present)).tolist() != bundle.present:
             bundle.update(present=tuple(context.present))
         reasons = {name: part.left_out(context) for part in self.parts for name in part.makes}
         left_out = {name: why for name, why in reasons.items() if why and not bundle.has(name)}

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from ..bundles.file import BundleFile, ImagesEntry
+from ..bundles.file import BundleFile, ImagesEntry, PartEntry
 from ..bundles.finding import NAME
 from ..bundles.own_images import own_images
 from ..classifiers.foreign.factories import FACTORY, check_trust_can_be_kept
-from ..classifiers.foreign.opening import Foreign, open_classifier, trust
-from ..errors import BundleError, DataError, UsageError, few
-from ..files import expanded, make_directory, write_bytes
+from ..classifiers.foreign.opening import Foreign, files_of, open_classifier, trust
+from ..errors import BundleError, DataError, few
+from ..files import expanded, make_directory, remove, write_bytes
 from ..images.scale import Scale
 from ..images.sets.image_set import ImageSet, Survey
 from ..images.sets.labelled import looks_light_on_dark
-from ..images.sets.labels import read_classes
 from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
-from .checking import SAMPLE, Matched, check, match_classes
-from .init_options import InitOptions
+from .checking import SAMPLE
+from .context import CHECKPOINTS
+from .examining import class_names, examine
+from .init_options import ClassifierOptions, InitOptions
+from .matching import Matched
 from .near_copies import near_copies
-from .parts import wanted_parts
-from .probe import Probe
+from .parts import PARTS, wanted_parts
 from .recipe import MOST_RELIABLE_ENGINE
-
-LARGEST_DIRECT = 128  # pixels; the models work on larger images at a lower resolution
-WORKING = 64  # pixels of the longer side at that resolution, unless the user sets it
-LARGEST_SIDE = 256  # pixels of the longer side if the classifier takes any size
+from .sheet import NAME as SHEET
+from .sizes import choose_sizes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InitReport:
     """The results of `set_up`.
 
@@ -65,68 +65,62 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         UsageError, DataError, BundleError: one cannot be opened, or they do not match; then nothing is written.
         OutputError: the directory cannot be written to.
     """
-    _must_be_free(directory)
+    before = bundle_before(directory, overwrite=options.overwrite)
     if options.classifier is not None and FACTORY.fullmatch(options.classifier):
         check_trust_can_be_kept(options.classifier)
     foreign = None if options.classifier is None else open_classifier(options.classifier, options.weights)
+    named = class_names(options.classes)
     entry = ImagesEntry(
         source=_absolute(options.images),
         flip=options.flip,
         group=options.group,
         root=None if options.root is None else str(options.root.resolve()),
-        classes=None if options.classes is None else tuple(read_classes(options.classes)),
+        classes=named if options.label is None else None,  # with a label, they name the labels of the classifier
     )
     images = own_images(entry)
     survey = images.survey()
     scale, scale_note = choose_scale(options, survey, images.name)
-    sizes = choose_sizes(options, foreign, survey)
+    sizes = choose_sizes(options, foreign, survey.size, survey.channels, working=options.working)
     split = images.split()
     order = torch.cat([split.test, split.held_out, split.judge_held_out, split.train])
     sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
-    matched, checked = Matched(images.classes), None
+    matched, checked = Matched(images.classes, images.classes), None
     if foreign is not None:
-        probe = Probe(foreign, sample, options.preprocessing)
-        matched = match_classes(probe, images, entry.classes)
-        checked = check(probe, matched)
+        matched, checked = examine(foreign, images, sample, named, options)
     present = tuple(label for label in range(len(images.classes)) if label not in split.too_few)
     file = BundleFile(
         name=directory.resolve().name,
-        classes=matched.classes,
+        classes=matched.labels,
         shape=sizes.shape,
         light_on_dark=looks_light_on_dark(sample),
         recipe="cfx train DIR",
         engine=MOST_RELIABLE_ENGINE,
         working=None if sizes.working == sizes.shape[1:] else sizes.working,
         resize=None if sizes.resize == "pad" else sizes.resize,
-        present=None if len(present) == len(matched.classes) else present,
+        present=None if len(present) == len(matched.labels) else present,
         images=replace(entry, count=len(images), scale=scale),
         wanted=wanted_parts(),
         parts={} if checked is None else {"classifier": checked.entry},
     )
-    file = write(directory, file, foreign)
+    file, replaced = write(directory, with_digests(file, foreign), foreign, before)
     if foreign is not None and foreign.kind == "factory":
         trust(directory, foreign.name)
+    notes = (*images.notes, *grouping(images), *scale_note, *sizes.notes, *matched.notes)
+    warnings = (*broken(survey), *rare_or_missing(images, split.too_few))
     return InitReport(
-        directory,
-        file,
-        images,
-        None if checked is None else checked.accuracy,
-        0 if checked is None else checked.looked_at,
-        () if checked is None else checked.confusions,
-        (
-            *images.notes,
-            *grouping(images),
-            *scale_note,
-            *sizes.notes,
-            *matched.notes,
+        directory=directory,
+        file=file,
+        images=images,
+        accuracy=None if checked is None else checked.accuracy,
+        looked_at=0 if checked is None else checked.looked_at,
+        confusions=() if checked is None else checked.confusions,
+        notes=(
+            *notes,
             *(() if checked is None else checked.notes),
-        ),
-        (
-            *broken(survey),
             *near_copies(images, split, scale),
-            *(() if checked is None else checked.warnings),
-            *rare_or_missing(images, split.too_few),
+            *replaced,
         ),
+        warnings=(*warnings, *(() if checked is None else checked.warnings)),
     )
 
 
@@ -137,7 +131,7 @@ def grouping(images: ImageSet) -> list[str]:
     return [f"{len(set(images.groups))} groups of images: all images of a group are in one subset"]
 
 
-def choose_scale(options: InitOptions, survey: Survey, name: str) -> tuple[Scale | None, list[str]]:
+def choose_scale(options: ClassifierOptions, survey: Survey, name: str) -> tuple[Scale | None, list[str]]:
     """What black and white are in images with more than 8 bits per channel, and a note about it.
 
     Raises:
@@ -175,59 +169,6 @@ def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:
     return found
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """The shapes in which images are used.
-
-    Attributes:
-        shape: (C, H, W) in which they are read.
-        working: (H, W) of the working resolution.
-        resize: one of `resizing.RESIZES`.
-        notes: what was decided.
-    """
-
-    shape: tuple[int, int, int]
-    working: tuple[int, int]
-    resize: str
-    notes: tuple[str, ...]
-
-
-def choose_sizes(options: InitOptions, foreign: Foreign | None, survey: Survey) -> Sizes:
-    """The size that the user set, else the images' own if it is small, else the classifier's, else a limited one."""
-    found, channels = survey.size, survey.channels
-    notes: list[str] = []
-    said = foreign.preprocessing if foreign is not None else None
-    declared = foreign.declared if foreign is not None else ()
-    takes = options.preprocessing.get("channels") or (said.channels if said and "channels" in declared else None)
-    if takes == 1 and channels == 3:
-        notes.append("the images are in colour and the classifier takes grey images: they are converted to grey")
-        channels = 1
-    elif takes == 3 and channels == 1:
-        notes.append("the images are grey and the classifier takes colour: the grey channel is repeated three times")
-    if options.size is not None:
-        size = options.size
-    elif max(found) <= LARGEST_DIRECT:
-        size = found
-    elif said is not None and said.size is not None:
-        size = said.size
-    else:
-        scale = min(1.0, LARGEST_SIDE / max(found))
-        size = (round(found[0] * scale), round(found[1] * scale))
-    longest = options.working or (max(size) if max(size) <= LARGEST_DIRECT else WORKING)
-    if longest < 8:
-        raise UsageError(f"--working {longest}: the resolution is too low; choose at least 8 pixels")
-    scale = min(1.0, longest / max(size))
-    working = (max(4, round(size[0] * scale)), max(4, round(size[1] * scale)))
-    if working != size:
-        notes.append(
-            f"models work at {working[0]}x{working[1]}, and changes are carried back to {size[0]}x{size[1]} "
-            "and to the original photo"
-        )
-    proportions = abs(found[0] / found[1] - size[0] / size[1]) < 0.02
-    resize = options.resize or ("pad" if proportions or max(size) <= LARGEST_DIRECT else "crop")
-    return Sizes((channels, *size), working, resize, (*notes,))
-
-
 def _absolute(images: str) -> str:
     """The images' source with its path made absolute, if it is one, so that it can be opened from anywhere."""
     kind = "hf:" if images.startswith("hf:") else ""
@@ -235,15 +176,56 @@ def _absolute(images: str) -> str:
     return f"{kind}{path.resolve()}" if path.exists() else images
 
 
-def _must_be_free(directory: Path) -> None:
-    if (directory / NAME).exists():
-        raise BundleError(f"{directory}: already holds a bundle; remove it or choose another directory")
+def bundle_before(directory: Path, *, overwrite: bool) -> BundleFile | None:
+    """The bundle that is in the directory already and is to be replaced; None if there is none.
+
+    Raises:
+        BundleError: there is one that is not to be replaced, or the directory is a file.
+    """
     if directory.exists() and not directory.is_dir():
         raise BundleError(f"{directory}: is a file; choose a directory for the bundle")
+    if not (directory / NAME).exists():
+        return None
+    if not overwrite:
+        raise BundleError(
+            f"{directory}: already holds a bundle; add --overwrite to replace it (trained parts that are still right "
+            "are kept), or choose another directory"
+        )
+    try:
+        return BundleFile.read(directory)
+    except BundleError:  # damaged: nothing of it can be kept
+        return None
 
 
-def write(directory: Path, file: BundleFile, foreign: Foreign | None) -> BundleFile:
-    """Write the classifier's files and then bundle.toml, which is returned with their checksums.
+def with_digests(file: BundleFile, foreign: Foreign | None) -> BundleFile:
+    """The description of a bundle with the checksums of its classifier's files."""
+    if foreign is None or not foreign.files:
+        return file
+    digests = [hashlib.sha256(content_of(content)).hexdigest() for content in foreign.files.values()]
+    entry = file.parts["classifier"]
+    assert entry.foreign is not None
+    described = replace(entry.foreign, sha256=digests[0], other_sha256=tuple(digests[1:]))
+    return file.with_part("classifier", replace(entry, sha256=digests[0], foreign=described))
+
+
+def content_of(content: bytes | Path) -> bytes:
+    """The content of one of a classifier's files."""
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def write(
+    directory: Path, file: BundleFile, foreign: Foreign | None, before: BundleFile | None
+) -> tuple[BundleFile, list[str]]:
+    """Write the classifier's files and then bundle.toml.
+
+    Args:
+        directory: of the bundle.
+        file: its description.
+        foreign: the classifier; None if cfx is to train one.
+        before: the bundle that is replaced; None if there is none.
+
+    Returns:
+        The description with the trained parts that were kept, and notes about them.
 
     Raises:
         OutputError: the directory cannot be written to.
@@ -257,15 +239,57 @@ def write(directory: Path, file: BundleFile, foreign: Foreign | None) -> BundleF
             f"{directory}: the classifier needs {needed // 2**20} MB, but only {free // 2**20} MB are free there; "
             "free some space or choose a directory on another disk"
         )
-    digests: list[str] = []
-    for name, content in files.items():
-        data = content if isinstance(content, bytes) else content.read_bytes()
-        write_bytes(directory / name, data)
-        digests.append(hashlib.sha256(data).hexdigest())
-    if digests:
-        entry = file.parts["classifier"]
-        assert entry.foreign is not None
-        described = replace(entry.foreign, sha256=digests[0], other_sha256=tuple(digests[1:]))
-        file = file.with_part("classifier", replace(entry, sha256=digests[0], foreign=described))
+    notes: list[str] = []
+    if before is not None:
+        kept, gone = kept_parts(before, file)
+        file = replace(file, parts={**file.parts, **kept}, wanted=before.wanted or file.wanted)
+        if kept:
+            notes.append(f"kept: {', '.join(kept)}")
+        if gone:
+            notes.append(f"to be trained anew, because the classifier or the images changed: {', '.join(gone)}")
+    contents = {name: content_of(content) for name, content in files.items()}  # perhaps of a file replaced below
+    for name, content in contents.items():
+        write_bytes(directory / name, content)
     file.write(directory)
-    return file
+    if before is not None:
+        remove(directory / name for name in files_of_bundle(before) - files_of_bundle(file))
+        if file.parts != before.parts:
+            remove([directory / SHEET])
+            shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
+    return file, notes
+
+
+def kept_parts(before: BundleFile, after: BundleFile) -> tuple[dict[str, PartEntry], list[str]]:
+    """The trained parts of a bundle that are still right for its new description, and the names of the others."""
+    trained = {name: entry for name, entry in before.parts.items() if entry.foreign is None}
+    if before.images is None or after.images is None or _basis(before) != _basis(after):
+        return {}, list(trained)
+    changed = set() if _same_classifier(before, after) else {"classifier"}
+    while True:  # what needs a part that changed has changed
+        more = {name for part in PARTS for name in part.makes if changed & {*part.needs}} - changed
+        if not more:
+            break
+        changed |= more
+    if "classifier" in after.parts:
+        trained.pop("classifier", None)
+    return {name: e for name, e in trained.items() if name not in changed}, [n for n in trained if n in changed]
+
+
+def _basis(file: BundleFile) -> tuple[object, ...]:
+    """What all trained parts of a bundle depend on."""
+    return (file.classes, file.shape, file.light_on_dark, file.working, file.resize, file.present, file.images)
+
+
+def _same_classifier(before: BundleFile, after: BundleFile) -> bool:
+    first, second = (file.parts.get("classifier") for file in (before, after))
+    if second is None:  # cfx trains it, and has perhaps done so
+        return first is None or first.foreign is None
+    if first is None or first.foreign is None or second.foreign is None or second.foreign.sha256 is None:
+        return False  # code without weights may have been edited
+    return replace(first.foreign, classes=None) == replace(second.foreign, classes=None)
+
+
+def files_of_bundle(file: BundleFile) -> set[str]:
+    """The names of the files of all parts in a bundle's directory."""
+    foreign = [name for entry in file.parts.values() if entry.foreign is not None for name in files_of(entry.foreign)]
+    return {*foreign, *(entry.file for entry in file.parts.values() if entry.file is not None)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import UsageError
+from .outputs import output_tensor
 from .preprocessing import Preprocessing
 
 
@@ -31,11 +32,11 @@ class Adapted(nn.Module):
             Hugging Face output that contains one.
         preprocessing: the input that the model expects and the meaning of its output.
         differentiable: whether the model has gradients; if not, it is called under `no_grad`.
-        columns: the classes of the foreign model to keep. One additional last logit, their logsumexp, represents all
-            other classes, so that the probabilities of the kept classes are those of the whole model. It is left out
-            if no class remains.
+        columns: the classes of the foreign model to which its probabilities are restricted, in this order; None: all.
         fixed_batch: the exact number of images that the model takes at once. A batch is split into batches of this
             size, and the last one is padded with copies of its last image.
+        least_batch: the smallest number of images that the model takes at once; smaller batches are padded in the
+            same way.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Adapted(nn.Module):
         columns: Sequence[int] | None = None,
         *,
         fixed_batch: int | None = None,
+        least_batch: int = 1,
     ) -> None:
         super().__init__()
         self.model = model if isinstance(model, nn.Module) else Called(model)
@@ -53,6 +55,7 @@ class Adapted(nn.Module):
         self.differentiable = differentiable
         self.columns = None if columns is None else tuple(columns)
         self.fixed_batch = fixed_batch
+        self.least_batch = least_batch
         if self.columns is not None and (
             len(set(self.columns)) < len(self.columns) or min(self.columns, default=-1) < 0
         ):
@@ -85,14 +88,14 @@ class Adapted(nn.Module):
         count = len(inputs)
         if count == 0:  # only the model knows the number of classes
             inputs = inputs.new_zeros(1, *inputs.shape[1:])
-        size = self.fixed_batch or len(inputs)
+        size = self.fixed_batch or max(len(inputs), self.least_batch)
         output = torch.cat([self._run_batch(batch, size) for batch in inputs.split(size)])
         return output[:count]
 
     def _run_batch(self, inputs: Tensor, size: int) -> Tensor:
         missing = size - len(inputs)
         padded = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)]) if missing else inputs
-        output = output_tensor(self.model(padded)).to(inputs.device)
+        output = output_tensor(self.model(padded), self.preprocessing.output_index).to(inputs.device)
         if output.dim() == 0 or len(output) != size:
             raise UsageError(
                 f"the classifier returns {tuple(output.shape)} for {size} images; "
@@ -107,33 +110,7 @@ class Adapted(nn.Module):
         classes = logits.shape[1]
         if max(self.columns) >= classes:
             raise UsageError(f"columns {list(self.columns)}: the classifier has {classes} classes, counted from 0")
-        chosen = logits[:, list(self.columns)]
-        others = [column for column in range(classes) if column not in self.columns]
-        return torch.cat([chosen, logits[:, others].logsumexp(1, keepdim=True)], dim=1) if others else chosen
-
-
-def output_tensor(output: Any) -> Tensor:
-    """Finds the tensor in a model's output: the output itself, `.logits`, the entry "logits", or the first tensor.
-
-    Raises:
-        UsageError: there is no tensor.
-    """
-    if isinstance(output, Tensor):
-        return output
-    if hasattr(output, "__array__"):
-        return torch.as_tensor(output.__array__())
-    if isinstance(getattr(output, "logits", None), Tensor):
-        return output.logits
-    if isinstance(output, Mapping):
-        output = [output["logits"]] if "logits" in output else list(output.values())
-    if isinstance(output, tuple | list):
-        for value in output:
-            if isinstance(value, Tensor) or hasattr(value, "__array__"):
-                return output_tensor(value)
-    raise UsageError(
-        f"the classifier returned a {type(output).__name__} without a tensor; it must return logits (N, K), "
-        "or a tuple or dict that contains them"
-    )
+        return logits[:, list(self.columns)]
 
 
 def set_eval_mode(model: nn.Module) -> None:

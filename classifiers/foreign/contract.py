@@ -32,6 +32,7 @@ class Foreign:
         classes: names of the classes, if the source has them.
         files: name -> content or path of the files that a bundle must store. The first is the model or its weights.
         fixed_batch: how many images the model takes at once, if it takes no other number; else None.
+        least_batch: the smallest number of images that the model takes at once.
         differentiable: whether the model has gradients.
     """
 
@@ -43,6 +44,7 @@ class Foreign:
     classes: tuple[str, ...] | None = None
     files: Mapping[str, bytes | Path] = field(default_factory=dict)
     fixed_batch: int | None = None
+    least_batch: int = 1
     differentiable: bool = True
 
 
@@ -51,11 +53,14 @@ class ForeignEntry:
     """A bundle's description of a foreign classifier, from which it can be opened again.
 
     Attributes:
-        kind, name, fixed_batch, declared, preprocessing: as in `Foreign`.
+        kind, name, fixed_batch, least_batch, declared, preprocessing: as in `Foreign`.
         differentiable: whether it had gradients when the bundle was created.
         file: name of the file in the bundle's directory with the model or its weights; None for code without weights.
         other_files: names of its other files in the bundle's directory.
-        columns: as in `Adapted`.
+        columns: the classifier's class of each label of the bundle, if there are images of some classes only or in
+            another order; None if classes and labels are the same.
+        among: whether probabilities are restricted to these classes.
+        classes: names of all of the classifier's classes, if `columns` are not all of them.
         sha256, other_sha256: hashes of `file` and of each of `other_files`.
     """
 
@@ -65,9 +70,12 @@ class ForeignEntry:
     file: str | None = None
     other_files: tuple[str, ...] = ()
     fixed_batch: int | None = None
+    least_batch: int = 1
     declared: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     columns: tuple[int, ...] | None = None
+    among: bool = False
+    classes: tuple[str, ...] | None = None
     sha256: str | None = None
     other_sha256: tuple[str, ...] = ()
 
@@ -93,9 +101,12 @@ class ForeignEntry:
             file=table.get("file", str),
             other_files=table.several("other_files", str) or (),
             fixed_batch=table.get("fixed_batch", int),
+            least_batch=table.get("least_batch", int) or 1,
             declared=table.several("declared", str) or (),
             preprocessing=preprocessing,
             columns=table.several("columns", int),
+            among=table.get("among", bool) or False,
+            classes=table.several("classes", str),
             sha256=table.get("sha256", str),
             other_sha256=table.several("other_sha256", str) or (),
         )
@@ -109,10 +120,16 @@ class ForeignEntry:
             fields["other_files"] = list(self.other_files)
         if self.fixed_batch is not None:
             fields["fixed_batch"] = self.fixed_batch
+        if self.least_batch > 1:
+            fields["least_batch"] = self.least_batch
         if self.preprocessing is not None:
             fields |= {"declared": list(self.declared), "preprocessing": self.preprocessing.as_dict()}
         if self.columns is not None:
             fields["columns"] = list(self.columns)
+        if self.among:
+            fields["among"] = True
+        if self.classes is not None:
+            fields["classes"] = list(self.classes)
         if self.sha256 is not None:
             fields["sha256"] = self.sha256
         if self.other_sha256:

@@ -20,6 +20,13 @@ CONFIG_FILE = f"{STEM}.json"
 EVERYTHING = ("channels", "size", "order", "scale", "mean", "std", "interpolation", "output")
 
 
+def imagenet_classes() -> list[str]:
+    """The 1,000 class names of ImageNet, in the order of the logits, as torchvision's weights list them."""
+    import torchvision
+
+    return list(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
+
+
 def open_torchvision(name: str, weights: Path | None = None) -> Foreign:
     """Opens a classifier of torchvision.models: "resnet18" or "resnet18@IMAGENET1K_V1"; "@none" for random weights.
 

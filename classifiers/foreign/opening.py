@@ -69,6 +69,7 @@ def describe(foreign: Foreign) -> ForeignEntry:
         file=first,
         other_files=tuple(name for name in others if name is not None),
         fixed_batch=foreign.fixed_batch,
+        least_batch=foreign.least_batch,
         declared=foreign.declared if foreign.preprocessing is not None else (),
         preprocessing=foreign.preprocessing,
     )
@@ -108,6 +109,7 @@ def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
         entry.declared if stored is not None else opened.declared,
         files={inner: directory / inner for inner in files_of(entry)},
         fixed_batch=opened.fixed_batch,
+        least_batch=entry.least_batch,
         differentiable=opened.differentiable,
     )
 

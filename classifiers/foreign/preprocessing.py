@@ -15,7 +15,12 @@ from ...errors import UsageError, unknown_name
 
 ORDERS = ("rgb", "bgr")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
-OUTPUTS = ("logits", "probabilities", "log-probabilities", "sigmoid", "binary-logit")
+OUTPUTS = (
+    *("logits", "probabilities", "log-probabilities", "sigmoid", "binary-logit"),
+    *("multi-label", "multi-label-logits"),
+)
+MULTI_LABEL = {"multi-label": "sigmoid", "multi-label-logits": "binary-logit"}
+"""Outputs with an independent yes or no for each label -> the kind of a single label's number."""
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
 LEAST_PROBABILITY = 1e-12  # replaces zero, whose logarithm is minus infinity; this is -27.6 nats
@@ -45,7 +50,10 @@ class Preprocessing:
         std: divisor after subtracting `mean`, in the same form; never 0.
         interpolation: how images of another size are resized. The whole image is resized; nothing is cropped.
         output: one of `OUTPUTS`. "sigmoid" is one probability per image and "binary-logit" one logit per image. Both
-            mean two classes, and the number is that of the second class.
+            mean two classes, and the number is that of the second class. "multi-label" is one such probability per
+            label, "multi-label-logits" one logit per label.
+        label: which label of a multi-label output is meant; the two classes are without it and with it.
+        output_index: index or name of the model's output, if it returns several.
 
     Raises:
         UsageError: a field has another value.
@@ -59,6 +67,8 @@ class Preprocessing:
     std: tuple[float, ...] = (1.0,)
     interpolation: str = "bilinear"
     output: str = "logits"
+    label: int | None = None
+    output_index: int | str | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -78,6 +88,8 @@ class Preprocessing:
             if not isinstance(values, tuple) or len(values) not in (1, self.channels) or not all(map(_number, values)):
                 wanted = "one number" if self.channels == 1 else "1 or 3 numbers"
                 raise UsageError(f"preprocessing: {name} is {values!r}; it must be {wanted}")
+        if self.label is not None and self.output not in MULTI_LABEL:
+            raise UsageError(f"preprocessing: output is {self.output!r}, which has no labels; omit the label")
         if 0 in self.std:
             raise UsageError(f"preprocessing: std is {self.std!r}; it is a divisor, so it must not be 0")
 
@@ -126,20 +138,29 @@ class Preprocessing:
         """Converts the model's output to logits (N, K), whose softmax gives the model's probabilities.
 
         Args:
-            output: (N, K), or (N,) or (N, 1) for "sigmoid" and "binary-logit".
+            output: (N, K) or (N, K, 1, 1), or (N,) or (N, 1) for "sigmoid" and "binary-logit".
 
         Raises:
             UsageError: the output has another shape.
         """
         got = tuple(output.shape)
-        if self.output in ("sigmoid", "binary-logit"):
+        if output.dim() > 2 and output.shape[2:].numel() == 1:
+            output = output.flatten(1)
+        kind = self.output
+        if kind in MULTI_LABEL:
+            if self.label is None:
+                raise UsageError("the classifier has several labels, and none is chosen; choose one with --label")
+            if output.dim() != 2 or self.label >= output.shape[1]:
+                raise UsageError(f"the classifier returns {got}, which has no label {self.label}, counted from 0")
+            kind, output = MULTI_LABEL[kind], output[:, self.label]
+        if kind in ("sigmoid", "binary-logit"):
             if output.dim() not in (1, 2) or output.shape[1:].numel() != 1:
                 raise UsageError(
                     f"the classifier returns {got} where {self.output!r} means one number per image; "
                     "set its output to logits or probabilities"
                 )
             yes = output.reshape(-1, 1).float()
-            if self.output == "binary-logit":
+            if kind == "binary-logit":
                 return torch.cat([torch.zeros_like(yes), yes], dim=1)
             return torch.cat([_logarithm(1 - yes), _logarithm(yes)], dim=1)
         if output.dim() != 2 or output.shape[1] < 2:
@@ -159,19 +180,6 @@ class Preprocessing:
         return resized.clamp(0, 1)  # bicubic overshoots to values outside the range of an image
 
 
-def guess_output(sample: Tensor) -> str:
-    """Guesses which of `OUTPUTS` a classifier returns, from a sample (N, ...) of its raw output."""
-    rows = sample.detach().float().reshape(len(sample), -1)
-    within = bool(((rows >= 0) & (rows <= 1)).all())
-    if rows.shape[1] == 1:
-        return "sigmoid" if within else "binary-logit"
-    if within and _near(rows.sum(dim=1), 1):
-        return "probabilities"
-    if bool((rows <= 0).all()) and _near(rows.logsumexp(dim=1), 0):
-        return "log-probabilities"
-    return "logits"
-
-
 def candidates(preprocessing: Preprocessing) -> dict[str, Preprocessing]:
     """Variants of `preprocessing` with each of the `NORMALISATIONS` that the model may expect, by name."""
     return {
@@ -183,10 +191,6 @@ def candidates(preprocessing: Preprocessing) -> dict[str, Preprocessing]:
 
 def _logarithm(probabilities: Tensor) -> Tensor:
     return probabilities.clamp_min(LEAST_PROBABILITY).log()
-
-
-def _near(values: Tensor, wanted: float) -> bool:
-    return bool((values - wanted).abs().max() < 1e-3)  # the accuracy of a sum over a thousand classes in half precision
 
 
 def _number(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +18,7 @@ from ...errors import UsageError, first_line
 from .adapted import set_eval_mode
 from .archives import clean_program, clean_script
 from .contract import STEM, Foreign, optional
+from .outputs import outputs_of
 from .preprocessing import Preprocessing
 
 LARGEST_BATCH = 512  # images; larger batches are no faster, and a program may have a limit
@@ -72,6 +73,19 @@ def open_script(path: Path) -> Foreign:
     return Foreign(model, "torchscript", path.name, files={f"{STEM}.torchscript": path})
 
 
+class NamedOutputs(nn.Module):
+    """Gives the outputs of a model, a tensor or a tuple, their names."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = tuple(names)
+
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        """inputs (N, ...) -> the outputs (N, ...) by name."""
+        return dict(zip(self.names, outputs_of(self.model(inputs)).values(), strict=True))
+
+
 class OnnxSession(nn.Module):
     """An ONNX model run by onnxruntime: a black box, on the CPU."""
 
@@ -79,10 +93,12 @@ class OnnxSession(nn.Module):
         super().__init__()
         self.session = session
         self.input = session.get_inputs()[0].name
+        self.outputs = [output.name for output in session.get_outputs()]
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """inputs (N, ...), in the model's format -> its first output, (N, ...), without a gradient."""
-        return torch.from_numpy(self.session.run(None, {self.input: inputs.detach().cpu().numpy()})[0])
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        """inputs (N, ...), in the model's format -> its outputs (N, ...) by name, without a gradient."""
+        found = self.session.run(None, {self.input: inputs.detach().cpu().numpy()})
+        return {name: torch.from_numpy(each) for name, each in zip(self.outputs, found, strict=True)}
 
 
 def open_onnx(path: Path) -> Foreign:
@@ -116,7 +132,7 @@ def open_onnx(path: Path) -> Foreign:
     )  # fmt: skip
 
 
-def _with_gradients(path: Path, box: nn.Module, preprocessing: Preprocessing, batch: int | None) -> nn.Module | None:
+def _with_gradients(path: Path, box: OnnxSession, preprocessing: Preprocessing, batch: int | None) -> nn.Module | None:
     """The model converted by onnx2torch; None if that fails or its output differs from that of onnxruntime."""
     try:
         convert = import_module("onnx2torch").convert
@@ -127,8 +143,9 @@ def _with_gradients(path: Path, box: nn.Module, preprocessing: Preprocessing, ba
     images = images.reshape(batch or 2, preprocessing.channels, height, width)
     try:
         with torch.no_grad():
-            model = convert(str(path)).eval()
-            same = torch.allclose(model(images), box(images), rtol=1e-3, atol=1e-3)
+            model = NamedOutputs(convert(str(path)).eval(), box.outputs)
+            found, wanted = model(images), box(images)
+            same = all(torch.allclose(found[name], wanted[name], rtol=1e-3, atol=1e-3) for name in box.outputs)
     except Exception:  # onnx2torch supports operators up to some opset, and fails in many ways beyond it
         return None
     return model if same else None

@@ -69,7 +69,7 @@ def judgement(answer: Answer) -> Text:
     """What the judges see in the counterfactual, and whether it looks real."""
     agrees, sure = answer.metrics.get("judge_agrees"), answer.value("judge_confidence")
     if agrees is None or sure is None:
-        return line("cannot say: the bundle has none")
+        return line("cannot say: there are none")
     verdict = ("agree", "green") if agrees else ("disagree", "bold yellow")
     target = answer.target
     text = line(verdict, f": classifiers that no engine uses give {target} {percent(sure)}")

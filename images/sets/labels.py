@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...errors import DataError, reason_of
+from ...errors import DataError, UsageError, reason_of
 
 NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)
@@ -137,3 +137,28 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not a UTF-8 text file; save it as UTF-8") from error
+
+
+def class_index(wanted: str, classes: Sequence[str]) -> int | None:
+    """The index of a class that is given by name or index; None if there is no such class.
+
+    An exact name goes before an index, and an index before a name that differs in upper case or blanks. Where names of
+    classes are numbers, a number is a name and never an index.
+
+    Raises:
+        UsageError: several names differ from the wanted one only in upper case or blanks.
+    """
+    if wanted in classes:
+        return list(classes).index(wanted)
+    if wanted.isascii() and wanted.isdecimal() and not any(name.isdecimal() for name in classes):
+        return int(wanted) if int(wanted) < len(classes) else None
+    found = [index for index, name in enumerate(classes) if folded(name) == folded(wanted)]
+    if len(found) > 1:
+        names = " and ".join(repr(classes[index]) for index in found)
+        raise UsageError(f"class {wanted!r}: may be {names}; write it exactly, or give its index")
+    return found[0] if found else None
+
+
+def folded(name: str) -> str:
+    """A class name without the differences that people overlook: upper case, and more or other blanks."""
+    return " ".join(name.split()).casefold()

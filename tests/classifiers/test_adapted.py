@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.classifiers.foreign.adapted import Adapted, has_gradients, output_tensor
-from cfx.classifiers.foreign.preprocessing import OUTPUTS, Preprocessing, candidates, guess_output
+from cfx.classifiers.foreign.adapted import Adapted, has_gradients
+from cfx.classifiers.foreign.outputs import guess_output, output_tensor
+from cfx.classifiers.foreign.preprocessing import OUTPUTS, Preprocessing, candidates
 from cfx.counterfactuals.engine import undisturbed
 from cfx.errors import UsageError
 

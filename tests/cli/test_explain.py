@@ -296,7 +296,7 @@ def test_a_bundle_without_judges_leaves_nulls(explain: Run, toy: Path, tmp_path:
     assert result.code == 0 and record["metrics"]["judge_agrees"] is None and record["metrics"]["im1"] is None
     for name in ("judge_agrees", "im1", "realism_percentile", "looks_real"):
         assert name in record["missing"]
-    assert "cannot say: the bundle has none" in explain(example("four"), "--bundle", alone).stdout
+    assert "cannot say: there are none" in explain(example("four"), "--bundle", alone).stdout
 
 
 @pytest.mark.parametrize("engine", ["latent", "vcnet", "projection"])

@@ -17,7 +17,8 @@ from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.bundles.own_images import images_for_testing, own_images
 from cfx.errors import BundleError, DataError, UsageError
 from cfx.images.writing import write_png
-from cfx.training.checking import ELSE, other_order
+from cfx.training.checking import other_order
+from cfx.training.matching import ELSE
 from cfx.training.init_options import InitOptions
 from cfx.training.opening import reopen_session
 from cfx.training.setup import set_up
