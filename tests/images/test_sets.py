@@ -90,8 +90,54 @@ def test_nested_and_hidden_files(tmp_path: Path, real: tuple[np.ndarray, list[in
     (tmp_path / "dog" / "again").symlink_to(tmp_path / "dog", target_is_directory=True)
     (tmp_path / "eel").mkdir()
     found = open_images(str(tmp_path))
-    assert found.classes == ("cat", "dog", "eel")
-    assert found.counts().tolist() == [1, 1, 0]
+    assert found.classes == ("cat", "dog")
+    assert found.counts().tolist() == [1, 1]
+    assert found.notes == (
+        f"{tmp_path}: 1 file is no image and is left out: notes.txt",
+        f"{tmp_path}: empty folders are left out: __MACOSX, eel",
+    )
+
+
+SYSTEM_FILES = ("Thumbs.db", "desktop.ini", ".DS_Store", "._x.png")
+
+
+@pytest.mark.parametrize("splits", [("",), ("train", "test")], ids=["classes", "train and test"])
+@pytest.mark.parametrize("classes", [None, ["dog", "cat"]], ids=["as found", "given"])
+def test_folders_without_images_are_no_classes(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]], splits: tuple[str, ...], classes: list[str] | None
+) -> None:
+    for place, split in enumerate(splits):
+        put(tmp_path / split / "cat" / "a.png", real[0][0])
+        put(tmp_path / split / "dog" / "b.png", real[0][1])
+        for folder in ("cat", "dog", "hidden", "__MACOSX"):
+            (tmp_path / split / folder / "deep").mkdir(parents=True)
+            for name in SYSTEM_FILES:
+                (tmp_path / split / folder / name).write_bytes(b"\xd0\xcf\x11\xe0 no image")
+        (tmp_path / split / f"empty {place}").mkdir()
+    (tmp_path / "bare").mkdir()
+    found = open_images(str(tmp_path), classes=classes)
+    assert found.classes == tuple(classes or ("cat", "dog"))
+    assert found.counts().tolist() == [len(splits)] * 2
+    (note,) = found.notes
+    assert note.startswith(f"{tmp_path}: empty folders are left out: ")
+    named = {"bare", "hidden", *(f"empty {place}" for place in range(len(splits)))}
+    assert named <= set(note.partition("left out: ")[2].split(", ")) <= {*named, "__MACOSX"}
+
+
+def test_a_class_may_have_images_in_one_split_only(tmp_path: Path, real: tuple[np.ndarray, list[int]]) -> None:
+    for name in ("train/cat", "train/dog", "test/cat"):
+        put(tmp_path / name / "a.png", real[0][0])
+    (tmp_path / "test" / "dog").mkdir()
+    (tmp_path / "val").mkdir()
+    found = open_images(str(tmp_path))
+    assert found.classes == ("cat", "dog") and found.counts().tolist() == [2, 1]
+    assert found.notes == (f"{tmp_path}: empty folders are left out: val",)
+
+
+def test_an_empty_folder_does_not_make_a_second_class(tmp_path: Path, real: tuple[np.ndarray, list[int]]) -> None:
+    put(tmp_path / "cat" / "a.png", real[0][0])
+    (tmp_path / "dog").mkdir()
+    assert "images of one class only ('cat')" in refusal(lambda: open_images(str(tmp_path)))
 
 
 def test_whole_numbers_sort_as_numbers(tmp_path: Path, real: tuple[np.ndarray, list[int]]) -> None:
