@@ -36,6 +36,7 @@ class ImagesEntry:
         group: regular expression that finds an image's group in its path; None if there are no groups, or a CSV has
             them.
         scale: what black and white are in images with more than 8 bits per channel; None if there are none.
+        skip_unreadable: whether any number of images that cannot be read is left out, instead of up to 1 %.
     """
 
     source: str
@@ -45,6 +46,7 @@ class ImagesEntry:
     classes: tuple[str, ...] | None = None
     group: str | None = None
     scale: Scale | None = None
+    skip_unreadable: bool = False
 
     @classmethod
     def from_json(cls, table: Table) -> ImagesEntry:
@@ -63,11 +65,12 @@ class ImagesEntry:
             classes=table.several("classes", str),
             group=table.get("group", str),
             scale=scale,
+            skip_unreadable=table.get("skip_unreadable", bool) or False,
         )
 
     def as_json(self) -> dict[str, object]:
         """The inverse of `from_json`."""
-        fields, scale = {**vars(self)}, self.scale
+        fields, scale = {**vars(self), "skip_unreadable": self.skip_unreadable or None}, self.scale
         del fields["scale"]
         if scale is not None:
             fields |= {"black": scale.black, "white": scale.white, "window": scale.clips}

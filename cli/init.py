@@ -92,6 +92,9 @@ def init(
     ] = None,
     white: WhiteOption = None,
     black: BlackOption = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, even if they are many.")
+    ] = False,
     flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
     format: FormatOption = "text",
     quiet: QuietOption = False,
@@ -129,6 +132,7 @@ def init(
             flip=flip,
             group=group,
             window=window(black, white),
+            skip_unreadable=skip_unreadable,
         ),
         format=format,
     )

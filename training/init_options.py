@@ -24,6 +24,7 @@ class InitOptions:
         flip: whether left and right do not matter to the class.
         group: regular expression that finds an image's group, such as a person, in its path.
         window: values of black and white in images with more than 8 bits per channel.
+        skip_unreadable: whether any number of images that cannot be read is left out, instead of up to 1 %.
     """
 
     images: str
@@ -38,3 +39,4 @@ class InitOptions:
     flip: bool = False
     group: str | None = None
     window: tuple[float, float] | None = None
+    skip_unreadable: bool = False

@@ -27,6 +27,7 @@ from .near_copies import near_copies
 from .parts import wanted_parts
 from .probe import Probe
 from .recipe import MOST_RELIABLE_ENGINE
+from .unreadable import find_unreadable
 
 LARGEST_DIRECT = 128  # pixels; the models work on larger images at a lower resolution
 WORKING = 64  # pixels of the longer side at that resolution, unless the user sets it
@@ -75,20 +76,23 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         group=options.group,
         root=None if options.root is None else str(options.root.resolve()),
         classes=None if options.classes is None else tuple(read_classes(options.classes)),
+        skip_unreadable=options.skip_unreadable,
     )
     images = own_images(entry)
     survey = images.survey()
     scale, scale_note = choose_scale(options, survey, images.name)
     sizes = choose_sizes(options, foreign, survey)
     split = images.split()
-    order = torch.cat([split.test, split.held_out, split.judge_held_out, split.train])
-    sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
+    order = images.existing(torch.cat([split.test, split.held_out, split.judge_held_out, split.train]))
+    loaded = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale)
+    left_out = find_unreadable(images, split, survey, loaded)
+    sample = loaded.data
     matched, checked = Matched(images.classes), None
     if foreign is not None:
         probe = Probe(foreign, sample, options.preprocessing)
         matched = match_classes(probe, images, entry.classes)
         checked = check(probe, matched)
-    present = tuple(label for label in range(len(images.classes)) if label not in split.too_few)
+    present = tuple(label for label in range(len(images.classes)) if label not in (*split.too_few, *left_out.lost))
     file = BundleFile(
         name=directory.resolve().name,
         classes=matched.classes,
@@ -122,7 +126,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
             *(() if checked is None else checked.notes),
         ),
         (
-            *broken(survey),
+            *left_out.warnings,
             *near_copies(images, split, scale),
             *(() if checked is None else checked.warnings),
             *rare_or_missing(images, split.too_few),
@@ -150,13 +154,6 @@ def choose_scale(options: InitOptions, survey: Survey, name: str) -> tuple[Scale
         return scale, [f"{survey.deep.kind} images: {scale}, as asked for"]
     scale, says = survey.deep.decide(name)
     return scale, [says]
-
-
-def broken(survey: Survey) -> list[str]:
-    """A warning if some of the images cannot be read."""
-    if not survey.broken:
-        return []
-    return [f"{len(survey.broken)} of {survey.looked_at} sampled images cannot be read: {survey.broken[0]}"]
 
 
 def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import os
 import pickle
 import struct
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +309,75 @@ def test_labels_that_could_be_names_or_indices_are_not_guessed(tmp_path: Path) -
     assert "label '0' is none of the 2 classes given" in refusal(lambda: open_images(spec, classes=["1", "2"]))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there a backslash is in no file name")
+def test_backslashes_separate_folders_unless_there_is_a_file_of_that_name(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]]
+) -> None:
+    put(tmp_path / "train" / "cat" / "1.png", real[0][0])
+    put(tmp_path / "train" / "dog" / "2.png", real[0][1])
+    put(tmp_path / "odd\\name.png", real[0][2])
+    put(tmp_path / "odd" / "name.png", real[0][3])
+    spec = table(tmp_path / "a.csv", "path,label\ntrain\\cat\\1.png,cat\ntrain\\dog\\2.png,dog\nodd\\name.png,dog\n")
+    found = open_images(spec)
+    assert found.missing is None
+    assert np.array_equal(everything(found).images[:, 0].numpy(), real[0][:3])
+    assert found.notes == (
+        f"{spec}: backslashes in 2 paths such as train\\cat\\1.png are taken as separators of folders",
+    )
+
+
+def listed(tmp_path: Path, real: tuple[np.ndarray, list[int]], count: int, absent: Collection[int]) -> str:
+    """A table of `count` digits in line 2 and after, some of whose files do not exist."""
+    rows = ["path,label"]
+    for index in range(count):
+        if index not in absent:
+            put(tmp_path / f"{index}.png", real[0][index])
+        rows.append(f"{index}.png,{real[1][index]}")
+    return table(tmp_path / "a.csv", "\n".join(rows))
+
+
+def test_missing_files_of_a_table_stay_in_the_set_and_are_left_out_on_loading(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]]
+) -> None:
+    found = open_images(listed(tmp_path, real, 300, {15, 16, 17}))
+    assert len(found) == 300
+    assert found.missing is not None and [*found.missing.lines.items()] == [(15, 17), (16, 18), (17, 19)]
+    found.missing.check(skip=False)
+    assert found.missing.warning() == (
+        "3 of 300 files listed in a.csv do not exist and are left out, such as 15.png (line 17)"
+    )
+    loaded = found.load(torch.arange(100), GREY)  # 3 of 100 are more than 1 %, but 3 of 300 are not
+    assert len(loaded.data) == 97 and loaded.broken == ()
+    assert found.existing(torch.tensor([17, 3, 15])).tolist() == [3]
+    survey = found.survey(count=300)
+    assert survey.looked_at == 297 and survey.broken == ()
+
+
+def test_many_missing_files_of_a_table_are_refused_with_their_lines(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]]
+) -> None:
+    spec = listed(tmp_path, real, 100, range(5, 10))
+    missing = open_images(spec).missing
+    assert missing is not None
+    message = refusal(lambda: missing.check(skip=False))
+    assert message == (
+        f"{spec}: 5 of 100 files listed there do not exist, such as 5.png (line 7), 6.png (line 8), 7.png (line 9) and "
+        f"2 more; paths are relative to {tmp_path}: correct them; cfx init --skip-unreadable leaves out any number of "
+        "them"
+    )
+    missing.check(skip=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there these paths may exist")
+@pytest.mark.parametrize("cell", ["C:\\photos\\1.png", "d:/photos/1.png", "\\\\server\\photos\\1.png"])
+def test_paths_of_another_system_are_named(tmp_path: Path, cell: str) -> None:
+    missing = open_images(table(tmp_path / "a.csv", f"path,label\n{cell},cat\n{cell},dog\n")).missing
+    assert missing is not None
+    message = refusal(lambda: missing.check(skip=True))
+    assert f"2 of 2 files listed there do not exist, such as {cell} (line 2)" in message
+    assert f"; {cell} is a path of Windows, write paths relative to {tmp_path}: correct them" in message
+
+
 # --- class names ------------------------------------------------------------------------------------------
 
 
@@ -441,6 +512,9 @@ def test_few_broken_files_are_left_out_and_named(tmp_path: Path, real: tuple[np.
     message = refusal(lambda: found.load(torch.arange(150), GREY))  # 2 of 150 are more than 1 %
     assert "2 of 150 images could not be read" in message
     assert "010.png: the image is cut off or damaged" in message and "021.png" in message
+    assert message.endswith("; cfx init --skip-unreadable leaves out any number of them")
+    skipping = dataclasses.replace(found, skip_unreadable=True).load(torch.arange(150), GREY)
+    assert len(skipping.data) == 148 and len(skipping.broken) == len(skipping.unreadable) == 2
     assert len(found.load(torch.arange(20), GREY).broken) == 1  # one file alone is no pattern
 
 
