@@ -14,6 +14,7 @@ from ..classifiers.foreign.contract import ForeignEntry
 from ..documents import Table
 from ..errors import BundleError
 from ..files import write_text
+from ..images.reading import Ground
 from ..images.resizing import RESIZES
 from ..images.scale import Scale
 from .finding import NAME
@@ -37,6 +38,7 @@ class ImagesEntry:
             them.
         scale: what black and white are in images with more than 8 bits per channel; None if there are none.
         skip_unreadable: whether any number of images that cannot be read is left out, instead of up to 1 %.
+        ground: what transparent images are laid on; None if there are none, or it is decided for each by itself.
     """
 
     source: str
@@ -47,6 +49,7 @@ class ImagesEntry:
     group: str | None = None
     scale: Scale | None = None
     skip_unreadable: bool = False
+    ground: Ground | None = None
 
     @classmethod
     def from_json(cls, table: Table) -> ImagesEntry:
@@ -57,6 +60,9 @@ class ImagesEntry:
             if not white > black:
                 raise table.wrong("white", f"more than black, which is {black:g}", white)
             scale = Scale(black, white, clips)
+        ground = table.get("ground", str)
+        if ground not in ("black", "white", None):
+            raise table.wrong("ground", "black or white", ground)
         return cls(
             source=table.need("source", str),
             count=table.need("count", int),
@@ -66,6 +72,7 @@ class ImagesEntry:
             group=table.get("group", str),
             scale=scale,
             skip_unreadable=table.get("skip_unreadable", bool) or False,
+            ground=ground,
         )
 
     def as_json(self) -> dict[str, object]:

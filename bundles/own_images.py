@@ -31,7 +31,7 @@ def own_images(entry: ImagesEntry) -> ImageSet:
     images = open_images(entry.source, root=root, classes=entry.classes)
     if images.missing is not None:
         images.missing.check(skip=entry.skip_unreadable)
-    images = replace(images, skip_unreadable=entry.skip_unreadable)
+    images = replace(images, skip_unreadable=entry.skip_unreadable, ground=entry.ground)
     if entry.group is not None:
         images = images.grouped_by(entry.group)
     used = images.counts().nonzero().flatten()

@@ -17,10 +17,11 @@ from ..classifiers.foreign.opening import Foreign, open_classifier, trust
 from ..errors import BundleError, DataError, UsageError, few
 from ..files import expanded, make_directory, write_bytes
 from ..images.scale import Scale
-from ..images.sets.image_set import ImageSet, Survey
+from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.labels import read_classes
 from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
+from ..images.sets.survey import Survey
 from .checking import SAMPLE, Matched, check, match_classes
 from .init_options import InitOptions
 from .near_copies import near_copies
@@ -80,6 +81,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     )
     images = own_images(entry)
     survey = images.survey()
+    images = replace(images, ground=survey.ground)
     scale, scale_note = choose_scale(options, survey, images.name)
     sizes = choose_sizes(options, foreign, survey)
     split = images.split()
@@ -103,7 +105,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         working=None if sizes.working == sizes.shape[1:] else sizes.working,
         resize=None if sizes.resize == "pad" else sizes.resize,
         present=None if len(present) == len(matched.classes) else present,
-        images=replace(entry, count=len(images), scale=scale),
+        images=replace(entry, count=len(images), scale=scale, ground=images.ground),
         wanted=wanted_parts(),
         parts={} if checked is None else {"classifier": checked.entry},
     )
@@ -121,6 +123,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
             *images.notes,
             *grouping(images),
             *scale_note,
+            *ground_note(survey),
             *sizes.notes,
             *matched.notes,
             *(() if checked is None else checked.notes),
@@ -154,6 +157,18 @@ def choose_scale(options: InitOptions, survey: Survey, name: str) -> tuple[Scale
         return scale, [f"{survey.deep.kind} images: {scale}, as asked for"]
     scale, says = survey.deep.decide(name)
     return scale, [says]
+
+
+def ground_note(survey: Survey) -> list[str]:
+    """A note about what transparent images are laid on, and why."""
+    if survey.ground is None:
+        return []
+    seen = "light" if survey.ground == "black" else "dark" if (survey.brightness or 0.0) < 0.5 else "not very light"
+    count = f"{survey.transparent} of {survey.looked_at} looked at {'is' if survey.transparent == 1 else 'are'}"
+    return [
+        f"transparent pictures: laid on {survey.ground}, because what is visible in them is {seen} "
+        f"({count} transparent)"
+    ]
 
 
 def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:

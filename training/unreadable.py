@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..errors import DataError, few
-from ..images.sets.image_set import ImageSet, Loaded, Survey
+from ..images.sets.image_set import ImageSet, Loaded
 from ..images.sets.split import Split
+from ..images.sets.survey import Survey
 from ..images.sets.unreadable import SHARE_BROKEN, first_of, lost_classes, too_many
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -17,51 +17,19 @@ from torch import Tensor
 from ...errors import DataError, ImageError, UsageError, unknown_name
 from ...memory import available
 from ...progress import Task
-from ..decoding import Decoded
-from ..reading import without_alpha
+from ..reading import Ground
 from ..resizing import RESIZES
-from ..scale import DeepRange, Scale
+from ..scale import Scale
 from .labelled import Labelled
 from .pictures import Pictures, Shape
 from .split import Split, split_by_class, split_by_group
+from .survey import Survey, survey_of
 from .unreadable import Missing, first_of, too_many
 
 # The rest of the free memory is for the models that will use the images.
 SHARE_OF_MEMORY = 0.6
 
-GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 CHUNK = 32  # images a thread reads at a time
-
-
-@dataclass(frozen=True)
-class Survey:
-    """Properties of a random sample of an image set.
-
-    Attributes:
-        size: the most common (H, W), after EXIF rotation.
-        smallest: smallest H and smallest W in the sample.
-        largest: largest H and largest W in the sample.
-        same_size: whether all images of the sample have one size.
-        channels: 1 if the content of the whole sample is grey, else 3.
-        bytes_on_disk: of the whole set.
-        looked_at: the number of images in the sample.
-        broken: one sentence for each image of the sample that could not be read.
-        sampled: the indices of the sample.
-        unreadable: those of the `broken` images.
-        deep: the values of the sample's images with more than 8 bits per channel; None if there are none.
-    """
-
-    size: tuple[int, int]
-    smallest: tuple[int, int]
-    largest: tuple[int, int]
-    same_size: bool
-    channels: int
-    bytes_on_disk: int
-    looked_at: int
-    broken: tuple[str, ...]
-    sampled: tuple[int, ...] = ()
-    unreadable: tuple[int, ...] = ()
-    deep: DeepRange | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +63,7 @@ class ImageSet:
         groups: N names of groups, such as persons, that must not be divided by a split; None if there are none.
         missing: the files that do not exist, of a table; None if there are none.
         skip_unreadable: whether any number of images that cannot be read is left out, instead of a few.
+        ground: what transparent images are laid on; None decides it for each by itself.
     """
 
     name: str
@@ -106,6 +75,7 @@ class ImageSet:
     groups: tuple[str, ...] | None = None
     missing: Missing | None = None
     skip_unreadable: bool = False
+    ground: Ground | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -153,47 +123,14 @@ class ImageSet:
         return torch.bincount(self.labels, minlength=len(self.classes))
 
     def survey(self, count: int = 200, seed: int = 0) -> Survey:
-        """Read the headers of a random sample of `count` images; decodes those in colour modes until one is not grey.
+        """Look at a random sample of `count` images that exist, as `survey_of`.
 
         Raises:
             DataError: no image of the sample could be read.
         """
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         sampled: list[int] = self.existing(order)[:count].tolist() or order[:count].tolist()
-        unreadable: list[int] = []
-        sizes: list[tuple[int, int]] = []
-        broken: list[str] = []
-        deep: list[DeepRange] = []
-        colour = False
-        for index in sampled:
-            try:
-                header = self.pictures.header(index)
-                if header.deep:
-                    found = self.pictures.deep_range(index)
-                    deep += [] if found is None else [found]
-                elif not colour and header.mode not in GREY_MODES:
-                    colour = not _is_grey(self.pictures.decoded(index))
-            except ImageError as error:
-                broken.append(str(error))
-                unreadable.append(index)
-            else:
-                sizes.append(header.size)
-        if not sizes:
-            raise DataError(f"{self.name}: none of {len(broken)} images could be read; the first is {broken[0]}")
-        heights, widths = zip(*sizes, strict=True)
-        return Survey(
-            size=Counter(sizes).most_common(1)[0][0],
-            smallest=(min(heights), min(widths)),
-            largest=(max(heights), max(widths)),
-            same_size=len(set(sizes)) == 1,
-            channels=3 if colour else 1,
-            bytes_on_disk=self.pictures.bytes_on_disk(),
-            looked_at=len(sizes) + len(broken),
-            broken=tuple(broken),
-            sampled=tuple(sampled),
-            unreadable=tuple(unreadable),
-            deep=DeepRange.of_all(deep) if deep else None,
-        )
+        return survey_of(self.pictures, sampled, self.name)
 
     def load(
         self,
@@ -288,7 +225,7 @@ class ImageSet:
 
     def _read(self, index: int, shape: Shape, resize: str, scale: Scale | None) -> np.ndarray | str:
         try:
-            return self.pictures.read(index, shape, resize, scale)
+            return self.pictures.read(index, shape, resize, scale, self.ground)
         except ImageError as error:
             return str(error)
 
@@ -296,11 +233,3 @@ class ImageSet:
 def bytes_needed(count: int, shape: Shape) -> int:
     """Memory of `count` images of (C, H, W) as uint8."""
     return count * shape[0] * shape[1] * shape[2]
-
-
-def _is_grey(decoded: Decoded) -> bool:
-    """Whether the visible pixels of a picture have equal red, green and blue."""
-    if decoded.picture.mode in GREY_MODES:
-        return True
-    red, green, blue = np.asarray(without_alpha(decoded, False).picture).transpose(2, 0, 1)
-    return bool((red == green).all() and (green == blue).all())

@@ -21,11 +21,14 @@ from PIL import Image
 from torch import Tensor
 
 from cfx.errors import CfxError, DataError, UsageError
+from cfx.images.decoding import Decoded
+from cfx.images.scale import Scale
 from cfx.images.sets import image_set as source_set
 from cfx.images.sets.image_set import ImageSet, bytes_needed
 from cfx.images.sets.labelled import Labelled, looks_light_on_dark
 from cfx.images.sets.labels import read_classes
 from cfx.images.sets.opening import open_images
+from cfx.images.sets.pictures import FilePictures
 from cfx.images.sets.split import SUBSETS, sample_by_class, split_by_class
 
 GREY = (1, 28, 28)
@@ -465,6 +468,69 @@ def test_survey_is_the_same_for_a_seed(folders: Path) -> None:
 def test_survey_without_one_image(tmp_path: Path) -> None:
     found = open_images(table(tmp_path / "a.csv", "path,label\na.png,cat\nb.png,dog\n"))
     assert "a: none of 2 images could be read; the first is " in refusal(found.survey)
+
+
+# --- transparency -----------------------------------------------------------------------------------------
+
+
+def cut_out(path: Path, image: np.ndarray, shade: int | None = None, colour: bool = False) -> None:
+    """A digit whose ground is transparent, in its own greys or of one shade."""
+    values = np.repeat((image if shade is None else np.full_like(image, shade))[:, :, None], 3, axis=2)
+    values[..., 2] //= 1 + colour
+    put(path, np.dstack([values, np.where(image > 0, 255, 0).astype(np.uint8)]))
+
+
+@pytest.mark.parametrize(
+    ("shade", "colour", "ground"),
+    [(None, False, "black"), (40, False, "white"), (170, False, "black"), (170, True, "white"), (240, True, "black")],
+)
+def test_one_ground_for_all_transparent_images(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]], shade: int | None, colour: bool, ground: str
+) -> None:
+    for index in range(30):
+        cut_out(tmp_path / str(index % 3) / f"{index}.png", real[0][index], shade, colour)
+    put(tmp_path / "0" / "opaque.png", real[0][99])
+    survey = open_images(str(tmp_path)).survey()
+    assert (survey.ground, survey.transparent, survey.looked_at) == (ground, 30, 31)
+    assert survey.channels == (3 if colour else 1)
+
+
+def test_transparent_digits_are_read_as_the_opaque_ones(tmp_path: Path, real: tuple[np.ndarray, list[int]]) -> None:
+    for index in range(60):
+        cut_out(tmp_path / "alpha" / str(real[1][index]) / f"{index}.png", real[0][index])
+        put(tmp_path / "grey" / str(real[1][index]) / f"{index}.png", real[0][index])
+    alpha, grey = open_images(str(tmp_path / "alpha")), open_images(str(tmp_path / "grey"))
+    assert not torch.equal(everything(alpha).images, everything(grey).images), "each by itself: some are laid on white"
+    laid = dataclasses.replace(alpha, ground=alpha.survey().ground)
+    assert torch.equal(everything(laid).images, everything(grey).images)
+    assert grey.survey().ground is None and grey.survey().transparent == 0
+
+
+def test_no_ground_if_nothing_is_visible(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / name / "x.png", np.zeros((8, 8, 4), np.uint8))
+    survey = open_images(str(tmp_path)).survey()
+    assert survey.transparent == 2 and survey.brightness is None and survey.ground is None
+
+
+def test_only_images_that_may_be_transparent_are_decoded(
+    folders: Path, tmp_path: Path, real: tuple[np.ndarray, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(20):
+        put(
+            tmp_path / "ab"[index % 2] / f"{index}.png", np.stack([real[0][index], *[255 - real[0][index]] * 2], axis=2)
+        )
+    cut_out(tmp_path / "a" / "alpha.png", real[0][0])
+    decoded: list[int] = []
+    original = FilePictures.decoded
+
+    def counted(self: FilePictures, index: int, scale: Scale | None = None) -> Decoded:
+        decoded.append(index)
+        return original(self, index, scale)
+
+    monkeypatch.setattr(FilePictures, "decoded", counted)
+    assert open_images(str(folders)).survey().channels == 1 and decoded == []
+    assert open_images(str(tmp_path)).survey().channels == 3 and len(decoded) <= 3
 
 
 # --- loading ----------------------------------------------------------------------------------------------
