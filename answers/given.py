@@ -17,7 +17,7 @@ from ..errors import ImageError, InputError
 from ..images.decoding import decode_picture, header
 from ..images.reading import convert, read_image
 from ..images.scale import Scale
-from ..images.sets.image_set import GREY_MODES
+from ..images.sets.survey import GREY_MODES
 from .question import Source
 
 Given = str | PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -62,7 +62,7 @@ def read_any(image: Given, bundle: Bundle, name: str, scale: Scale | None = None
         read = bundle.read(path, scale=scale)
         source = Source(name=str(path), photo=path, placement=read.placement, notes=read.notes, scale=scale)
         return source, read.pixels
-    options = {"light_on_dark": bundle.light_on_dark, "resize": bundle.resize}
+    options = {"light_on_dark": bundle.light_on_dark, "resize": bundle.resize, "ground": bundle.ground}
     if isinstance(image, Image.Image):
         name = getattr(image, "filename", "") or name
         read = convert(decode_picture(image, name, scale), bundle.shape, **options)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..classifiers.foreign.opening import code_of
 from ..errors import BundleError, ImageError, UsageError, unknown_name
 from ..files import write_bytes
-from ..images.reading import ReadImage, read_image
+from ..images.reading import Ground, ReadImage, read_image
 from ..images.resizing import resize_batch
 from ..images.scale import Scale
 from .file import BundleFile, PartEntry, as_document
@@ -164,6 +164,11 @@ class Bundle:
         """What black and white are in its images with more than 8 bits per channel; None if it was made without."""
         return None if self.file.images is None else self.file.images.scale
 
+    @property
+    def ground(self) -> Ground | None:
+        """What transparent images are laid on; None if it is decided for each by itself."""
+        return None if self.file.images is None else self.file.images.ground
+
     def read(self, path: Path, *, invert: bool = False, scale: Scale | None = None) -> ReadImage:
         """Read an image file as the classifier takes it.
 
@@ -181,7 +186,7 @@ class Bundle:
         except UnicodeEncodeError as error:
             raise ImageError(f"{path}: the file's name is not UTF-8; rename it") from error
         options = {"light_on_dark": self.light_on_dark, "resize": self.resize}
-        return read_image(path, self.shape, invert=invert, scale=scale or self.scale, **options)
+        return read_image(path, self.shape, invert=invert, scale=scale or self.scale, ground=self.ground, **options)
 
     @cached_property
     def digest(self) -> str:

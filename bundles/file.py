@@ -14,6 +14,7 @@ from ..classifiers.foreign.contract import ForeignEntry
 from ..documents import Table
 from ..errors import BundleError
 from ..files import write_text
+from ..images.reading import Ground
 from ..images.resizing import RESIZES
 from ..images.scale import Scale
 from .finding import NAME
@@ -36,6 +37,8 @@ class ImagesEntry:
         group: regular expression that finds an image's group in its path; None if there are no groups, or a CSV has
             them.
         scale: what black and white are in images with more than 8 bits per channel; None if there are none.
+        skip_unreadable: whether any number of images that cannot be read is left out, instead of up to 1 %.
+        ground: what transparent images are laid on; None if there are none, or it is decided for each by itself.
     """
 
     source: str
@@ -45,6 +48,8 @@ class ImagesEntry:
     classes: tuple[str, ...] | None = None
     group: str | None = None
     scale: Scale | None = None
+    skip_unreadable: bool = False
+    ground: Ground | None = None
 
     @classmethod
     def from_json(cls, table: Table) -> ImagesEntry:
@@ -55,6 +60,9 @@ class ImagesEntry:
             if not white > black:
                 raise table.wrong("white", f"more than black, which is {black:g}", white)
             scale = Scale(black, white, clips)
+        ground = table.get("ground", str)
+        if ground not in ("black", "white", None):
+            raise table.wrong("ground", "black or white", ground)
         return cls(
             source=table.need("source", str),
             count=table.need("count", int),
@@ -63,11 +71,13 @@ class ImagesEntry:
             classes=table.several("classes", str),
             group=table.get("group", str),
             scale=scale,
+            skip_unreadable=table.get("skip_unreadable", bool) or False,
+            ground=ground,
         )
 
     def as_json(self) -> dict[str, object]:
         """The inverse of `from_json`."""
-        fields, scale = {**vars(self)}, self.scale
+        fields, scale = {**vars(self), "skip_unreadable": self.skip_unreadable or None}, self.scale
         del fields["scale"]
         if scale is not None:
             fields |= {"black": scale.black, "white": scale.white, "window": scale.clips}

@@ -24,10 +24,14 @@ def own_images(entry: ImagesEntry) -> ImageSet:
     """Open the images that `bundle.toml` names. If there are very many classes, only those with images are kept.
 
     Raises:
+        DataError: too many of the files that a table lists do not exist.
         DataError, UsageError: as `open_images`.
     """
     root = None if entry.root is None else Path(entry.root)
     images = open_images(entry.source, root=root, classes=entry.classes)
+    if images.missing is not None:
+        images.missing.check(skip=entry.skip_unreadable)
+    images = replace(images, skip_unreadable=entry.skip_unreadable, ground=entry.ground)
     if entry.group is not None:
         images = images.grouped_by(entry.group)
     used = images.counts().nonzero().flatten()

@@ -88,6 +88,9 @@ def init(
     ] = None,
     white: WhiteOption = None,
     black: BlackOption = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, even if they are many.")
+    ] = False,
     flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
     overwrite: Annotated[
         bool,
@@ -133,6 +136,7 @@ def init(
             group=group,
             window=window(black, white),
             overwrite=overwrite,
+            skip_unreadable=skip_unreadable,
         ),
         format=format,
     )

@@ -40,11 +40,13 @@ class Header:
         size: (H, W) after EXIF rotation.
         mode: Pillow's mode.
         deep: whether it may store more than 8 bits per channel, so that its scale must be known.
+        transparent: whether it may have transparent pixels.
     """
 
     size: tuple[int, int]
     mode: str
     deep: bool
+    transparent: bool = False
 
 
 def decode(path: Path, scale: Scale | None = None) -> Decoded:
@@ -112,7 +114,8 @@ def header(file: Path | bytes, place: str) -> Header:
         # for a PNG without EXIF data before the pixels, getexif() would decode the whole file
         known = opened.format != "PNG" or "exif" in opened.info
         sideways = known and opened.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-        return Header((height, width) if not sideways else (width, height), opened.mode, is_deep(opened))
+        size = (height, width) if not sideways else (width, height)
+        return Header(size, opened.mode, is_deep(opened), opened.has_transparency_data)
 
 
 def deep_range(file: Path | bytes, place: str) -> DeepRange | None:

@@ -17,6 +17,8 @@ EXTENSIONS = (
     *(".tif", ".tiff", ".bmp", ".dib", ".ico", ".pbm", ".pgm", ".ppm", ".pnm", ".heic", ".heif", ".hif"),
 )
 NAMED = 3  # files that a note names; it counts the others
+# What macOS and Windows write beside a user's files; names with a leading dot (.DS_Store, ._photo.png) are hidden, too.
+OF_THE_SYSTEM = frozenset(["__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"])
 
 
 class Found(NamedTuple):
@@ -48,6 +50,11 @@ def find_images(patterns: Sequence[str], *, recursive: bool = False) -> Found:
         for path in matches.paths:
             found.setdefault(os.path.abspath(path), path)
     return Found(list(found.values()), notes)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is no user's own: hidden, or written by macOS or Windows."""
+    return name.startswith(".") or name.lower() in OF_THE_SYSTEM
 
 
 def is_image(path: Path) -> bool:
@@ -111,7 +118,7 @@ def _matches(pattern: str, recursive: bool) -> Found:
 
 def _of_directory(directory: Path, recursive: bool) -> Found:
     try:
-        inside = sorted(path for path in directory.iterdir() if not path.name.startswith("."))
+        inside = sorted(path for path in directory.iterdir() if not is_hidden(path.name))
     except OSError as error:
         raise ImageError(f"{directory}: could not be listed ({reason_of(error)}); check its permissions") from error
     folders = [path for path in inside if path.is_dir()]
@@ -132,7 +139,7 @@ def _of_directory(directory: Path, recursive: bool) -> Found:
 
 
 def files_below(directory: Path) -> Iterator[Path]:
-    """All files below a directory, sorted by name; links are followed, and cycles are detected."""
+    """All files below a directory that are not hidden, sorted by name; links are followed, and cycles are detected."""
     seen: set[str] = set()
     for place, folders, files in os.walk(directory, followlinks=True):
         real = os.path.realpath(place)
@@ -140,7 +147,7 @@ def files_below(directory: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(files):
-            if not name.startswith("."):
+            if not is_hidden(name):
                 yield Path(place, name)

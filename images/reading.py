@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from .colour import srgb_profile
 from .decoding import Decoded, decode, deep_range
 from .resizing import Placement, border, resize_picture
 from .scale import DeepRange, Scale
+
+Ground = Literal["black", "white"]
+"""What transparent pictures are laid on."""
 
 # Of 255. A smaller difference from the ground counts as paper texture and noise, not as strokes.
 LEAST_CONTRAST = 25
@@ -49,6 +53,7 @@ def read_image(
     light_on_dark: bool = False,
     resize: str = "pad",
     scale: Scale | None = None,
+    ground: Ground | None = None,
 ) -> ReadImage:
     """Read an image file in the model's shape.
 
@@ -61,10 +66,12 @@ def read_image(
         shape: (C, H, W) with C = 1 or 3.
         invert: swap light and dark.
         light_on_dark: the model was trained on light strokes on a dark ground: adds a note if the image is the inverse,
-            and lays a transparent picture on black if what is visible in it is lighter than mid-grey.
+            and lays a transparent picture on black if what is visible in it is lighter than mid-grey, unless `ground`
+            is given.
         resize: one of `RESIZES`.
         scale: what black and white are in a picture with more than 8 bits per channel; None decides it by this picture
             alone. `scale_of` decides it for several.
+        ground: what to lay a transparent picture on; None decides it by this picture alone.
 
     Raises:
         ImageError: the file is missing, unreadable, empty, not an image, damaged, or too large to open; or its scale
@@ -72,7 +79,8 @@ def read_image(
         UsageError: C is neither 1 nor 3.
     """
     _check_shape(shape)
-    return convert(decode(Path(path), scale), shape, invert=invert, light_on_dark=light_on_dark, resize=resize)
+    decoded = decode(Path(path), scale)
+    return convert(decoded, shape, invert=invert, light_on_dark=light_on_dark, resize=resize, ground=ground)
 
 
 def convert(
@@ -82,11 +90,12 @@ def convert(
     invert: bool = False,
     light_on_dark: bool = False,
     resize: str = "pad",
+    ground: Ground | None = None,
 ) -> ReadImage:
     """Convert a decoded picture to the model's shape; arguments and errors as in `read_image`."""
     _check_shape(shape)
     channels, height, width = shape
-    decoded = without_alpha(decoded, light_on_dark)
+    decoded = without_alpha(decoded, light_on_dark, ground)
     placed = resize_picture(decoded.picture.convert("L" if channels == 1 else "RGB"), (width, height), resize)
     values = np.array(placed.picture).reshape(height, width, channels)
     notes = [*decoded.notes, *placed.notes]
@@ -104,7 +113,13 @@ def _check_shape(shape: tuple[int, int, int]) -> None:
 
 
 def carry_back(
-    path: Path, change: Tensor, placement: Placement, *, light_on_dark: bool = False, scale: Scale | None = None
+    path: Path,
+    change: Tensor,
+    placement: Placement,
+    *,
+    light_on_dark: bool = False,
+    scale: Scale | None = None,
+    ground: Ground | None = None,
 ) -> Image.Image:
     """Add a change to the picture in a file, at the picture's own resolution.
 
@@ -112,7 +127,7 @@ def carry_back(
         path: the file that `read_image` has read.
         change: (C, H, W) in [-1, 1], to be added to the image that was read.
         placement: of that image.
-        light_on_dark, scale: as in `read_image`.
+        light_on_dark, scale, ground: as in `read_image`.
 
     Returns:
         A picture in sRGB, with its profile if the file has a profile.
@@ -120,7 +135,7 @@ def carry_back(
     Raises:
         ImageError: as `read_image`.
     """
-    picture = without_alpha(decode(Path(path), scale), light_on_dark).picture
+    picture = without_alpha(decode(Path(path), scale), light_on_dark, ground).picture
     left, top, right, bottom = placement.target
     region = change[None, :, top:bottom, left:right].float()
     left, top, right, bottom = placement.source
@@ -165,28 +180,60 @@ def scale_of(paths: Sequence[Path]) -> tuple[Scale | None, str]:
     return DeepRange.of_all([*ranges.values()]).decide(f"{first} and {len(others)} more" if others else str(first))
 
 
-def without_alpha(decoded: Decoded, light_on_dark: bool) -> Decoded:
-    """Lay a transparent picture on the ground that the model expects, or on the opposite if it would not be visible."""
+def without_alpha(decoded: Decoded, light_on_dark: bool, ground: Ground | None = None) -> Decoded:
+    """Lay a transparent picture on a ground of one colour; other pictures are not changed.
+
+    Args:
+        decoded: the picture.
+        light_on_dark: whether a black ground is expected, as of light strokes on dark.
+        ground: the one to lay it on; None decides it by this picture alone: the expected one, or the opposite if the
+            picture would not be visible on it.
+    """
     picture = decoded.picture
     if not picture.mode.endswith("A"):
         return decoded
+    if not is_transparent(decoded):
+        return Decoded(picture.convert(picture.mode[:-1]), decoded.notes)
+    if ground is not None:
+        note = f"transparent: laid on {ground}, as the images that the bundle was made from"
+    elif (brightness := visible_brightness(decoded)) is None:
+        ground = "black" if light_on_dark else "white"
+        note = f"transparent: laid on {ground} (nothing in it is visible)"
+    else:
+        ground = ground_for(brightness, light_on_dark)
+        note = f"transparent: laid on {ground} (what is visible is {'light' if ground == 'black' else 'dark'})"
     alpha = picture.getchannel("A")
-    picture = picture.convert(picture.mode[:-1])
-    weight = np.asarray(alpha, dtype=np.float32)
-    if weight.min() == 255:
-        return Decoded(picture, decoded.notes)
-    black_ground = light_on_dark
-    seen = "nothing in it is visible"
-    if weight.any():
-        brightness = float(np.average(np.asarray(picture.convert("L")), weights=weight)) / 255
-        # cut-out photographs are made for white paper, and visible on it unless they are very light
-        black_ground = brightness >= (0.5 if light_on_dark else 0.75)
-        seen = f"what is visible is {'light' if black_ground else 'dark'}"
-    note = f"transparent: laid on {'black' if black_ground else 'white'} ({seen})"
-    laid = Image.new(picture.mode, picture.size, "black" if black_ground else "white")
-    laid.paste(picture, mask=alpha)
-    laid.info = picture.info
+    opaque = picture.convert(picture.mode[:-1])
+    laid = Image.new(opaque.mode, opaque.size, ground)
+    laid.paste(opaque, mask=alpha)
+    laid.info = opaque.info
     return Decoded(laid, (*decoded.notes, note))
+
+
+def is_transparent(decoded: Decoded) -> bool:
+    """Whether some pixel of a picture is not opaque."""
+    picture = decoded.picture
+    return picture.mode.endswith("A") and picture.getchannel("A").getextrema() != (255, 255)
+
+
+def visible_brightness(decoded: Decoded) -> float | None:
+    """The mean brightness, 0 to 1, of what is visible in a picture with alpha; None if nothing is."""
+    weight = np.asarray(decoded.picture.getchannel("A"), dtype=np.float32)
+    if not weight.any():
+        return None
+    opaque = decoded.picture.convert(decoded.picture.mode[:-1])
+    return float(np.average(np.asarray(opaque.convert("L")), weights=weight)) / 255
+
+
+def ground_for(brightness: float, strokes: bool) -> Ground:
+    """The ground on which something of this brightness is visible.
+
+    Args:
+        brightness: of what is visible, 0 to 1.
+        strokes: whether it is the ground of strokes, as of writing, which need the larger contrast. Cut-out photographs
+            are made for white paper, and visible on it unless they are very light.
+    """
+    return "black" if brightness >= (0.5 if strokes else 0.75) else "white"
 
 
 def _looks_dark_on_light(values: np.ndarray) -> bool:

@@ -17,16 +17,16 @@ from ..classifiers.foreign.contract import Foreign
 from ..errors import ImageError
 from ..images.decoding import header
 from ..images.reading import read_image
-from ..images.sets.image_set import GREY_MODES
 from ..images.sets.labelled import Labelled, looks_light_on_dark
 from ..images.sets.opening import open_images
+from ..images.sets.survey import GREY_MODES
 from .checking import SAMPLE, Adaptation, entry_of
 from .examining import class_names, examine
 from .init_options import ClassifierOptions
 from .matching import IMAGENET, Matched, check_count, distinct, two_classes
 from .output_kind import settle_output
 from .probe import Probe
-from .setup import choose_scale, with_digests
+from .setup import choose_scale, ground_note, with_digests
 from .sizes import Sizes, choose_sizes
 
 ENGINE = "pixel"  # needs nothing but the classifier
@@ -68,15 +68,23 @@ def open_with_images(foreign: Foreign, source: str, options: ClassifierOptions, 
     named = class_names(options.classes)
     images = open_images(source, root=options.root, classes=named if options.label is None else None)
     survey = images.survey()
+    images = replace(images, ground=survey.ground)
     scale, scale_notes = choose_scale(options, survey, images.name)
     sizes = choose_sizes(options, foreign, survey.size, survey.channels)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
     matched, checked = examine(foreign, images, sample, named, options)
-    entry = ImagesEntry(source=source, scale=scale)
+    entry = ImagesEntry(source=source, scale=scale, ground=survey.ground)
     file = description(foreign, sizes, matched, checked.entry, looks_light_on_dark(sample), images=entry)
     says = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"
-    notes = (*images.notes, *scale_notes, *matched.notes, *checked.notes, f"{foreign.name}: {says}")
+    notes = (
+        *images.notes,
+        *scale_notes,
+        *ground_note(survey),
+        *matched.notes,
+        *checked.notes,
+        f"{foreign.name}: {says}",
+    )
     return Alone(opened(file, foreign, checked.classifier, device), notes, checked.warnings)
 
 

@@ -45,6 +45,7 @@ class InitOptions(ClassifierOptions):
         flip: whether left and right do not matter to the class.
         group: regular expression that finds an image's group, such as a person, in its path.
         overwrite: replace a bundle in the directory, keeping the parts that are still right.
+        skip_unreadable: whether any number of images that cannot be read is left out, instead of up to 1 %.
     """
 
     images: str
@@ -54,3 +55,4 @@ class InitOptions(ClassifierOptions):
     flip: bool = False
     group: str | None = None
     overwrite: bool = False
+    skip_unreadable: bool = False

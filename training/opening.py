@@ -13,6 +13,7 @@ from ..bundles.bundle import Bundle
 from ..errors import BundleError
 from ..images.sets.image_set import Loaded
 from ..images.sets.split import SUBSETS, SubsetName
+from ..images.sets.unreadable import left_out
 from ..progress import SILENT, Progress
 from .recipe import find_recipe, recipe_for
 from .session import TrainingSession
@@ -91,7 +92,7 @@ def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: floa
         for indices in loaded.subset(name).indices[:count].split(PHOTOS_AT_ONCE):
             yield images.load(indices, bundle.shape, resize=bundle.resize, scale=bundle.scale).data.floats()
 
-    notes = [f"left out: {sentence}" for name in SUBSETS for sentence in loaded.subset(name).broken]
+    notes = left_out([sentence for name in SUBSETS for sentence in loaded.subset(name).broken], images.missing)
     used = sum(len(split.subset(name)) for name in SUBSETS)
     too_few = int(images.counts()[list(split.too_few)].sum())
     if used + too_few < len(images):

@@ -18,9 +18,10 @@ from ..classifiers.foreign.opening import Foreign, files_of, open_classifier, tr
 from ..errors import BundleError, DataError, few
 from ..files import expanded, make_directory, remove, write_bytes
 from ..images.scale import Scale
-from ..images.sets.image_set import ImageSet, Survey
+from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
+from ..images.sets.survey import Survey
 from .checking import SAMPLE
 from .context import CHECKPOINTS
 from .examining import class_names, examine
@@ -31,6 +32,7 @@ from .parts import PARTS, wanted_parts
 from .recipe import MOST_RELIABLE_ENGINE
 from .sheet import NAME as SHEET
 from .sizes import choose_sizes
+from .unreadable import find_unreadable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +78,22 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         group=options.group,
         root=None if options.root is None else str(options.root.resolve()),
         classes=named if options.label is None else None,  # with a label, they name the labels of the classifier
+        skip_unreadable=options.skip_unreadable,
     )
     images = own_images(entry)
     survey = images.survey()
+    images = replace(images, ground=survey.ground)
     scale, scale_note = choose_scale(options, survey, images.name)
     sizes = choose_sizes(options, foreign, survey.size, survey.channels, working=options.working)
     split = images.split()
-    order = torch.cat([split.test, split.held_out, split.judge_held_out, split.train])
-    sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
+    order = images.existing(torch.cat([split.test, split.held_out, split.judge_held_out, split.train]))
+    loaded = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale)
+    left_out = find_unreadable(images, split, survey, loaded)
+    sample = loaded.data
     matched, checked = Matched(images.classes, images.classes), None
     if foreign is not None:
         matched, checked = examine(foreign, images, sample, named, options)
-    present = tuple(label for label in range(len(images.classes)) if label not in split.too_few)
+    present = tuple(label for label in range(len(images.classes)) if label not in (*split.too_few, *left_out.lost))
     file = BundleFile(
         name=directory.resolve().name,
         classes=matched.labels,
@@ -98,15 +104,15 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         working=None if sizes.working == sizes.shape[1:] else sizes.working,
         resize=None if sizes.resize == "pad" else sizes.resize,
         present=None if len(present) == len(matched.labels) else present,
-        images=replace(entry, count=len(images), scale=scale),
+        images=replace(entry, count=len(images), scale=scale, ground=images.ground),
         wanted=wanted_parts(),
         parts={} if checked is None else {"classifier": checked.entry},
     )
     file, replaced = write(directory, with_digests(file, foreign), foreign, before)
     if foreign is not None and foreign.kind == "factory":
         trust(directory, foreign.name)
-    notes = (*images.notes, *grouping(images), *scale_note, *sizes.notes, *matched.notes)
-    warnings = (*broken(survey), *rare_or_missing(images, split.too_few))
+    notes = (*images.notes, *grouping(images), *scale_note, *ground_note(survey), *sizes.notes, *matched.notes)
+    warnings = (*left_out.warnings, *rare_or_missing(images, split.too_few))
     return InitReport(
         directory=directory,
         file=file,
@@ -146,11 +152,16 @@ def choose_scale(options: ClassifierOptions, survey: Survey, name: str) -> tuple
     return scale, [says]
 
 
-def broken(survey: Survey) -> list[str]:
-    """A warning if some of the images cannot be read."""
-    if not survey.broken:
+def ground_note(survey: Survey) -> list[str]:
+    """A note about what transparent images are laid on, and why."""
+    if survey.ground is None:
         return []
-    return [f"{len(survey.broken)} of {survey.looked_at} sampled images cannot be read: {survey.broken[0]}"]
+    seen = "light" if survey.ground == "black" else "dark" if (survey.brightness or 0.0) < 0.5 else "not very light"
+    count = f"{survey.transparent} of {survey.looked_at} looked at {'is' if survey.transparent == 1 else 'are'}"
+    return [
+        f"transparent pictures: laid on {survey.ground}, because what is visible in them is {seen} "
+        f"({count} transparent)"
+    ]
 
 
 def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:

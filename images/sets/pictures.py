@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..decoding import Decoded, Header, decode, decode_bytes, deep_range, header
-from ..reading import without_alpha
+from ..reading import Ground, without_alpha
 from ..resizing import resize_picture
 from ..scale import DeepRange, Scale
 
@@ -44,9 +44,16 @@ class Pictures(ABC):
     def bytes_on_disk(self) -> int:
         """Size of all pictures together."""
 
-    def read(self, index: int, shape: Shape, resize: str = "pad", scale: Scale | None = None) -> np.ndarray:
+    def read(
+        self,
+        index: int,
+        shape: Shape,
+        resize: str = "pad",
+        scale: Scale | None = None,
+        ground: Ground | None = None,
+    ) -> np.ndarray:
         """(C, H, W) uint8 in the given shape, as `read_image` would read it; ImageError if broken."""
-        picture = without_alpha(self.decoded(index, scale), False).picture
+        picture = without_alpha(self.decoded(index, scale), False, ground).picture
         placed = resize_picture(picture.convert("L" if shape[0] == 1 else "RGB"), (shape[2], shape[1]), resize)
         return np.array(placed.picture).reshape(*shape[1:], shape[0]).transpose(2, 0, 1)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from ...errors import DataError
 from .image_set import ImageSet
 from .labels import SPLITS, composed, labelled, settled, whole_numbers
 from .pictures import FilePictures
 from .rows import Row, read_rows
+from .unreadable import Missing
 
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
@@ -22,14 +24,15 @@ COLUMNS = {
 def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
     """Open a CSV or TSV file with columns path, label and perhaps split and group.
 
-    Paths are relative to the file's directory.
+    Paths are relative to the file's directory. A backslash separates folders unless there is a file of that name.
+    Files that do not exist stay in the set, as `ImageSet.missing`.
 
     Raises:
         DataError: it cannot be read, or a column, cell or all rows are missing; the message names the line.
     """
     heading, *rows = read_rows(path) or [Row(1, ())]
     at = _columns(path, heading)
-    paths: list[Path] = []
+    paths: list[str] = []
     names: list[str] = []
     where: list[str] = []
     groups: list[str] = []
@@ -45,19 +48,65 @@ def open_table(path: Path, classes: Sequence[str] | None) -> ImageSet:
         split = cells.get("split", "").lower()
         if split not in SPLITS:
             raise DataError(f"{path}: line {row.line} has the split {cells['split']!r}; known are train, val and test")
-        paths.append(path.parent / cells["path"])
+        paths.append(cells["path"])
         names.append(composed(cells["label"]))
         where.append(split)
         groups += [cells["group"]] if "group" in cells else []
     if not paths:
         raise DataError(f"{path}: a header and no rows; expected one row for each image")
     meant = whole_numbers(names)
-    notes = (f"{path}: labels such as {names[0]} are taken as {meant[0]}",) if meant != names else ()
+    files, notes, missing = _located(path, paths, [row.line for row in rows])
+    if meant != names:
+        notes = (*notes, f"{path}: labels such as {names[0]} are taken as {meant[0]}")
     names = meant
     if classes is not None and not set(names) & set(map(composed, classes)):
         names = _by_index(path, names, classes)
     labels, known = labelled(str(path), names, classes, sorted(set(names)), "label")
-    return ImageSet(path.stem, known, labels, settled(where), FilePictures(paths), notes, tuple(groups) or None)
+    return ImageSet(
+        path.stem,
+        known,
+        labels,
+        settled(where),
+        FilePictures(files),
+        notes,
+        tuple(groups) or None,
+        missing=missing,
+    )
+
+
+def _located(
+    table: Path, cells: Sequence[str], lines: Sequence[int]
+) -> tuple[list[Path], tuple[str, ...], Missing | None]:
+    """The files that the cells of a table name, a note about backslashes in them, and those that do not exist."""
+    files: list[Path] = []
+    converted: list[str] = []
+    missing: dict[int, int] = {}
+    for index, (cell, line) in enumerate(zip(cells, lines, strict=True)):
+        file = table.parent / cell
+        exists = os.path.exists(file)
+        if not exists and "\\" in cell:
+            file = table.parent / cell.replace("\\", "/")
+            exists = os.path.exists(file)
+            converted += [cell] if exists else []
+        if not exists:
+            missing[index] = line
+        files.append(file)
+    notes: tuple[str, ...] = ()
+    if converted:
+        notes = (
+            f"{table}: backslashes in {len(converted)} paths such as {converted[0]} are taken as separators of folders",
+        )
+    if not missing:
+        return files, notes, None
+    lost = [cells[index] for index in missing]
+    foreign = next((cell for cell in lost if os.name != "nt" and _is_of_windows(cell)), None)
+    hint = "" if foreign is None else f"{foreign} is a path of Windows, write paths relative to {table.parent}"
+    return files, notes, Missing(table, len(files), missing, tuple(lost), hint)
+
+
+def _is_of_windows(cell: str) -> bool:
+    """Whether a path begins with a drive or is absolute on Windows alone, such as C:\\photos and \\\\server\\photos."""
+    return bool(PureWindowsPath(cell).drive) or cell.startswith("\\")
 
 
 def _columns(path: Path, heading: Row) -> dict[str, int]:

@@ -102,12 +102,27 @@ def test_every_field_is_read_and_written_again(tmp_path: Path):
         ({"parts": {"judge": {**WHOLE["parts"]["judge"], "verdict": "fine"}}}, "verdict must be good or weak"),  # type: ignore[index]
         ({"parts": {"judge": {**WHOLE["parts"]["judge"], "measured": {"x": "y"}}}}, "x must be a number, found 'y'"),  # type: ignore[index]
         ({"images": {"count": 3}}, "images: source is missing"),
+        ({"images": {"source": "x", "count": 3, "ground": "grey"}}, "ground must be black or white, found 'grey'"),
+        (
+            {"images": {"source": "x", "count": 3, "skip_unreadable": 1}},
+            "skip_unreadable must be true or false, found 1",
+        ),
     ],
 )
 def test_a_wrong_field_is_one_sentence_that_names_it(tmp_path: Path, changes: dict[str, object], sentence: str):
     with pytest.raises(BundleError, match=sentence) as caught:
         read(tmp_path, **changes)
     assert str(caught.value).startswith(f"bundle {tmp_path}: bundle.toml: ") and "\n" not in str(caught.value)
+
+
+def test_what_init_decided_about_images_is_kept(tmp_path: Path):
+    about = {"source": "photos", "count": 7, "flip": False, "skip_unreadable": True, "ground": "black"}
+    file = read(tmp_path, images=about)
+    assert file.images is not None and file.images.skip_unreadable and file.images.ground == "black"
+    assert file.images.as_json() == about
+    without = read(tmp_path, images={"source": "photos", "count": 7, "flip": False})
+    assert without.images is not None and without.images.ground is None and not without.images.skip_unreadable
+    assert without.images.as_json() == {"source": "photos", "count": 7, "flip": False}
 
 
 def test_parts_are_kept_apart(bundle: Bundle):

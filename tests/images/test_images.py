@@ -18,7 +18,7 @@ from torch import Tensor
 from cfx.errors import ImageError, OutputError, UsageError
 from cfx.images.decoding import decode
 from cfx.images.finding import find_images
-from cfx.images.reading import carry_back, read_image
+from cfx.images.reading import Ground, carry_back, read_image
 from cfx.images.scale import Scale
 from cfx.images.writing import to_picture, write_gif, write_picture, write_png
 
@@ -312,6 +312,31 @@ def test_wholly_transparent(tmp_path: Path, light_on_dark: bool, ground: int) ->
     read = read_image(path, GREY, light_on_dark=light_on_dark)
     assert (as_bytes(read.pixels) == ground).all()
     assert read.notes == (f"transparent: laid on {'black' if ground == 0 else 'white'} (nothing in it is visible)",)
+
+
+@pytest.mark.parametrize("shade", [0, 160, 255])
+@pytest.mark.parametrize("ground", ["black", "white"])
+@pytest.mark.parametrize("light_on_dark", [True, False])
+def test_a_given_ground_is_the_ground(
+    tmp_path: Path, four: np.ndarray, shade: int, ground: Ground, light_on_dark: bool
+) -> None:
+    path = save(ink(four, shade, "RGBA"), tmp_path / "four.png")
+    read = read_image(path, GREY, light_on_dark=light_on_dark, ground=ground)
+    level = 0 if ground == "black" else 255
+    paper, strokes = (Image.new("L", (28, 28), value) for value in (level, shade))
+    expected = np.asarray(Image.composite(strokes, paper, Image.fromarray(four)))
+    assert np.array_equal(as_bytes(read.pixels), expected)
+    assert read.notes[0] == f"transparent: laid on {ground}, as the images that the bundle was made from"
+    unchanged = carry_back(path, torch.zeros(GREY), read.placement, light_on_dark=light_on_dark, ground=ground)
+    assert np.array_equal(np.asarray(unchanged.convert("L")), expected)
+
+
+def test_a_given_ground_changes_no_opaque_picture(tmp_path: Path, four: np.ndarray) -> None:
+    picture = Image.fromarray(four)
+    picture.putalpha(255)
+    for path in (save(picture, tmp_path / "alpha.png"), save(Image.fromarray(four), tmp_path / "four.png")):
+        read = read_image(path, GREY, ground="white")
+        assert np.array_equal(as_bytes(read.pixels), four) and read.notes == ()
 
 
 def test_colour_hidden_under_transparency_does_not_bleed(tmp_path: Path) -> None:

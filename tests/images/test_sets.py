@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import os
 import pickle
 import struct
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,14 @@ from PIL import Image
 from torch import Tensor
 
 from cfx.errors import CfxError, DataError, UsageError
+from cfx.images.decoding import Decoded
+from cfx.images.scale import Scale
 from cfx.images.sets import image_set as source_set
 from cfx.images.sets.image_set import ImageSet, bytes_needed
 from cfx.images.sets.labelled import Labelled, looks_light_on_dark
 from cfx.images.sets.labels import read_classes
 from cfx.images.sets.opening import open_images
+from cfx.images.sets.pictures import FilePictures
 from cfx.images.sets.split import SUBSETS, sample_by_class, split_by_class
 
 GREY = (1, 28, 28)
@@ -90,8 +95,54 @@ def test_nested_and_hidden_files(tmp_path: Path, real: tuple[np.ndarray, list[in
     (tmp_path / "dog" / "again").symlink_to(tmp_path / "dog", target_is_directory=True)
     (tmp_path / "eel").mkdir()
     found = open_images(str(tmp_path))
-    assert found.classes == ("cat", "dog", "eel")
-    assert found.counts().tolist() == [1, 1, 0]
+    assert found.classes == ("cat", "dog")
+    assert found.counts().tolist() == [1, 1]
+    assert found.notes == (
+        f"{tmp_path}: 1 file is no image and is left out: notes.txt",
+        f"{tmp_path}: empty folders are left out: __MACOSX, eel",
+    )
+
+
+SYSTEM_FILES = ("Thumbs.db", "desktop.ini", ".DS_Store", "._x.png")
+
+
+@pytest.mark.parametrize("splits", [("",), ("train", "test")], ids=["classes", "train and test"])
+@pytest.mark.parametrize("classes", [None, ["dog", "cat"]], ids=["as found", "given"])
+def test_folders_without_images_are_no_classes(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]], splits: tuple[str, ...], classes: list[str] | None
+) -> None:
+    for place, split in enumerate(splits):
+        put(tmp_path / split / "cat" / "a.png", real[0][0])
+        put(tmp_path / split / "dog" / "b.png", real[0][1])
+        for folder in ("cat", "dog", "hidden", "__MACOSX"):
+            (tmp_path / split / folder / "deep").mkdir(parents=True)
+            for name in SYSTEM_FILES:
+                (tmp_path / split / folder / name).write_bytes(b"\xd0\xcf\x11\xe0 no image")
+        (tmp_path / split / f"empty {place}").mkdir()
+    (tmp_path / "bare").mkdir()
+    found = open_images(str(tmp_path), classes=classes)
+    assert found.classes == tuple(classes or ("cat", "dog"))
+    assert found.counts().tolist() == [len(splits)] * 2
+    (note,) = found.notes
+    assert note.startswith(f"{tmp_path}: empty folders are left out: ")
+    named = {"bare", "hidden", *(f"empty {place}" for place in range(len(splits)))}
+    assert named <= set(note.partition("left out: ")[2].split(", ")) <= {*named, "__MACOSX"}
+
+
+def test_a_class_may_have_images_in_one_split_only(tmp_path: Path, real: tuple[np.ndarray, list[int]]) -> None:
+    for name in ("train/cat", "train/dog", "test/cat"):
+        put(tmp_path / name / "a.png", real[0][0])
+    (tmp_path / "test" / "dog").mkdir()
+    (tmp_path / "val").mkdir()
+    found = open_images(str(tmp_path))
+    assert found.classes == ("cat", "dog") and found.counts().tolist() == [2, 1]
+    assert found.notes == (f"{tmp_path}: empty folders are left out: val",)
+
+
+def test_an_empty_folder_does_not_make_a_second_class(tmp_path: Path, real: tuple[np.ndarray, list[int]]) -> None:
+    put(tmp_path / "cat" / "a.png", real[0][0])
+    (tmp_path / "dog").mkdir()
+    assert "images of one class only ('cat')" in refusal(lambda: open_images(str(tmp_path)))
 
 
 def test_whole_numbers_sort_as_numbers(tmp_path: Path, real: tuple[np.ndarray, list[int]]) -> None:
@@ -261,6 +312,75 @@ def test_labels_that_could_be_names_or_indices_are_not_guessed(tmp_path: Path) -
     assert "label '0' is none of the 2 classes given" in refusal(lambda: open_images(spec, classes=["1", "2"]))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there a backslash is in no file name")
+def test_backslashes_separate_folders_unless_there_is_a_file_of_that_name(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]]
+) -> None:
+    put(tmp_path / "train" / "cat" / "1.png", real[0][0])
+    put(tmp_path / "train" / "dog" / "2.png", real[0][1])
+    put(tmp_path / "odd\\name.png", real[0][2])
+    put(tmp_path / "odd" / "name.png", real[0][3])
+    spec = table(tmp_path / "a.csv", "path,label\ntrain\\cat\\1.png,cat\ntrain\\dog\\2.png,dog\nodd\\name.png,dog\n")
+    found = open_images(spec)
+    assert found.missing is None
+    assert np.array_equal(everything(found).images[:, 0].numpy(), real[0][:3])
+    assert found.notes == (
+        f"{spec}: backslashes in 2 paths such as train\\cat\\1.png are taken as separators of folders",
+    )
+
+
+def listed(tmp_path: Path, real: tuple[np.ndarray, list[int]], count: int, absent: Collection[int]) -> str:
+    """A table of `count` digits in line 2 and after, some of whose files do not exist."""
+    rows = ["path,label"]
+    for index in range(count):
+        if index not in absent:
+            put(tmp_path / f"{index}.png", real[0][index])
+        rows.append(f"{index}.png,{real[1][index]}")
+    return table(tmp_path / "a.csv", "\n".join(rows))
+
+
+def test_missing_files_of_a_table_stay_in_the_set_and_are_left_out_on_loading(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]]
+) -> None:
+    found = open_images(listed(tmp_path, real, 300, {15, 16, 17}))
+    assert len(found) == 300
+    assert found.missing is not None and [*found.missing.lines.items()] == [(15, 17), (16, 18), (17, 19)]
+    found.missing.check(skip=False)
+    assert found.missing.warning() == (
+        "3 of 300 files listed in a.csv do not exist and are left out, such as 15.png (line 17)"
+    )
+    loaded = found.load(torch.arange(100), GREY)  # 3 of 100 are more than 1 %, but 3 of 300 are not
+    assert len(loaded.data) == 97 and loaded.broken == ()
+    assert found.existing(torch.tensor([17, 3, 15])).tolist() == [3]
+    survey = found.survey(count=300)
+    assert survey.looked_at == 297 and survey.broken == ()
+
+
+def test_many_missing_files_of_a_table_are_refused_with_their_lines(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]]
+) -> None:
+    spec = listed(tmp_path, real, 100, range(5, 10))
+    missing = open_images(spec).missing
+    assert missing is not None
+    message = refusal(lambda: missing.check(skip=False))
+    assert message == (
+        f"{spec}: 5 of 100 files listed there do not exist, such as 5.png (line 7), 6.png (line 8), 7.png (line 9) and "
+        f"2 more; paths are relative to {tmp_path}: correct them; cfx init --skip-unreadable leaves out any number of "
+        "them"
+    )
+    missing.check(skip=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there these paths may exist")
+@pytest.mark.parametrize("cell", ["C:\\photos\\1.png", "d:/photos/1.png", "\\\\server\\photos\\1.png"])
+def test_paths_of_another_system_are_named(tmp_path: Path, cell: str) -> None:
+    missing = open_images(table(tmp_path / "a.csv", f"path,label\n{cell},cat\n{cell},dog\n")).missing
+    assert missing is not None
+    message = refusal(lambda: missing.check(skip=True))
+    assert f"2 of 2 files listed there do not exist, such as {cell} (line 2)" in message
+    assert f"; {cell} is a path of Windows, write paths relative to {tmp_path}: correct them" in message
+
+
 # --- class names ------------------------------------------------------------------------------------------
 
 
@@ -350,6 +470,69 @@ def test_survey_without_one_image(tmp_path: Path) -> None:
     assert "a: none of 2 images could be read; the first is " in refusal(found.survey)
 
 
+# --- transparency -----------------------------------------------------------------------------------------
+
+
+def cut_out(path: Path, image: np.ndarray, shade: int | None = None, colour: bool = False) -> None:
+    """A digit whose ground is transparent, in its own greys or of one shade."""
+    values = np.repeat((image if shade is None else np.full_like(image, shade))[:, :, None], 3, axis=2)
+    values[..., 2] //= 1 + colour
+    put(path, np.dstack([values, np.where(image > 0, 255, 0).astype(np.uint8)]))
+
+
+@pytest.mark.parametrize(
+    ("shade", "colour", "ground"),
+    [(None, False, "black"), (40, False, "white"), (170, False, "black"), (170, True, "white"), (240, True, "black")],
+)
+def test_one_ground_for_all_transparent_images(
+    tmp_path: Path, real: tuple[np.ndarray, list[int]], shade: int | None, colour: bool, ground: str
+) -> None:
+    for index in range(30):
+        cut_out(tmp_path / str(index % 3) / f"{index}.png", real[0][index], shade, colour)
+    put(tmp_path / "0" / "opaque.png", real[0][99])
+    survey = open_images(str(tmp_path)).survey()
+    assert (survey.ground, survey.transparent, survey.looked_at) == (ground, 30, 31)
+    assert survey.channels == (3 if colour else 1)
+
+
+def test_transparent_digits_are_read_as_the_opaque_ones(tmp_path: Path, real: tuple[np.ndarray, list[int]]) -> None:
+    for index in range(60):
+        cut_out(tmp_path / "alpha" / str(real[1][index]) / f"{index}.png", real[0][index])
+        put(tmp_path / "grey" / str(real[1][index]) / f"{index}.png", real[0][index])
+    alpha, grey = open_images(str(tmp_path / "alpha")), open_images(str(tmp_path / "grey"))
+    assert not torch.equal(everything(alpha).images, everything(grey).images), "each by itself: some are laid on white"
+    laid = dataclasses.replace(alpha, ground=alpha.survey().ground)
+    assert torch.equal(everything(laid).images, everything(grey).images)
+    assert grey.survey().ground is None and grey.survey().transparent == 0
+
+
+def test_no_ground_if_nothing_is_visible(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / name / "x.png", np.zeros((8, 8, 4), np.uint8))
+    survey = open_images(str(tmp_path)).survey()
+    assert survey.transparent == 2 and survey.brightness is None and survey.ground is None
+
+
+def test_only_images_that_may_be_transparent_are_decoded(
+    folders: Path, tmp_path: Path, real: tuple[np.ndarray, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(20):
+        put(
+            tmp_path / "ab"[index % 2] / f"{index}.png", np.stack([real[0][index], *[255 - real[0][index]] * 2], axis=2)
+        )
+    cut_out(tmp_path / "a" / "alpha.png", real[0][0])
+    decoded: list[int] = []
+    original = FilePictures.decoded
+
+    def counted(self: FilePictures, index: int, scale: Scale | None = None) -> Decoded:
+        decoded.append(index)
+        return original(self, index, scale)
+
+    monkeypatch.setattr(FilePictures, "decoded", counted)
+    assert open_images(str(folders)).survey().channels == 1 and decoded == []
+    assert open_images(str(tmp_path)).survey().channels == 3 and len(decoded) <= 3
+
+
 # --- loading ----------------------------------------------------------------------------------------------
 
 
@@ -395,6 +578,9 @@ def test_few_broken_files_are_left_out_and_named(tmp_path: Path, real: tuple[np.
     message = refusal(lambda: found.load(torch.arange(150), GREY))  # 2 of 150 are more than 1 %
     assert "2 of 150 images could not be read" in message
     assert "010.png: the image is cut off or damaged" in message and "021.png" in message
+    assert message.endswith("; cfx init --skip-unreadable leaves out any number of them")
+    skipping = dataclasses.replace(found, skip_unreadable=True).load(torch.arange(150), GREY)
+    assert len(skipping.data) == 148 and len(skipping.broken) == len(skipping.unreadable) == 2
     assert len(found.load(torch.arange(20), GREY).broken) == 1  # one file alone is no pattern
 
 

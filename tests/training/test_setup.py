@@ -18,8 +18,8 @@ from cfx.bundles.own_images import images_for_testing, own_images
 from cfx.errors import BundleError, DataError, UsageError
 from cfx.images.writing import write_png
 from cfx.training.checking import other_order
-from cfx.training.matching import ELSE
 from cfx.training.init_options import InitOptions
+from cfx.training.matching import ELSE
 from cfx.training.opening import reopen_session
 from cfx.training.setup import set_up
 
@@ -235,6 +235,31 @@ def test_large_images_are_worked_on_in_a_smaller_size(digits: tuple[Tensor, Tens
     assert any("models work at 64x48, and changes are carried back" in note for note in checked.notes)
     smaller = set_up(tmp_path / "smaller", InitOptions(images=str(root), classifier=make, size=(140, 105), working=40))
     assert smaller.file.shape == (1, 140, 105) and smaller.file.working == (40, 30)
+
+
+def test_transparent_images_are_laid_on_one_ground_everywhere(folder: Path, tmp_path: Path, brought):
+    for path in folder.glob("*/*.png"):
+        grey = np.asarray(Image.open(path).convert("L"))
+        to = tmp_path / "alpha" / path.relative_to(folder)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.dstack([grey] * 3 + [np.where(grey > 0, 255, 0).astype(np.uint8)])).save(to)
+    opaque = set_up(tmp_path / "opaque", InitOptions(images=str(folder), classifier=factory(brought)))
+    checked = set_up(tmp_path / "b", InitOptions(images=str(tmp_path / "alpha"), classifier=factory(brought)))
+    assert checked.accuracy == opaque.accuracy and checked.file.light_on_dark
+    assert checked.notes[0] == (
+        "transparent pictures: laid on black, because what is visible in them is light (200 of 200 looked at are "
+        "transparent)"
+    )
+    assert checked.file.images is not None and checked.file.images.ground == "black"
+    bundle, plain = Bundle(tmp_path / "b"), Bundle(tmp_path / "opaque")
+    trained, expected = reopen_session(tmp_path / "b"), reopen_session(tmp_path / "opaque")
+    assert torch.equal(trained.context.split.train.images, expected.context.split.train.images)
+    tested, wanted = images_for_testing(bundle), images_for_testing(plain)
+    assert tested is not None and wanted is not None and torch.equal(tested.images, wanted.images)
+    one = next((tmp_path / "alpha").glob("*/*.png"))
+    read = bundle.read(one)
+    assert torch.equal(read.pixels, plain.read(folder / one.relative_to(tmp_path / "alpha")).pixels)
+    assert read.notes == ("transparent: laid on black, as the images that the bundle was made from",)
 
 
 def test_a_bundle_is_not_overwritten(folder: Path, tmp_path: Path, brought):
