@@ -43,6 +43,7 @@ class Parts:
         self._shape = file.shape
         self._working = file.working
         self._left_out = file.left_out
+        self._is_trained = not set(file.parts) <= {"classifier"}
         self._entries = {name: entry for name, entry in file.parts.items() if self._holds(name)}
         self._loaded: dict[str, nn.Module] = {}
 
@@ -71,6 +72,8 @@ class Parts:
                 f"bundle {self.name}: has no part {name!r}, and this version of cfx knows none of that name; "
                 "update cfx, or ask the author of the engine that needs it"
             )
+        if not self._is_trained and name not in self._left_out:
+            raise BundleError(f"bundle {self.name}: is not trained yet; `cfx train {self._directory}` trains it")
         what = BY_NAME[name].what
         remedy = self._left_out.get(name) or f"`cfx train {self._directory} --only {name}` makes it"
         raise BundleError(f"bundle {self.name}: has no part {name!r} ({what}); {remedy}")

@@ -57,7 +57,7 @@ def settle_output(probe: Probe, names: Sequence[str] | None, label: str | None) 
         )
         raise UsageError(
             f"classifier {probe.foreign.name}: {what}; choose one with --label: {few(known, LABELS_SHOWN)} "
-            "(or say --output logits if they are logits after all)"
+            f"(or say --output logits if they are logits after all){probe.described_outputs()}"
         )
     index = class_index(label, known)
     if index is None:

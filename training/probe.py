@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -231,15 +232,18 @@ class Probe:
         ):
             gap = difference(together[: len(other)], other)
             if gap > SAME.get(together.dtype, SAME_FLOAT32):
+                by = f" (they differ by {gap:.1%} of the largest value)" if math.isfinite(gap) else ""
                 raise UsageError(
-                    f"classifier {self.foreign.name}: it gives the same images different answers {what} (they differ "
-                    f"by {gap:.1%} of the largest value); probably {because}"
+                    f"classifier {self.foreign.name}: it gives the same images different answers {what}{by}; "
+                    f"probably {because}"
                 )
 
 
 def difference(first: Tensor, second: Tensor) -> float:
     """Largest difference of two outputs of the same images, relative to the largest finite value."""
     first, second = first.float(), second.float()
+    if not torch.equal(first.isfinite(), second.isfinite()):
+        return float("inf")
     largest = float(first[first.isfinite()].abs().max()) if bool(first.isfinite().any()) else 1.0
     gaps = (first - second).abs()[first.isfinite() & second.isfinite()]
     return 0.0 if not len(gaps) else float(gaps.max()) / max(largest, 1e-12)

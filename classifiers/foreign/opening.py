@@ -159,6 +159,9 @@ def _kind(path: Path) -> str:
         raise UsageError(f"{path}: could not be read ({reason_of(error)}); check its permissions") from error
     content = path.read_bytes() if start[:2] == b"PK" or start[:1] == b"\x80" or start[8:9] == b"{" else start
     names = names_of(content)
+    if start[:2] == b"PK" and not names:
+        again = "export it again with torch.export.save" if path.suffix.lower() == ".pt2" else "save it again"
+        raise UsageError(f"{path}: is damaged or cut short; copy it again, or {again}")
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):
         return "torchscript"
     if OLD_PROGRAM in names or any(name.startswith("models/") for name in names):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cfx.bundles.bundle import Bundle
 from cfx.classifiers.foreign.adapted import Adapted, has_gradients
 from cfx.classifiers.foreign.outputs import guess_output, output_tensor
-from cfx.classifiers.foreign.preprocessing import OUTPUTS, Preprocessing, candidates
+from cfx.classifiers.foreign.preprocessing import MULTI_LABEL, OUTPUTS, Preprocessing, candidates
 from cfx.counterfactuals.engine import undisturbed
 from cfx.errors import UsageError
 
@@ -119,7 +119,7 @@ def test_preprocessing_survives_toml_values() -> None:
 # What it answers.
 
 
-@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("output", [output for output in OUTPUTS if output not in MULTI_LABEL])
 def test_every_kind_of_answer_is_guessed_and_means_the_same(
     bundle: Bundle, digits: tuple[Tensor, Tensor], output: str
 ) -> None:
@@ -196,14 +196,25 @@ def test_an_answer_of_the_wrong_shape_is_one_sentence(function: Any, output: str
 # Some classes of many.
 
 
-def test_chosen_columns_keep_the_probabilities_of_the_whole_model(
+def test_probabilities_among_chosen_columns_are_those_of_their_logits(
     bundle: Bundle, digits: tuple[Tensor, Tensor]
 ) -> None:
     images = digits[0][:80]
-    full = bundle.classifier(images).softmax(1)
-    found = Adapted(bundle.classifier, GREY, columns=[7, 2])(images).softmax(1)
-    assert same(found[:, :2], full[:, [7, 2]], 1e-6)
-    assert same(found[:, 2], 1 - full[:, 7] - full[:, 2], 1e-5)
+    found = Adapted(bundle.classifier, GREY, columns=[7, 2])(images)
+    assert torch.equal(found, bundle.classifier(images)[:, [7, 2]])
+
+
+@pytest.mark.parametrize(("output", "kind"), MULTI_LABEL.items())
+def test_a_label_of_several_makes_two_classes(bundle: Bundle, digits: tuple[Tensor, Tensor], output: str, kind: str):
+    images = digits[0][:20]
+    model = bundle.classifier if output.endswith("logits") else lambda x: bundle.classifier(x).sigmoid()
+    found = Adapted(model, Preprocessing(1, output=output, label=3))(images).softmax(1)
+    positive = bundle.classifier(images)[:, 3].sigmoid()
+    assert same(found, torch.stack([1 - positive, positive], dim=1), 1e-5)
+    with pytest.raises(UsageError, match="has no label 12, counted from 0"):
+        Adapted(model, Preprocessing(1, output=output, label=12))(images)
+    with pytest.raises(UsageError, match="several labels, and none is chosen; choose one with --label"):
+        Adapted(model, Preprocessing(1, output=output))(images)
 
 
 def test_all_columns_are_only_put_in_order(bundle: Bundle, digits: tuple[Tensor, Tensor]) -> None:

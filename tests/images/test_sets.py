@@ -26,7 +26,7 @@ from cfx.images.scale import Scale
 from cfx.images.sets import image_set as source_set
 from cfx.images.sets.image_set import ImageSet, bytes_needed
 from cfx.images.sets.labelled import Labelled, looks_light_on_dark
-from cfx.images.sets.labels import read_classes
+from cfx.images.sets.labels import class_index, read_classes
 from cfx.images.sets.opening import open_images
 from cfx.images.sets.pictures import FilePictures
 from cfx.images.sets.split import SUBSETS, sample_by_class, split_by_class
@@ -991,3 +991,19 @@ def test_bundles_write_what_read_classes_reads(tmp_path: Path) -> None:
     path = tmp_path / "classes.json"
     path.write_text(json.dumps(["T-shirt/top", "Trouser"]))
     assert read_classes(path) == ["T-shirt/top", "Trouser"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "classes", "index"),
+    [
+        ("cat", ["dog", "cat"], 1),
+        ("1", ["dog", "cat"], 1),
+        ("2", ["dog", "cat"], None),
+        ("3", ["1", "2", "3"], 2),
+        ("0", ["1", "2", "3"], None),  # a number is a name here: class "1" is not meant
+        ("0", ["1", "other"], None),
+        ("egyptian  CAT", ["Egyptian cat", "dog"], 0),
+    ],
+)
+def test_an_index_is_never_taken_for_a_name(wanted: str, classes: list[str], index: int | None):
+    assert class_index(wanted, classes) == index

@@ -123,26 +123,46 @@ def test_grey_images_go_to_a_classifier_of_three_channels(folder: Path, tmp_path
     assert checked.accuracy is not None and checked.accuracy > 0.95
 
 
-def test_classes_that_the_images_do_not_have_are_put_together(folder: Path, tmp_path: Path, brought):
+def test_classes_that_the_images_do_not_have_are_one_label_of_the_parts(folder: Path, tmp_path: Path, brought):
     names = tmp_path / "classes.txt"
     names.write_text("\n".join([*NAMES, *(f"other {place}" for place in range(90))]))
     options = InitOptions(images=str(folder), classifier=factory(brought, extra=90), classes=names)
     checked = set_up(tmp_path / "b", options)
     bundle = Bundle(tmp_path / "b")
-    assert bundle.classes == [*NAMES, ELSE] and bundle.present == list(range(10))
+    assert bundle.classes == names.read_text().split("\n") and bundle.present == list(range(10))
+    assert bundle.labels == [*NAMES, ELSE] and bundle.labelling.columns == tuple(range(10))
     assert checked.accuracy is not None and checked.accuracy > 0.95
-    assert bundle.classifier(torch.zeros(1, 1, 28, 28)).shape == (1, 11)
+    assert bundle.classifier(torch.zeros(1, 1, 28, 28)).shape == (1, 100)
+    mine = set_up(tmp_path / "mine", dataclasses.replace(options, among=True))
+    bundle = Bundle(tmp_path / "mine")
+    assert mine.file.classes == tuple(NAMES) and bundle.classes == bundle.labels == NAMES
+    assert bundle.classifier(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+    assert bundle.notes == ("probabilities are among these 10 classes of the classifier only (--among-mine)",)
+
+
+def test_a_bundle_of_an_earlier_version_has_single_classes_too(folder: Path, tmp_path: Path, brought):
+    names = tmp_path / "classes.txt"
+    names.write_text("\n".join([*NAMES, *(f"other {place}" for place in range(90))]))
+    set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, extra=90), classes=names))
+    file = Bundle(tmp_path / "b").file
+    entry = file.parts["classifier"]
+    assert entry.foreign is not None and entry.foreign.classes is not None
+    old = dataclasses.replace(entry, foreign=dataclasses.replace(entry.foreign, classes=None))
+    file.with_part("classifier", old).write(tmp_path / "b")
+    bundle = Bundle(tmp_path / "b")
+    assert bundle.classes == [*NAMES, *(f"class {place}" for place in range(10, 100))]
+    assert bundle.classifier(torch.zeros(1, 1, 28, 28)).shape == (1, 100)
 
 
 def test_more_classes_than_images_show_need_names(folder: Path, tmp_path: Path, brought):
     with pytest.raises(
-        UsageError, match=r"has 15 classes and the images 10; name the classifier's classes with --classes"
+        UsageError, match=r"has 15 classes and the images 10 \(digit 0 40, .*\); name the classifier's classes with"
     ):
         set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, extra=5)))
     assert not (tmp_path / "b").exists()
     names = tmp_path / "classes.txt"
     names.write_text("\n".join([*NAMES, "ten"]))
-    with pytest.raises(UsageError, match=r"names 11 classes and the classifier .* has 15; give one name for each"):
+    with pytest.raises(UsageError, match=r"--classes names 11 classes and the classifier .* has 15; give one name for"):
         set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, extra=5), classes=names))
 
 
@@ -266,9 +286,50 @@ def test_a_bundle_is_not_overwritten(folder: Path, tmp_path: Path, brought):
     make = factory(brought)
     set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
     before = (tmp_path / "b" / "bundle.toml").read_bytes()
-    with pytest.raises(BundleError, match=r"already holds a bundle; remove it or choose another directory"):
+    with pytest.raises(BundleError, match=r"already holds a bundle; add --overwrite to replace it"):
         set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
     assert (tmp_path / "b" / "bundle.toml").read_bytes() == before
+
+
+def trained(directory: Path) -> Path:
+    """A bundle in which two parts look as if they had been trained."""
+    bundle = Bundle(directory)
+    for name in ("vae", "anchors"):
+        shipped = load_bundle("mnist")
+        bundle.save_part(name, shipped.part(name), shipped.parts[name])
+    return directory
+
+
+def test_overwriting_keeps_the_parts_that_are_still_right(folder: Path, tmp_path: Path, brought):
+    options = InitOptions(images=str(folder), classifier=factory(brought), overwrite=True)
+    set_up(tmp_path / "b", options)
+    before = trained(tmp_path / "b")
+    (before / "contact-sheet.png").touch()
+
+    again = set_up(before, options)
+    assert "kept: vae, anchors" in again.notes and {"vae", "anchors"} <= set(Bundle(before).parts)
+    assert (before / "contact-sheet.png").exists()
+
+    other = set_up(before, dataclasses.replace(options, classifier=factory(brought, scale=0.9)))
+    assert "kept: vae" in other.notes
+    assert "to be trained anew, because the classifier or the images changed: anchors" in other.notes
+    assert not (before / "anchors.safetensors").exists() and not (before / "contact-sheet.png").exists()
+    Bundle(before).verify()
+
+    smaller = set_up(before, dataclasses.replace(options, size=(20, 20)))
+    assert not any(note.startswith("kept") for note in smaller.notes)
+    assert sorted(path.name for path in before.iterdir()) == ["bundle.toml", "classifier.safetensors"]
+
+
+def test_overwriting_needs_no_readable_bundle_and_a_refusal_leaves_it(folder: Path, tmp_path: Path, brought):
+    options = InitOptions(images=str(folder), classifier=factory(brought), overwrite=True)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "bundle.toml").write_text("damaged = [")
+    set_up(tmp_path / "b", options)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+    with pytest.raises(UsageError, match="looks like units of 0 to 255"):
+        set_up(tmp_path / "b", dataclasses.replace(options, preprocessing={"mean": (72.9,)}))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()} == before
 
 
 def test_a_changed_classifier_file_is_refused(folder: Path, tmp_path: Path, bundle: Bundle):
@@ -311,7 +372,7 @@ def test_numbered_classes_in_the_order_of_imagefolder_are_warned_of(tmp_path: Pa
     (warning,) = other_order(as_text[labels], labels, names, accuracy)
     assert "100.0% right" in warning and "0, 1, 10, 11, ..." in warning and "--classes FILE" in warning
     assert other_order(labels, labels, names, 1.0) == []
-    assert other_order(labels, labels, [*NAMES, "x", "y"], 0.0) == []
+    assert other_order(labels, labels, [*NAMES, "x", "y"], 1.0) == []
 
 
 def test_of_very_many_images_a_sample_is_used_and_said(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -335,7 +396,7 @@ def test_a_brought_classifier_is_never_trained_over(folder: Path, tmp_path: Path
         session.make(only=["classifier"])
     with pytest.raises(UsageError, match="--only retrained: cfx cannot retrain a classifier of your own"):
         session.make(only=["retrained"])
-    with pytest.raises(BundleError, match="has no part 'judge'"):
+    with pytest.raises(BundleError, match=r"is not trained yet; `cfx train .*b` trains it"):
         session.make(only=["vae"])
     assert (tmp_path / "b" / "bundle.toml").read_bytes() == before
 
@@ -375,13 +436,13 @@ def test_near_copies_on_both_sides_of_the_split_are_named(tmp_path: Path, digits
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(path)
     checked = set_up(tmp_path / "b", InitOptions(images=str(tmp_path / "images")))
-    said = [warning for warning in checked.warnings if "near-copies on both sides of the split" in warning]
+    said = [note for note in checked.notes if "near-copies on both sides of the split" in note]
     assert len(said) == copied
     if copied:
         assert "with --group or a CSV column group" in said[0]
         grouped = InitOptions(images=str(tmp_path / "images"), group=r"(\d+)-\d")
         checked = set_up(tmp_path / "c", grouped)
-        assert not any("near-copies" in warning for warning in checked.warnings)
+        assert not any("near-copies" in note for note in checked.notes)
         assert any("200 groups of images" in note for note in checked.notes)
         assert Bundle(tmp_path / "c").file.images == dataclasses.replace(
             Bundle(tmp_path / "b").file.images, group=r"(\d+)-\d"
