@@ -1007,3 +1007,13 @@ def test_bundles_write_what_read_classes_reads(tmp_path: Path) -> None:
 )
 def test_an_index_is_never_taken_for_a_name(wanted: str, classes: list[str], index: int | None):
     assert class_index(wanted, classes) == index
+
+
+def test_a_label_that_is_a_number_is_no_index_where_classes_are_numbers(tmp_path: Path):
+    for place in range(4):
+        Image.new("L", (8, 8), place).save(tmp_path / f"{place}.png")
+    (tmp_path / "labels.csv").write_text(
+        "path,label\n" + "".join(f"{place}.png,{place % 2 * 9}\n" for place in range(4))
+    )
+    with pytest.raises(DataError, match="label '0' is none of the 3 classes given"):
+        open_images(str(tmp_path / "labels.csv"), classes=["1", "2", "3"])
