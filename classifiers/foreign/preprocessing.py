@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite
+from math import isfinite, log
 from typing import Any
 
 import torch
@@ -23,8 +23,6 @@ MULTI_LABEL = {"multi-label": "sigmoid", "multi-label-logits": "binary-logit"}
 """Outputs with an independent yes or no for each label -> the kind of a single label's number."""
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601-7, section 2.5.1
-LEAST_PROBABILITY = 1e-12  # replaces zero, whose logarithm is minus infinity; this is -27.6 nats
-LEAST_LOGARITHM = -100.0  # replaces minus infinity, as in torch.nn.BCELoss
 
 # Name -> (scale, mean, standard deviation); mean and standard deviation in units after scaling.
 NORMALISATIONS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
@@ -140,6 +138,10 @@ class Preprocessing:
         Args:
             output: (N, K) or (N, K, 1, 1), or (N,) or (N, 1) for "sigmoid" and "binary-logit".
 
+        Returns:
+            float32. The logarithm of a probability of exactly 0, minus infinity, is replaced by `_least_logarithm`, and
+            its gradient is 0. No other value is changed, so that classes keep their order.
+
         Raises:
             UsageError: the output has another shape.
         """
@@ -159,19 +161,18 @@ class Preprocessing:
                     f"the classifier returns {got} where {self.output!r} means one number per image; "
                     "set its output to logits or probabilities"
                 )
-            yes = output.reshape(-1, 1).float()
+            yes = output.reshape(-1, 1)
             if kind == "binary-logit":
-                return torch.cat([torch.zeros_like(yes), yes], dim=1)
-            return torch.cat([_logarithm(1 - yes), _logarithm(yes)], dim=1)
+                return torch.cat([torch.zeros_like(yes), yes], dim=1).float()
+            return torch.cat([_log_of_rest(yes), _logarithm(yes)], dim=1).float()
         if output.dim() != 2 or output.shape[1] < 2:
             raise UsageError(
                 f"the classifier returns {got} where (N, K) {self.output} of two or more classes are needed; "
                 "for one number per image set its output to sigmoid or binary-logit"
             )
-        output = output.float()
         if self.output == "probabilities":
-            return _logarithm(output)
-        return output.clamp_min(LEAST_LOGARITHM) if self.output == "log-probabilities" else output
+            return _logarithm(output).float()
+        return _finite(output.float()) if self.output == "log-probabilities" else output.float()
 
     def _resized(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         if self.interpolation == "nearest":
@@ -189,8 +190,44 @@ def candidates(preprocessing: Preprocessing) -> dict[str, Preprocessing]:
     }
 
 
+def _least_logarithm(dtype: torch.dtype) -> float:
+    """The logarithm of the smallest positive number of a type (-103.3 for float32), which replaces that of 0.
+
+    It is finite, and not above the logarithm of any probability that the type can represent.
+    """
+    limits = torch.finfo(dtype)
+    return log(limits.tiny * limits.eps)  # the smallest subnormal number
+
+
 def _logarithm(probabilities: Tensor) -> Tensor:
-    return probabilities.clamp_min(LEAST_PROBABILITY).log()
+    """The logarithm of probabilities, at least in float32, with finite values and gradients.
+
+    The gradient 1/p is replaced by 0 where p is subnormal in its own type, because it would overflow there.
+    """
+    usable = probabilities >= torch.finfo(_floating(probabilities.dtype)).tiny
+    values = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32))
+    # The inner `where` keeps the infinite gradient of log(0) out of the product with the zero gradient of the outer.
+    logarithms = torch.where(usable, values, 1).log()
+    tails = values.detach().clamp_min(0).log().clamp_min(_least_logarithm(values.dtype))
+    return torch.where(usable, logarithms, tails)
+
+
+def _log_of_rest(probabilities: Tensor) -> Tensor:
+    """log(1 - p), as `_logarithm`, but without losing small p, which 1 - p would round away."""
+    values = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32))
+    certain = values >= 1
+    return torch.where(certain, _least_logarithm(values.dtype), torch.log1p(-torch.where(certain, 0, values)))
+
+
+def _finite(logarithms: Tensor) -> Tensor:
+    """Log-probabilities (N, K) whose minus infinities become `_least_logarithm` or, if lower, their row's minimum."""
+    infinite = logarithms.isneginf()
+    least = logarithms.detach().masked_fill(infinite, 0).amin(dim=1, keepdim=True)
+    return torch.where(infinite, least.clamp_max(_least_logarithm(logarithms.dtype)), logarithms)
+
+
+def _floating(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype.is_floating_point else torch.float32
 
 
 def _number(value: object) -> bool:

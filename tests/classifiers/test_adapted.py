@@ -160,6 +160,51 @@ def test_the_logarithm_of_zero_is_finite() -> None:
     assert logits.isfinite().all() and same(logits.softmax(1), torch.tensor([[1.0, 0.0]]), 1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_probabilities_keep_their_order_and_finite_gradients(dtype: torch.dtype) -> None:
+    values = torch.tensor([[1.0, 0.5, 1e-3, 1e-7, 1e-30, 1e-39, 0.0]]).to(dtype).requires_grad_()
+    logits = Preprocessing(1, output="probabilities").to_logits(values)
+    assert logits.dtype == torch.float32 and logits.isfinite().all()
+    positive = values > 0
+    assert torch.allclose(logits[positive].double(), values[positive].double().log(), rtol=1e-6)
+    assert bool((logits.diff()[values.diff() < 0] < 0).all())
+    (gradient,) = torch.autograd.grad(logits.sum(), values)
+    normal = values.detach() >= torch.finfo(dtype).tiny
+    assert gradient.isfinite().all() and gradient[normal].gt(0).all() and gradient[values == 0].eq(0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
+def test_one_sigmoid_keeps_small_probabilities_of_both_classes(dtype: torch.dtype) -> None:
+    values = torch.tensor([0.0, 1e-7, 1e-3, 0.5, 1 - 2**-7, 1.0]).to(dtype).requires_grad_()
+    logits = Preprocessing(1, output="sigmoid").to_logits(values)
+    within = (values > 0) & (values < 1)
+    assert torch.allclose(logits[within, 0].double(), torch.log1p(-values[within].double()), rtol=1e-6, atol=0)
+    assert torch.allclose(logits[within, 1].double(), values[within].double().log(), rtol=1e-6, atol=0)
+    margins = logits[:, 1] - logits[:, 0]
+    assert logits.isfinite().all() and bool((margins.diff() > 0).all())
+    (gradient,) = torch.autograd.grad(margins.sum(), values)
+    assert gradient.isfinite().all() and gradient[values >= 1e-3].gt(0).all()
+
+
+def test_only_infinite_log_probabilities_are_replaced() -> None:
+    values = torch.tensor([[0.0, -250.0, -120.0, -float("inf")], [0.0, -1.0, -float("inf"), -5.0]]).requires_grad_()
+    logits = Preprocessing(1, output="log-probabilities").to_logits(values)
+    finite = values.isfinite()
+    assert torch.equal(logits[finite], values[finite])
+    assert (
+        logits[0, 3] == -250 and -104 < float(logits[1, 2].detach()) < -103
+    )  # not above any finite value of its image
+    (gradient,) = torch.autograd.grad(logits.sum(), values)
+    assert torch.equal(gradient, finite.float())
+
+
+def test_what_is_not_a_number_is_not_hidden() -> None:
+    for output in ("probabilities", "log-probabilities"):
+        values = torch.tensor([[float("nan"), 0.5]])
+        assert Preprocessing(1, output=output).to_logits(values).isnan().any()
+    assert Preprocessing(1, output="sigmoid").to_logits(torch.tensor([float("nan")])).isnan().all()
+
+
 @pytest.mark.parametrize(
     "wrapped",
     [
