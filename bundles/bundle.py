@@ -150,6 +150,8 @@ class Bundle:
         if foreign is not None and foreign.among:
             count = len(self.classes)
             notes.append(f"probabilities are among these {count} classes of the classifier only (--among-mine)")
+        if foreign is not None and foreign.saturated:
+            notes.append(saturated_note(foreign.saturated))
         if self.is_alone:
             notes.append("a classifier without a bundle: nothing measures whether the image is still realistic")
         return tuple(notes)
@@ -323,6 +325,14 @@ class Bundle:
         self.models.take_over(before[0])
         self.judges.take_over(before[1])
         self.__dict__.pop("digest", None)
+
+
+def saturated_note(share: float) -> str:
+    """What to know about a classifier whose gradient is zero for a share of images."""
+    return (
+        f"the classifier's output is saturated, so that its gradient is zero, for {share:.0%} of the images looked at: "
+        "where a search that needs it fails, that does not mean that the classifier is robust"
+    )
 
 
 def pick_device(wanted: str) -> str:

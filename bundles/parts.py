@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from ..classifiers.foreign.adapted import Adapted
 from ..classifiers.foreign.checkpoints import looks_pickled
 from ..classifiers.foreign.contract import ForeignEntry
-from ..classifiers.foreign.opening import files_of, reopen
+from ..classifiers.foreign.opening import Foreign, files_of, on_logits, reopen
+from ..classifiers.foreign.outputs import LOGITS_OF
 from ..classifiers.foreign.preprocessing import Preprocessing
 from ..errors import BundleError
 from .file import BundleFile, PartEntry
@@ -139,9 +141,24 @@ class Parts:
                 "none here; install the packages that it was created with (for ONNX: pip install onnx2torch)"
             )
         preprocessing = foreign.preprocessing or Preprocessing(self._shape[0])
+        if entry.activation is not None:
+            foreign = self._on_logits(foreign, preprocessing, entry.activation)
         columns = entry.columns if entry.among else None
         sizes = {"fixed_batch": foreign.fixed_batch, "least_batch": foreign.least_batch}
         return Adapted(foreign.model, preprocessing, entry.differentiable, columns, **sizes)
+
+    def _on_logits(self, foreign: Foreign, preprocessing: Preprocessing, activation: str) -> Foreign:
+        """The user's classifier without its last activation, as it was when the bundle was created."""
+        images = torch.rand(foreign.fixed_batch or 2, *self._shape, generator=torch.Generator().manual_seed(0))
+        for output, removed in LOGITS_OF:
+            if removed == activation and LOGITS_OF[output, removed] == preprocessing.output:
+                found = on_logits(foreign, replace(preprocessing, output=output), images)
+                if found is not None:
+                    return found[0]
+        raise BundleError(
+            f"bundle {self.name}: the {activation} at the end of its classifier can no longer be told from the rest; "
+            "make the bundle again with `cfx init --overwrite`"
+        )
 
 
 class Models(Parts):

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..bundles.bundle import saturated_note
 from ..bundles.file import PartEntry
-from ..classifiers.foreign.adapted import Adapted, has_gradients
+from ..classifiers.foreign.adapted import Adapted, has_gradients, usable_gradients
 from ..classifiers.foreign.opening import describe
 from ..classifiers.foreign.preprocessing import Preprocessing, candidates
 from ..images.sets.labelled import Labelled
@@ -21,6 +22,8 @@ TRIED = (48, 256)  # of them, for each normalisation: at least, at most
 LEAST_DIFFERENCE = 0.02  # smallest gain in accuracy that justifies another preprocessing
 LEAST_OF_CLASS = 5  # images of a class in the sample, from which on it is remarkable that it is never predicted
 ADAPTED = "Adapted"  # the architecture of a user's classifier
+LOOKED_AT_FOR_GRADIENTS = 32  # images
+SATURATING = ("probabilities", "log-probabilities", "sigmoid", "multi-label")
 USUAL_SIZE = 224  # pixels, of most classifiers of photographs
 SMALLEST_PHOTO = 64  # pixels of the longer side; smaller images are not tried at the usual size of photographs
 
@@ -65,12 +68,19 @@ def check(probe: Probe, matched: Matched) -> Checked:
     differentiable = probe.foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     if not differentiable:
         notes.append("the classifier has no gradients: projection and vcnet can explain it, other engines cannot")
+    saturated = 0.0
+    if differentiable and adapted.preprocessing.output in SATURATING:
+        gradients = usable_gradients(adapted, sample.floats(slice(0, LOOKED_AT_FOR_GRADIENTS)))
+        saturated = 1 - float(gradients.float().mean())
+    if saturated:
+        notes.append(saturated_note(saturated))
     warnings = [] if matched.columns is not None else other_order(seen, labels, classes, accuracy)
     if not warnings:  # otherwise the order of the classes explains what looks wrong
         warnings = [*suspicious(logits, labels, accuracy), *never_predicted(seen, labels, classes)]
+    measured = {"test_accuracy": round(accuracy, 5), "images": len(sample)}
     return Checked(
         entry=entry_of(
-            probe, adaptation, matched, differentiable=differentiable, accuracy=accuracy, images=len(sample)
+            probe, adaptation, matched, differentiable=differentiable, saturated=saturated, measured=measured
         ),
         classifier=adapted,
         accuracy=accuracy,
@@ -82,7 +92,13 @@ def check(probe: Probe, matched: Matched) -> Checked:
 
 
 def entry_of(
-    probe: Probe, adaptation: Adaptation, matched: Matched, *, differentiable: bool, **measured: float
+    probe: Probe,
+    adaptation: Adaptation,
+    matched: Matched,
+    *,
+    differentiable: bool,
+    saturated: float = 0.0,
+    measured: Mapping[str, float] | None = None,
 ) -> PartEntry:
     """A classifier's entry in bundle.toml."""
     foreign = replace(
@@ -91,12 +107,12 @@ def entry_of(
         preprocessing=adaptation.classifier.preprocessing,
         least_batch=probe.least_batch,
         differentiable=differentiable,
+        saturated=round(saturated, 3),
         columns=matched.columns,
         among=matched.among,
         classes=None if matched.columns is None or matched.among else matched.classes,
     )
-    rounded = {"test_accuracy" if name == "accuracy" else name: round(value, 5) for name, value in measured.items()}
-    return PartEntry(architecture=ADAPTED, file=foreign.file, measured=rounded, foreign=foreign)
+    return PartEntry(architecture=ADAPTED, file=foreign.file, measured=measured or {}, foreign=foreign)
 
 
 def adapt(probe: Probe, matched: Matched) -> Adaptation:

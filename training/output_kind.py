@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
+
+from ..classifiers.foreign.opening import on_logits
 from ..classifiers.foreign.outputs import contradiction, guess_output
 from ..classifiers.foreign.preprocessing import MULTI_LABEL
 from ..errors import UsageError, few, unknown_name
 from ..images.sets.labels import class_index
-from .probe import AT_ONCE, Probe
+from .probe import AT_ONCE, COMPARED, Probe
 
 LABELS_SHOWN = 20
 
@@ -46,6 +49,7 @@ def settle_output(probe: Probe, names: Sequence[str] | None, label: str | None) 
         probe.preprocessing = replace(probe.preprocessing, output=kind)
         if kind != "logits" and not declared:
             probe.notes.append(f"the classifier's output is taken as {kind}; --output overrides this")
+        _take_logits(probe)
         return None
     count = sample.reshape(len(sample), -1).shape[1]
     known = list(names) if names is not None and len(names) == count else [str(index) for index in range(count)]
@@ -64,4 +68,17 @@ def settle_output(probe: Probe, names: Sequence[str] | None, label: str | None) 
         raise unknown_name("label", label, known)
     probe.preprocessing = replace(probe.preprocessing, output=kind, label=index)
     probe.notes.append(f"{kind}: the two classes are without and with the label {known[index]!r}")
+    _take_logits(probe)
     return known[index]
+
+
+def _take_logits(probe: Probe) -> None:
+    """Have the classifier's last softmax or sigmoid left out, if it has one that can be told from the rest."""
+    images = probe.sample.floats(slice(0, probe.foreign.fixed_batch or COMPARED))
+    missing = (probe.foreign.fixed_batch or 0) - len(images)
+    if missing > 0:
+        images = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
+    found = on_logits(probe.foreign, probe.preprocessing, images)
+    if found is not None:
+        probe.foreign, probe.preprocessing = found
+        probe.notes.append(f"searches use the logits in front of the classifier's last {probe.foreign.activation}")

@@ -125,15 +125,19 @@ def set_eval_mode(model: nn.Module) -> None:
 def has_gradients(adapted: nn.Module, images: Tensor) -> bool:
     """Whether the classifier's output has a usable gradient for at least one of the images (N, C, H, W).
 
-    A usable gradient is finite and not zero everywhere. A black box has none, and neither has a model that rounds its
-    input.
+    A black box has none, and neither has a model that rounds its input.
     """
+    return bool(usable_gradients(adapted, images).any())
+
+
+def usable_gradients(adapted: nn.Module, images: Tensor) -> Tensor:
+    """For which of the images (N, C, H, W) the gradient of the output is finite and not zero everywhere, (N,) bool."""
     with torch.inference_mode(False), torch.enable_grad():
         inputs = images.detach().clone().requires_grad_()
         try:
             total = adapted(inputs).log_softmax(dim=1).sum()
             (gradient,) = torch.autograd.grad(total, inputs)
         except RuntimeError:  # the output does not depend on the image through autograd
-            return False
+            return torch.zeros(len(images), dtype=torch.bool)
     per_image = gradient.flatten(1)
-    return bool((per_image.isfinite().all(dim=1) & per_image.ne(0).any(dim=1)).any())
+    return per_image.isfinite().all(dim=1) & per_image.ne(0).any(dim=1)

@@ -34,6 +34,7 @@ class Foreign:
         fixed_batch: how many images the model takes at once, if it takes no other number; else None.
         least_batch: the smallest number of images that the model takes at once.
         differentiable: whether the model has gradients.
+        activation: the last activation of the source that the model does not have any more, as in `Trimmed`.
     """
 
     model: nn.Module
@@ -46,6 +47,7 @@ class Foreign:
     fixed_batch: int | None = None
     least_batch: int = 1
     differentiable: bool = True
+    activation: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +55,15 @@ class ForeignEntry:
     """A bundle's description of a foreign classifier, from which it can be opened again.
 
     Attributes:
-        kind, name, fixed_batch, least_batch, declared, preprocessing: as in `Foreign`.
+        kind, name, fixed_batch, least_batch, declared, preprocessing, activation: as in `Foreign`.
         differentiable: whether it had gradients when the bundle was created.
         file: name of the file in the bundle's directory with the model or its weights; None for code without weights.
         other_files: names of its other files in the bundle's directory.
         columns: the classifier's class of each label of the bundle, if there are images of some classes only or in
             another order; None if classes and labels are the same.
         among: whether probabilities are restricted to these classes.
-        classes: names of all of the classifier's classes, if `columns` are not all of them.
+        classes: names of all of the classifier's classes, if there are `columns`.
+        saturated: share of the images looked at for which its gradient is zero, because its output is saturated.
         sha256, other_sha256: hashes of `file` and of each of `other_files`.
     """
 
@@ -76,6 +79,8 @@ class ForeignEntry:
     columns: tuple[int, ...] | None = None
     among: bool = False
     classes: tuple[str, ...] | None = None
+    activation: str | None = None
+    saturated: float = 0.0
     sha256: str | None = None
     other_sha256: tuple[str, ...] = ()
 
@@ -107,6 +112,8 @@ class ForeignEntry:
             columns=table.several("columns", int),
             among=table.get("among", bool) or False,
             classes=table.several("classes", str),
+            activation=table.get("activation", str),
+            saturated=table.get("saturated", float) or 0.0,
             sha256=table.get("sha256", str),
             other_sha256=table.several("other_sha256", str) or (),
         )
@@ -130,6 +137,10 @@ class ForeignEntry:
             fields["among"] = True
         if self.classes is not None:
             fields["classes"] = list(self.classes)
+        if self.activation is not None:
+            fields["activation"] = self.activation
+        if self.saturated:
+            fields["saturated"] = self.saturated
         if self.sha256 is not None:
             fields["sha256"] = self.sha256
         if self.other_sha256:

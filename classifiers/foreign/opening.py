@@ -14,19 +14,26 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from ...errors import BundleError, UsageError, reason_of
 from ...files import expanded
+from .activations import without_activation
 from .archives import OLD_PROGRAM, names_of
 from .checkpoints import PickledModel, parse_weights
 from .contract import Foreign, ForeignEntry
 from .factories import FACTORY, check_trust, open_factory, trust
 from .libraries import open_hf, open_timm, open_torchvision, rebuild
+from .outputs import LOGITS_OF, output_tensor
+from .preprocessing import Preprocessing
 from .programs import open_onnx, open_program, open_script
 
-__all__ = ["Foreign", "code_of", "describe", "open_classifier", "reopen", "trust"]
+__all__ = ["Foreign", "code_of", "describe", "on_logits", "open_classifier", "reopen", "trust"]
 
 LIBRARIES = {"torchvision": open_torchvision, "timm": open_timm, "hf": open_hf}
 PROGRAMS = {"pt2": open_program, "torchscript": open_script, "onnx": open_onnx}
@@ -70,6 +77,7 @@ def describe(foreign: Foreign) -> ForeignEntry:
         other_files=tuple(name for name in others if name is not None),
         fixed_batch=foreign.fixed_batch,
         least_batch=foreign.least_batch,
+        activation=foreign.activation,
         declared=foreign.declared if foreign.preprocessing is not None else (),
         preprocessing=foreign.preprocessing,
     )
@@ -112,6 +120,29 @@ def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
         least_batch=entry.least_batch,
         differentiable=opened.differentiable,
     )
+
+
+def on_logits(foreign: Foreign, preprocessing: Preprocessing, images: Tensor) -> tuple[Foreign, Preprocessing] | None:
+    """The classifier without its last softmax or sigmoid, which gives no gradient where it is saturated.
+
+    Args:
+        foreign: the classifier.
+        preprocessing: of its input, and the meaning of its output.
+        images: (N, C, H, W) in [0, 1], a sample of its input; N is its fixed batch size, if it has one.
+
+    Returns:
+        The classifier and the new meaning of its output; None if it has no gradients, its output is not the result of
+        such an activation, or that cannot be told.
+    """
+    if not foreign.differentiable:
+        return None
+    with torch.no_grad():
+        inputs = preprocessing.to_input(images)
+    found = without_activation(foreign.model, inputs, lambda output: output_tensor(output, preprocessing.output_index))
+    kind = None if found is None else LOGITS_OF.get((preprocessing.output, found.activation))
+    if found is None or kind is None:
+        return None
+    return replace(foreign, model=found.model, activation=found.activation), replace(preprocessing, output=kind)
 
 
 def code_of(entry: ForeignEntry) -> str:

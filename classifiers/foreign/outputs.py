@@ -14,6 +14,15 @@ from ...errors import UsageError
 TOLERANCE = 1e-3
 
 
+LOGITS_OF = {
+    ("probabilities", "softmax"): "logits",
+    ("log-probabilities", "log-softmax"): "logits",
+    ("sigmoid", "sigmoid"): "binary-logit",
+    ("multi-label", "sigmoid"): "multi-label-logits",
+}
+"""What an output is, and the activation that it is the result of -> what is in front of the activation."""
+
+
 def outputs_of(output: Any) -> dict[int | str, Tensor]:
     """All tensors in a model's output, by their index or name; a single tensor or array has the index 0.
 

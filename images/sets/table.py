@@ -126,7 +126,7 @@ def _columns(path: Path, heading: Row) -> dict[str, int]:
 
 
 def _by_index(path: Path, labels: list[str], classes: Sequence[str]) -> list[str]:
-    """Converts labels to names if all are indices, and no class is named by a number. Otherwise they are left to fail."""
+    """Converts labels to names if all are indices, and no class is named by a number. Others are left to fail."""
     if not all(label.isdecimal() for label in labels) or any(name.isdecimal() for name in classes):
         return labels
     highest = max(labels, key=int)

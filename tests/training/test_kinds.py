@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import load_bundle
+from cfx.classifiers.foreign.adapted import usable_gradients
 from cfx.classifiers.foreign.contract import Foreign
 from cfx.classifiers.foreign.live import open_live
 from cfx.classifiers.foreign.opening import open_classifier
@@ -226,6 +227,38 @@ def test_a_model_in_memory_is_left_as_it_was(digits: tuple[Tensor, Tensor]):
     assert [(module.training, len(module._forward_hooks)) for module in model.modules()] == before
     assert [parameter.requires_grad for parameter in model.parameters()] == wanted and set(seen) == {False}
     handle.remove()
+
+
+# Saturation.
+
+
+@pytest.mark.parametrize("form", [live, scripted, exported])
+def test_a_saturated_softmax_is_left_out(form: Form, digits: tuple[Tensor, Tensor], tmp_path: Path):
+    class Certain(Kind):
+        def forward(self, images: Tensor) -> Tensor:
+            return (60 * super().forward(images)).softmax(1)
+
+    own = Certain().eval()
+    _, checked = examined(form(own, tmp_path), image_set(digits))
+    assert any("searches use the logits in front of the classifier's last softmax" in note for note in checked.notes)
+    foreign = checked.entry.foreign
+    assert foreign is not None and foreign.activation == "softmax" and not foreign.saturated
+    assert foreign.preprocessing is not None and foreign.preprocessing.output == "logits"
+    assert torch.allclose(checked.classifier(digits[0]).softmax(1), own(digits[0]), atol=1e-4)
+    assert usable_gradients(checked.classifier, digits[0][:16]).all()
+
+
+def test_saturation_that_cannot_be_removed_is_said(digits: tuple[Tensor, Tensor]):
+    class Certain(Kind):
+        def forward(self, images: Tensor) -> Tensor:
+            shares = (60 * super().forward(images)).softmax(1) * 1.0
+            return shares / shares.sum(1, keepdim=True)  # whose logits cannot be told
+
+    _, checked = examined(open_live(Certain().eval()), image_set(digits))
+    foreign = checked.entry.foreign
+    assert foreign is not None and foreign.activation is None
+    assert not foreign.differentiable or 0 < foreign.saturated < 1
+    assert any("its gradient is zero" in note or "has no gradients" in note for note in checked.notes)
 
 
 # The classes.

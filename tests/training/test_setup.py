@@ -343,6 +343,25 @@ def test_a_changed_classifier_file_is_refused(folder: Path, tmp_path: Path, bund
         _ = Bundle(tmp_path / "b").classifier
 
 
+@pytest.mark.parametrize("output", ["softmax", "log_softmax"])
+def test_a_bundle_opens_its_classifier_without_the_last_activation(
+    folder: Path, tmp_path: Path, brought, output: str, digits: tuple[Tensor, Tensor]
+):
+    make = brought(
+        "import cfx\nfrom torch import nn\nclass C(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.inner = cfx.load_bundle('mnist').part('classifier')\n"
+        f"    def forward(self, x):\n        return self.inner(x).{output}(1)\n"
+        "def make():\n    return C()\n"
+    )
+    set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
+    made = Bundle(tmp_path / "b")
+    assert made.parts["classifier"].foreign.activation == output.replace("_", "-")
+    expected = load_bundle("mnist").classifier(digits[0][:20])
+    assert torch.allclose(made.classifier(digits[0][:20]), expected, atol=1e-4), "the logits, not their softmax"
+    assert made.notes == ()
+
+
 def test_images_without_a_classifier_begin_a_bundle_too(folder: Path, tmp_path: Path):
     checked = set_up(tmp_path / "b", InitOptions(images=str(folder)))
     assert checked.accuracy is None
