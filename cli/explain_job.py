@@ -311,6 +311,7 @@ class Explainer:
             "bundle": f"{self.bundle.name}, sha256 {self.bundle.digest[:12]}",
             "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
         }
+        facts |= {"note": "; ".join(self.bundle.notes)} if self.bundle.notes else {}
         path = self.options.out / PAGE
         write_page(path, title=f"cfx explain: {len(self.gallery)} answers", facts=facts, items=self.gallery)
         self.terminal.note(f"{path}: a page with all answers")

@@ -22,9 +22,9 @@ from cfx.images.sets.image_set import ImageSet
 from cfx.images.sets.labelled import Labelled
 from cfx.images.sets.pictures import ArrayPictures
 from cfx.training.checking import Checked
-from cfx.training.examining import examine
+from cfx.training.examining import class_names, examine
 from cfx.training.init_options import ClassifierOptions
-from cfx.training.matching import Matched
+from cfx.training.matching import Matched, distinct
 
 DIGITS = tuple(str(place) for place in range(10))
 
@@ -286,6 +286,11 @@ def test_the_other_classes_are_single_classes(digits: tuple[Tensor, Tensor]):
     mine, among = examined(open_live(Wide().eval()), images, names, among=True)
     assert mine.classes == mine.labels == DIGITS
     assert torch.allclose(among.classifier(digits[0]).softmax(1), Kind().eval()(digits[0]).softmax(1), atol=1e-4)
+
+
+def test_names_that_occur_twice_are_told_apart_by_their_index():
+    assert distinct(["crane", "dog", "crane"]) == ("crane (0)", "dog", "crane (2)")
+    assert len(class_names(Path("imagenet")) or ()) == 1000
 
 
 @pytest.mark.parametrize(
