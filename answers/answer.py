@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .._version import VERSION
 from ..counterfactuals.registry import CONTROL
+from ..counterfactuals.tightening import Region
 from ..documents import Table
 from ..images.writing import as_png, to_picture
 from ..metrics.evaluate import Value
@@ -107,6 +108,7 @@ class Answer:
         metrics: the metrics of this image by name; None if a metric has no value.
         cost: cost of the search.
         notes: sentences for the user.
+        regions: what was taken from other images, in pixels of the counterfactual.
         missing: why a metric has no value, by metric.
         files: paths of the files that were written, by kind.
         envelope, images: None if the answer was read from a record.
@@ -121,6 +123,7 @@ class Answer:
     metrics: Mapping[str, Value]
     cost: Cost
     notes: tuple[str, ...] = ()
+    regions: tuple[Region, ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     envelope: Envelope | None = field(default=None, repr=False)
@@ -200,10 +203,20 @@ class Answer:
             "metrics": {name: value if isinstance(value, bool | None) else rounded(value)
                         for name, value in self.metrics.items()},
             "cost": cost,
+            **({"regions": [self._placed(region) for region in self.regions]} if self.regions else {}),
             "files": dict(self.files),
             "notes": list(self.notes),
             "missing": dict(self.missing),
         }  # fmt: skip
+
+    def _placed(self, region: Region) -> dict[str, object]:
+        """A region in pixels of the photograph that was given, if the image was resized from one."""
+        placement = self.question.source.placement
+        x, y, width, height = region.x, region.y, region.width, region.height
+        if placement is not None:
+            left, top, right, bottom = placement.carried((x, y, x + width, y + height))
+            x, y, width, height = left, top, right - left, bottom - top
+        return {"x": x, "y": y, "w": width, "h": height, "donor": region.donor}
 
     @classmethod
     def from_json(cls, table: Table) -> Answer:
@@ -241,6 +254,16 @@ class Answer:
                 peak_memory_mb=cost.get("peak_memory_mb", float),
             ),
             notes=table.several("notes", str) or (),
+            regions=tuple(
+                Region(
+                    x=each.need("x", int),
+                    y=each.need("y", int),
+                    width=each.need("w", int),
+                    height=each.need("h", int),
+                    donor=each.need("donor", str),
+                )
+                for each in table.list_of_tables("regions")
+            ),
             missing=table.mapping("missing", str),
             files=files,
         )

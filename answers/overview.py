@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from .answer import Answer
-from .panel import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet, change_picture, enlarge
+from .panel import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet, change_picture, enlarge, outline
 from .wording import percent, with_article
 
 SIDE = 140  # minimum of an image's longer side, in pixels
@@ -37,7 +37,10 @@ def draw_overview(answers: Sequence[Answer]) -> Image.Image:
         change, _ = change_picture(factual, found)
         for column, picture in enumerate((factual, found, change)):
             left = MARGIN + LABELS + GAP + column * (width + GAP)
-            sheet.place(enlarge(picture, SIDE), (left, row_top))
+            enlarged = enlarge(picture, SIDE)
+            if column == 1:
+                outline(enlarged, answer.regions, enlarged.width / picture.width)
+            sheet.place(enlarged, (left, row_top))
         sheet.write((MARGIN, row_top + 6), answer.label, 20, INK, LABELS)
         for line, (text, colour) in enumerate(findings(answer)):
             sheet.write((MARGIN, row_top + 38 + 23 * line), text, 15, colour, LABELS)

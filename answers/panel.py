@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from ..counterfactuals.goal import is_valid
+from ..counterfactuals.tightening import Region
 from ..errors import printable
 from .seen import Seen
 from .wording import percent, with_article
@@ -26,6 +27,7 @@ GOOD: Colour = (22, 120, 70)
 BAD: Colour = (176, 32, 40)
 ADDED: Colour = (200, 20, 35)
 REMOVED: Colour = (20, 85, 190)
+REPLACED: Colour = (240, 150, 20)
 
 MARGIN = 28
 GAP = 28
@@ -52,6 +54,8 @@ class Answered(Protocol):
     def valid(self) -> bool: ...
     @property
     def metrics(self) -> Mapping[str, float | bool | None]: ...
+    @property
+    def regions(self) -> Sequence[Region]: ...
 
 
 def change_picture(factual: Image.Image, found: Image.Image) -> tuple[Image.Image, float]:
@@ -77,10 +81,30 @@ def enlarge(picture: Image.Image, side: int) -> Image.Image:
     return picture.convert("RGB").resize((width * factor, height * factor), Image.Resampling.NEAREST)
 
 
+def outline(picture: Image.Image, regions: Sequence[Region], factor: float) -> None:
+    """Draw the borders of regions into a picture that is enlarged by a factor, without those between two regions."""
+    draw = ImageDraw.Draw(picture)
+    boxes = [(r.x, r.y, r.x + r.width, r.y + r.height) for r in regions]
+    edges = [
+        edge
+        for left, top, right, bottom in boxes
+        for edge in (
+            ((left, top), (right, top)), ((left, bottom), (right, bottom)),
+            ((left, top), (left, bottom)), ((right, top), (right, bottom)),
+        )
+    ]  # fmt: skip
+    for begin, end in edges:
+        if edges.count((begin, end)) == 1:
+            ends = zip((*begin, *end), picture.size * 2, strict=True)
+            points = [min(round(value * factor), side - 1) for value, side in ends]
+            draw.line(points, fill=REPLACED, width=max(1, round(picture.width / PANEL_SIDE)))
+
+
 def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Image.Image:
     """Draw the factual, the counterfactual and the signed change side by side, with what the model sees below."""
     change, limit = change_picture(factual, found)
     pictures = [enlarge(picture, PANEL_SIDE) for picture in (factual, found, change)]
+    outline(pictures[1], answer.regions, pictures[1].width / found.width)
     width, height = max(PANEL_SIDE, pictures[0].width), pictures[0].height
     top = MARGIN + 92
     sheet = Sheet(2 * MARGIN + 3 * width + 2 * GAP, top + height + 58 + MARGIN // 2)

@@ -8,6 +8,8 @@ from time import perf_counter
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Counterfactuals, Engine
+from ..counterfactuals.registry import CONTROL
+from ..counterfactuals.tightening import About
 from ..memory import peak, restart_peak
 from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import score
@@ -66,7 +68,7 @@ def answer_batch(
         confidence=engine.confidence,
         device=str(bundle.device),
         seed=options.seed,
-        notes=(*bundle.notes, *([engine.caution] if bundle.is_alone and engine.caution else [])),
+        notes=(*bundle.notes, *([engine.caution] if engine.caution and (bundle.is_alone or name != CONTROL) else [])),
     )
     return describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
 
@@ -99,6 +101,7 @@ def describe(
     answers: list[Answer] = []
     for row, (question, values) in enumerate(zip(batch.questions, scores.rows(), strict=True)):
         without = {name: BY_NAME[name].without for name, value in values.items() if value is None}
+        about = About() if found.about is None else found.about[row]
         images = Images(batch.images[row], found.images[row])
         if found.path is not None:
             between = seen_in(probabilities_of(bundle.classifier, found.path[row][1:-1]), bundle.classes)
@@ -113,7 +116,8 @@ def describe(
                 valid=bool(found.valid[row]),
                 metrics=values,
                 cost=costs[row],
-                notes=(*question.source.notes, *envelope.notes),
+                notes=(*question.source.notes, *envelope.notes, *about.notes),
+                regions=about.regions,
                 missing=without | scores.missing,
                 envelope=envelope,
                 images=images,

@@ -140,7 +140,7 @@ def target_class(wanted: str, bundle: Bundle) -> int | None:
         if wanted == "auto":
             return None
         raise unknown_name("class", wanted, [*classes, "auto"])
-    if index not in bundle.present:
+    if index not in bundle.present and not bundle.is_alone:
         known = ", ".join(classes[label] for label in bundle.present)
         raise UsageError(
             f"class {classes[index]!r}: bundle {bundle.name} was trained without images of it; choose one of {known}"

@@ -51,6 +51,7 @@ KNOWN_PARTS = (
         ("generative.conditional_vae:ConditionalVAE",),
     ),
     KnownPart("flow", "normalizing flow", ("generative.flow:ImageFlow",)),
+    KnownPart("donors", "real images of each class, from which swap takes cells", ("generative.donors:Donors",)),
     KnownPart(
         "autoencoders",
         "one autoencoder per class and one for all classes, for IM1 and IM2",

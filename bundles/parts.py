@@ -54,8 +54,8 @@ class Parts:
         raise NotImplementedError
 
     def has(self, name: str) -> bool:
-        """Whether the bundle lists this part, and it belongs to these parts."""
-        return name in self._entries
+        """Whether the bundle lists this part or it is in memory, and it belongs to these parts."""
+        return name in self._entries or name in self._loaded
 
     def names(self) -> Iterable[str]:
         """The names of the parts."""
@@ -172,6 +172,7 @@ class Models(Parts):
         working: (H, W) of the working resolution, at which the generative models work: the images' own, or lower.
         present: the classes that its models were trained on, and that can be targets.
         differentiable: whether the classifier has gradients.
+        flip: whether left and right do not matter to the class.
     """
 
     def __init__(self, file: BundleFile, directory: Path, device: torch.device) -> None:
@@ -186,6 +187,7 @@ class Models(Parts):
         labels = torch.arange(len(self.labels)) if file.present is None else torch.tensor(file.present)
         self.present: list[int] = self.labelling.classes_of(labels).tolist()
         self.differentiable = foreign is None or foreign.differentiable
+        self.flip = file.images is not None and file.images.flip
 
     def _holds(self, name: str) -> bool:
         return name not in JUDGES

@@ -23,7 +23,7 @@ from ..bundles.parts import Models
 from ..errors import BundleError, UsageError
 from .goal import TargetClass
 from .problem import Classifier, Problem
-from .tightening import PATH_FRAMES, Curve, frames, tighten
+from .tightening import PATH_FRAMES, About, Curve, frames, tighten
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Counterfactuals:
         forward_calls: (N,) int64, how many candidates for this image the classifier evaluated.
         backward_calls: (N,) int64, how many of these evaluations could be differentiated.
         path: (N, P, C, H, W), frames from the factual to the counterfactual; None if not requested.
+        about: what the engine says about each; None if it says nothing.
     """
 
     images: Tensor
@@ -53,6 +54,7 @@ class Counterfactuals:
     forward_calls: Tensor
     backward_calls: Tensor
     path: Tensor | None = None
+    about: tuple[About, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -160,12 +162,13 @@ class Engine(ABC):
                 forward_calls=problem.forward_calls,
                 backward_calls=problem.backward_calls,
                 path=frames(problem, curve, shares, found.images) if path else None,
+                about=None if curve.about is None else tuple(map(curve.about, shares.tolist(), range(len(images)))),
             )
 
     def settings(self) -> dict[str, object]:
         """The hyper-parameters without the models, for a run's record."""
         left_out = (*self.needs, "labelling")  # the bundle's, like the models
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in left_out}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name not in left_out}
 
 
 def check(images: Tensor, targets: Tensor) -> None:

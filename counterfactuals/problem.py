@@ -11,6 +11,7 @@ from torch import Tensor
 from ..bundles.labelling import SAME, Labelling
 from ..errors import CfxError
 from ..images.resizing import resize_batch
+from .features import SpatialFeatures
 from .goal import TargetClass
 
 Classifier = Callable[[Tensor], Tensor]
@@ -129,9 +130,7 @@ class Problem:
         result = self._classifier(clamped(images)).log_softmax(dim=1)
         if not torch.isfinite(result.detach()).all():
             raise ModelError("the classifier or generative model returned NaN or infinity: check its weights")
-        self.forward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
-        if result.requires_grad:
-            self.backward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
+        self.count(rows, backward=result.requires_grad)
         return result
 
     def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,6 +144,21 @@ class Problem:
     def cost(self, log_probabilities: Tensor, rows: Tensor) -> Tensor:
         """The cost that a gradient search minimises, as in `Goal.cost`."""
         return self.goal.cost(log_probabilities, rows)
+
+    def spatial_features(self) -> SpatialFeatures:
+        """The classifier's features at its last layer with a height and a width. Their calls are not counted here."""
+        return SpatialFeatures(self._classifier, self.factuals[:1])
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """The classifier's logits (M, K) of images (M, C, H, W) that are no candidates, without counting the calls."""
+        return self._classifier(images)
+
+    def count(self, rows: Tensor, *, backward: bool = False) -> None:
+        """Count calls of the classifier for the questions `rows` (M,) that were not made through this problem."""
+        self.forward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
+        if backward:
+            self.backward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
 
     @torch.no_grad()
     def candidates(self, generated: Tensor, rows: Tensor) -> Candidates:

@@ -13,6 +13,35 @@ from .problem import LARGEST_BATCH, Candidates, Problem, as_written
 PATH_FRAMES = 9
 
 
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A region of a counterfactual that was taken from another image.
+
+    Attributes:
+        x, y, width, height: in pixels of the counterfactual.
+        donor: name of the other image.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    donor: str
+
+
+@dataclass(frozen=True)
+class About:
+    """What an engine says about one counterfactual.
+
+    Attributes:
+        regions: what was taken from other images.
+        notes: sentences for the user.
+    """
+
+    regions: tuple[Region, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Curve:
     """A path from each factual (t = 0) to the best counterfactual found (t = 1).
@@ -24,6 +53,7 @@ class Curve:
         end: the candidates at t = 1, if the engine has already evaluated them.
         accept: accept(t (M,), rows (M,)) -> (M,) bool, which points the engine accepts if they are valid; None: all
             of them. Tightening treats the others like invalid points.
+        about: about(t, row) -> what the engine says about the point of a row at t; None: nothing.
     """
 
     draw: Callable[[Tensor, Tensor], Tensor]
@@ -31,6 +61,7 @@ class Curve:
     bisections: int = 8
     end: Candidates | None = None
     accept: Callable[[Tensor, Tensor], Tensor] | None = None
+    about: Callable[[float, int], About] | None = None
 
 
 @torch.no_grad()

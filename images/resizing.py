@@ -32,6 +32,21 @@ class Placement:
     source: Box
     target: Box
 
+    def carried(self, box: Box) -> Box:
+        """A region of the image as a region of the picture, without what lies outside of it."""
+        (left, top, right, bottom), (x, y, x_end, y_end) = self.target, self.source
+        across, down = (x_end - x) / (right - left), (y_end - y) / (bottom - top)
+
+        def within(value: float, low: int, high: int) -> int:
+            return min(high, max(low, round(value)))
+
+        return (
+            within((box[0] - left) * across + x, x, x_end),
+            within((box[1] - top) * down + y, y, y_end),
+            within((box[2] - left) * across + x, x, x_end),
+            within((box[3] - top) * down + y, y, y_end),
+        )
+
     @property
     def shrinks(self) -> bool:
         """Whether the image has a lower resolution than the picture."""

@@ -22,6 +22,7 @@ from ..images.sets.opening import open_images
 from ..images.sets.survey import GREY_MODES
 from .checking import SAMPLE, Adaptation, entry_of
 from .examining import class_names, examine
+from .folder_donors import FolderDonors
 from .init_options import ClassifierOptions
 from .matching import IMAGENET, Matched, check_count, distinct, two_classes
 from .output_kind import settle_output
@@ -30,6 +31,7 @@ from .setup import choose_scale, ground_note, with_digests
 from .sizes import Sizes, choose_sizes
 
 ENGINE = "pixel"  # needs nothing but the classifier
+ENGINE_WITH_IMAGES = "swap"  # needs real images
 LOOKED_AT = 8  # images on which a classifier is tried if none are labelled
 REMEDY = "`cfx init` and `cfx train` make a bundle that has it"
 
@@ -85,7 +87,9 @@ def open_with_images(foreign: Foreign, source: str, options: ClassifierOptions, 
         *checked.notes,
         f"{foreign.name}: {says}",
     )
-    return Alone(opened(file, foreign, checked.classifier, device), notes, checked.warnings)
+    bundle = opened(replace(file, engine=ENGINE_WITH_IMAGES), foreign, checked.classifier, device)
+    bundle.models.put("donors", FolderDonors(images, matched, bundle.classifier, sizes, scale))
+    return Alone(bundle, notes, checked.warnings)
 
 
 def open_with_photos(
@@ -157,6 +161,7 @@ def description(
         engine=ENGINE,
         resize=None if sizes.resize == "pad" else sizes.resize,
         images=images,
+        present=None if matched.among or matched.columns is None else matched.columns,
         left_out={part.name: REMEDY for part in KNOWN_PARTS if part.name != "classifier"},
         parts={"classifier": entry},
     )

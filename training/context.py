@@ -23,6 +23,9 @@ CHECKPOINTS = "checkpoints"
 Photos = Callable[[SubsetName, int], Iterator[Tensor]]
 """Loads the first `count` images of a split's subset at the classifier's resolution, in batches (N, C, H, W)."""
 
+Names = Callable[[SubsetName, int], str | None]
+"""The name of the file of an image of a split's subset; None if it has none of its own."""
+
 
 class TrainingContext:
     """Recipe, images and unfinished bundle, as passed to every part.
@@ -33,6 +36,7 @@ class TrainingContext:
         directory: of the bundle.
         progress: receives every fit as a task.
         photos: required if the classifier takes another resolution than that of `split`.
+        names: gives the names of images; without it, they are named by subset and number.
 
     Attributes:
         sizes: `channels` and `size` (H, W) of the images, as the networks' arguments.
@@ -51,12 +55,14 @@ class TrainingContext:
         *,
         progress: Progress = SILENT,
         photos: Photos | None = None,
+        names: Names | None = None,
     ) -> None:
         self.recipe = recipe
         self.split = split
         self.directory = directory
         self.progress = progress
         self.photos = photos
+        self._names = names
         channels, *size = split.train.images.shape[1:]
         self.sizes: dict[str, Any] = {"channels": channels, "size": size}
         sample = split.train.floats(slice(0, 5000))
@@ -71,6 +77,11 @@ class TrainingContext:
         self.checkpoints = directory / CHECKPOINTS
         self.budget: Budget | None = None
         self._bundle: Bundle | None = None
+
+    def name(self, subset: SubsetName, place: int) -> str:
+        """The name of an image of a subset: its file, if it has one."""
+        found = None if self._names is None else self._names(subset, place)
+        return found or f"{subset} {place}"
 
     @property
     def has_bundle(self) -> bool:

@@ -92,6 +92,10 @@ def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: floa
         for indices in loaded.subset(name).indices[:count].split(PHOTOS_AT_ONCE):
             yield images.load(indices, bundle.shape, resize=bundle.resize, scale=bundle.scale).data.floats()
 
+    def file_name(name: SubsetName, place: int) -> str | None:
+        path = images.pictures.path(int(loaded.subset(name).indices[place]))
+        return None if path is None else path.name
+
     notes = left_out([sentence for name in SUBSETS for sentence in loaded.subset(name).broken], images.missing)
     used = sum(len(split.subset(name)) for name in SUBSETS)
     too_few = int(images.counts()[list(split.too_few)].sum())
@@ -107,5 +111,6 @@ def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: floa
         budget=budget,
         began=began,
         photos=photos if bundle.is_carried else None,
+        names=file_name,
         notes=tuple(notes),
     )

@@ -59,12 +59,14 @@ class Part(ABC):
         invalidates: the parts that become invalid when it is retrained, because they store its outputs.
         optional: whether a bundle is complete without it. True by default, so that bundles made before a part was
             added stay complete.
+        by_default: whether a new bundle wants it, although it is optional.
     """
 
     makes: ClassVar[tuple[str, ...]]
     needs: ClassVar[tuple[str, ...]] = ()
     invalidates: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[bool] = True
+    by_default: ClassVar[bool] = False
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:
         """The labels of its fits, each with its share of a time budget.

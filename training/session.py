@@ -24,7 +24,7 @@ from ..images.sets.labelled import Labelled
 from ..images.sets.split import Split
 from ..progress import SILENT, Progress
 from .budget import Budget
-from .context import Photos, TrainingContext
+from .context import Names, Photos, TrainingContext
 from .part import Part, Verdict
 from .parts import parts_of, wanted_by, wanted_parts
 from .recipe import Recipe
@@ -46,7 +46,7 @@ class TrainingSession:
         joint: train classifier and conditional VAE in one loss, as in VCNet's paper.
         budget: seconds for all parts; None runs each fit for as long as the recipe says.
         began: start of the budget's time, on `time.monotonic`'s clock; now, if None.
-        photos: as in `TrainingContext`.
+        photos, names: as in `TrainingContext`.
         notes: what the user should know about the images.
     """
 
@@ -62,9 +62,10 @@ class TrainingSession:
         budget: float | None = None,
         began: float | None = None,
         photos: Photos | None = None,
+        names: Names | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        self.context = TrainingContext(recipe, split, directory, progress=progress, photos=photos)
+        self.context = TrainingContext(recipe, split, directory, progress=progress, photos=photos, names=names)
         self.parts = parts_of(recipe, joint=joint)
         self.directory = directory
         self.command = command
@@ -117,8 +118,9 @@ class TrainingSession:
             context.budget = Budget(self.seconds, shares.items(), spent, self.began)
         for part in parts:
             self._make(part)
-        for part in self.parts:  # a verdict may depend on a part that was made later
-            if all(context.bundle.has(name) for name in part.makes):
+        for part in self.parts:  # a verdict may depend on a part that was made later, or on another classifier
+            known = [context.bundle.parts[name] for name in part.makes if context.bundle.has(name)]
+            if part in parts or any(entry.verdict for entry in known):
                 self._update_verdict(part)
         self._note_left_out()
         bundle = context.bundle

@@ -9,6 +9,7 @@ from .anchors import AnchorsPart
 from .autoencoders import AutoencodersPart
 from .classifier import ClassifierPart
 from .conditional_vae import ConditionalVAEPart
+from .donors import DonorsPart
 from .flow import FlowPart
 from .joint import JointPart
 from .judge import JudgePart
@@ -28,6 +29,7 @@ PARTS: tuple[type[Part], ...] = (
     FlowPart,
     AutoencodersPart,
     ReferencePart,
+    DonorsPart,
 )
 """In the order in which they are made: a part comes after the parts that it needs."""
 
@@ -55,9 +57,9 @@ def together(parts: list[Part]) -> list[Part]:
 
 def wanted_parts() -> tuple[str, ...]:
     """The names of the parts that a new bundle wants."""
-    return tuple(name for kind in PARTS for name in kind.makes if not kind.optional)
+    return tuple(name for kind in PARTS for name in kind.makes if kind.by_default or not kind.optional)
 
 
 def wanted_by(file: BundleFile) -> tuple[str, ...]:
-    """The names of the parts that a bundle wants; those of a new bundle, if it does not say."""
-    return file.wanted or wanted_parts()
+    """The names of the parts that a bundle wants; those that none is complete without, if it does not say."""
+    return file.wanted or tuple(name for kind in PARTS for name in kind.makes if not kind.optional)

@@ -1,0 +1,70 @@
+"""Features of a classifier at its last layer that still has a height and a width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+LEAST_SIDE = 3  # a layer with fewer rows or columns says too little about places
+
+
+class SpatialFeatures:
+    """Reads the output of the last convolutional layer of a classifier, with a hook that is removed after each call.
+
+    Args:
+        classifier: image batch -> logits (N, K).
+        image: (1, C, H, W) in [0, 1], on which the layer is found.
+
+    Attributes:
+        layer: the module; None if there is none: the classifier is a plain function, TorchScript or a program without
+            modules.
+    """
+
+    def __init__(self, classifier: Callable[[Tensor], Tensor], image: Tensor) -> None:
+        self.classifier = classifier
+        self.layer: nn.Module | None = None
+        if not isinstance(classifier, nn.Module):
+            return
+        handles = []
+
+        def found(module: nn.Module, _inputs: object, output: object) -> None:
+            if is_spatial(output):
+                self.layer = module
+
+        for module in classifier.modules():
+            if not any(True for _ in module.children()) and not isinstance(module, torch.jit.ScriptModule):
+                handles.append(module.register_forward_hook(found))
+        try:
+            with torch.no_grad():
+                classifier(image)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (N, C, H, W) -> features (N, F, h, w) and the logits (N, K) as a function of them, for autograd."""
+        assert self.layer is not None
+        kept: list[Tensor] = []
+
+        def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
+            if not is_spatial(output):
+                return None
+            if not torch.is_grad_enabled():
+                kept.append(output)
+                return None
+            kept.append(output.detach().requires_grad_())
+            return kept[-1].clone()  # a copy, because the next layer may change its input in place
+
+        handle = self.layer.register_forward_hook(keep)
+        try:
+            logits = self.classifier(images)
+        finally:
+            handle.remove()
+        return kept[-1], logits
+
+
+def is_spatial(output: object) -> bool:
+    """Whether the output of a layer has several rows and columns for each image."""
+    return isinstance(output, Tensor) and output.dim() == 4 and min(output.shape[2:]) >= LEAST_SIDE

@@ -1,0 +1,79 @@
+"""donors: real images that the classifier takes for their class, as material for `swap`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ...errors import DataError
+from ...generative.donors import Donors
+from ..context import TrainingContext
+from ..part import Made, Part
+
+LARGEST = 16_000_000  # bytes of all donors
+
+
+@dataclass(frozen=True, kw_only=True)
+class DonorsPart(Part):
+    """Training images of the classifier's half, at its resolution, that it takes for their class.
+
+    They are at most `count` of each class, fewer if they would be too large, and the surest come first.
+    """
+
+    makes: ClassVar[tuple[str, ...]] = ("donors",)
+    needs: ClassVar[tuple[str, ...]] = ("classifier",)
+    by_default: ClassVar[bool] = True
+
+    count: int = 200  # per class, at most
+    looked_at: int = 5  # images of a class that are looked at for each donor, at most
+    sure: float = 0.95  # probability from which on no image is surer than another
+
+    @torch.no_grad()
+    def make(self, context: TrainingContext) -> Mapping[str, Made]:
+        shape = context.bundle.shape
+        size = shape[0] * shape[1] * shape[2]
+        count = max(1, min(self.count, LARGEST // size // len(context.present)))
+        labels = context.split.train.labels
+        wanted = torch.cat(
+            [(labels == label).nonzero().flatten()[: self.looked_at * count] for label in context.present]
+        )
+        indices = wanted.sort().values
+        probabilities = context.probabilities("train", int(indices.max()) + 1)[indices]
+        right = probabilities.argmax(dim=1) == labels[indices]
+        confidence = probabilities.gather(1, labels[indices][:, None]).squeeze(1).clamp(max=self.sure)
+        chosen: list[Tensor] = []
+        for label in context.present:
+            of_label = ((labels[indices] == label) & right).nonzero().flatten()
+            surest = confidence[of_label].sort(descending=True, stable=True).indices[:count]
+            chosen.append(indices[of_label[surest]])
+        places = torch.cat(chosen)
+        if not len(places):
+            raise DataError(f"{context.recipe.name}: the classifier takes no training image for its class")
+        images = torch.stack([image for _, image in in_full(context, places)])
+        names = [context.name("train", place) for place in sorted(places.tolist())]
+        model = Donors.of(images, labels[places.sort().values], names)
+        arguments: dict[str, object] = {
+            "count": len(images),
+            "channels": shape[0],
+            "size": list(shape[1:]),
+            "length": len(model.name_bytes),
+        }
+        return {"donors": Made(model, arguments)}
+
+
+def in_full(context: TrainingContext, places: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Training images at the classifier's resolution, (C, H, W) uint8, by their places in ascending order."""
+    wanted = places.sort().values.tolist()
+    if context.photos is None:
+        yield from ((place, context.split.train.images[place]) for place in wanted)
+        return
+    of_interest, begin = set(wanted), 0
+    for batch in context.photos("train", max(wanted) + 1):
+        for offset, image in enumerate(batch):
+            if begin + offset in of_interest:
+                yield begin + offset, (image * 255).round().to(torch.uint8)
+        begin += len(batch)
