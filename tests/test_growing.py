@@ -86,7 +86,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..answers.explain import read_any
+from ..answers.given import read_any
 from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch, ask
 from ..bundles.bundle import load_bundle

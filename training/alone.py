@@ -21,14 +21,14 @@ from ..images.sets.labelled import Labelled, looks_light_on_dark
 from ..images.sets.opening import open_images
 from ..images.sets.survey import GREY_MODES
 from .checking import SAMPLE, Adaptation, entry_of
+from .digests import with_digests
 from .examining import class_names, examine
 from .folder_donors import FolderDonors
 from .init_options import ClassifierOptions
 from .matching import IMAGENET, Matched, check_count, distinct, two_classes
 from .output_kind import settle_output
 from .probe import Probe
-from .setup import choose_scale, ground_note, with_digests
-from .sizes import Sizes, choose_sizes
+from .sizes import Sizes, choose_scale, choose_sizes, ground_note
 
 ENGINE = "pixel"  # needs nothing but the classifier
 ENGINE_WITH_IMAGES = "swap"  # needs real images

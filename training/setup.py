@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,21 +16,20 @@ from ..classifiers.foreign.factories import FACTORY, check_trust_can_be_kept
 from ..classifiers.foreign.opening import Foreign, files_of, open_classifier, trust
 from ..errors import BundleError, DataError, few
 from ..files import expanded, make_directory, remove, write_bytes
-from ..images.scale import Scale
 from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
-from ..images.sets.survey import Survey
 from .checking import SAMPLE
 from .context import CHECKPOINTS
+from .digests import content_of, with_digests
 from .examining import class_names, examine
-from .init_options import ClassifierOptions, InitOptions
+from .init_options import InitOptions
 from .matching import Matched
 from .near_copies import near_copies
 from .parts import PARTS, wanted_parts
 from .recipe import MOST_RELIABLE_ENGINE
 from .sheet import NAME as SHEET
-from .sizes import choose_sizes
+from .sizes import choose_scale, choose_sizes, ground_note
 from .unreadable import find_unreadable
 
 
@@ -137,33 +135,6 @@ def grouping(images: ImageSet) -> list[str]:
     return [f"{len(set(images.groups))} groups of images: all images of a group are in one subset"]
 
 
-def choose_scale(options: ClassifierOptions, survey: Survey, name: str) -> tuple[Scale | None, list[str]]:
-    """What black and white are in images with more than 8 bits per channel, and a note about it.
-
-    Raises:
-        ImageError: it cannot be told.
-    """
-    if survey.deep is None:
-        return None, []
-    if options.window is not None:
-        scale = Scale(*options.window, clips=True)
-        return scale, [f"{survey.deep.kind} images: {scale}, as asked for"]
-    scale, says = survey.deep.decide(name)
-    return scale, [says]
-
-
-def ground_note(survey: Survey) -> list[str]:
-    """A note about what transparent images are laid on, and why."""
-    if survey.ground is None:
-        return []
-    seen = "light" if survey.ground == "black" else "dark" if (survey.brightness or 0.0) < 0.5 else "not very light"
-    count = f"{survey.transparent} of {survey.looked_at} looked at {'is' if survey.transparent == 1 else 'are'}"
-    return [
-        f"transparent pictures: laid on {survey.ground}, because what is visible in them is {seen} "
-        f"({count} transparent)"
-    ]
-
-
 def rare_or_missing(images: ImageSet, too_few: Sequence[int]) -> list[str]:
     """Warnings for classes with too few images, and for classes without images."""
     counts = images.counts().tolist()
@@ -206,22 +177,6 @@ def bundle_before(directory: Path, *, overwrite: bool) -> BundleFile | None:
         return BundleFile.read(directory)
     except BundleError:  # damaged: nothing of it can be kept
         return None
-
-
-def with_digests(file: BundleFile, foreign: Foreign | None) -> BundleFile:
-    """The description of a bundle with the checksums of its classifier's files."""
-    if foreign is None or not foreign.files:
-        return file
-    digests = [hashlib.sha256(content_of(content)).hexdigest() for content in foreign.files.values()]
-    entry = file.parts["classifier"]
-    assert entry.foreign is not None
-    described = replace(entry.foreign, sha256=digests[0], other_sha256=tuple(digests[1:]))
-    return file.with_part("classifier", replace(entry, sha256=digests[0], foreign=described))
-
-
-def content_of(content: bytes | Path) -> bytes:
-    """The content of one of a classifier's files."""
-    return content if isinstance(content, bytes) else content.read_bytes()
 
 
 def write(

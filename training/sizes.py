@@ -1,4 +1,4 @@
-"""Chooses the sizes in which images are read and worked on."""
+"""Chooses how images are read: their sizes, what black and white are, and what transparent ones are laid on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ..classifiers.foreign.contract import Foreign
 from ..errors import UsageError
+from ..images.scale import Scale
+from ..images.sets.survey import Survey
 from .init_options import ClassifierOptions
 
 LARGEST_DIRECT = 128  # pixels; the models work on larger images at a lower resolution
@@ -81,3 +83,30 @@ def choose_sizes(
     proportions = abs(found[0] / found[1] - size[0] / size[1]) < 0.02
     resize = options.resize or ("pad" if proportions or max(size) <= LARGEST_DIRECT else "crop")
     return Sizes(shape=(channels, *size), working=size_worked_at, resize=resize, notes=(*notes,))
+
+
+def choose_scale(options: ClassifierOptions, survey: Survey, name: str) -> tuple[Scale | None, list[str]]:
+    """What black and white are in images with more than 8 bits per channel, and a note about it.
+
+    Raises:
+        ImageError: it cannot be told.
+    """
+    if survey.deep is None:
+        return None, []
+    if options.window is not None:
+        scale = Scale(*options.window, clips=True)
+        return scale, [f"{survey.deep.kind} images: {scale}, as asked for"]
+    scale, says = survey.deep.decide(name)
+    return scale, [says]
+
+
+def ground_note(survey: Survey) -> list[str]:
+    """A note about what transparent images are laid on, and why."""
+    if survey.ground is None:
+        return []
+    seen = "light" if survey.ground == "black" else "dark" if (survey.brightness or 0.0) < 0.5 else "not very light"
+    count = f"{survey.transparent} of {survey.looked_at} looked at {'is' if survey.transparent == 1 else 'are'}"
+    return [
+        f"transparent pictures: laid on {survey.ground}, because what is visible in them is {seen} "
+        f"({count} transparent)"
+    ]

@@ -61,7 +61,7 @@ def test_one_part_is_made_from_the_real_data_set(run: Run, short: None, data_roo
 def test_a_part_whose_basis_is_missing_says_so(run: Run, short: None, data_root: Path, tmp_path: Path):
     result = run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "reference")
     assert result.code == 2
-    assert "has no part 'judge'" in result.stderr
+    assert "is not trained yet; `cfx train" in result.stderr
 
 
 def test_ctrl_c_leaves_a_run_that_can_go_on(
