@@ -30,6 +30,7 @@ from .options.classifier import (
     ClassesOption,
     DataOption,
     FitOption,
+    FlipOption,
     InputSizeOption,
     LabelOption,
     MeanOption,
@@ -180,6 +181,7 @@ def explain(
     among_mine: AmongMineOption = False,
     size: SizeOption = None,
     fit: FitOption = None,
+    flip: FlipOption = False,
 ) -> None:
     """Find what would make the model see something else in images.
 
@@ -202,8 +204,17 @@ def explain(
         output_index=output_index,
     )
     own = None
-    about = {"--images": labelled, "--weights": weights, "--classes": classes, "--label": label, "--size": size}
-    about |= {"--fit": fit, "--among-mine": among_mine or None, **{_option(name): 1 for name in preprocessing}}
+    about = {
+        "--images": labelled,
+        "--weights": weights,
+        "--classes": classes,
+        "--label": label,
+        "--size": size,
+        "--fit": fit,
+        "--among-mine": among_mine or None,
+        "--flip": flip or None,
+        **dict.fromkeys(map(_option, preprocessing), True),
+    }
     if classifier is None:
         described = [name for name, value in about.items() if value is not None]
         if described:
@@ -225,6 +236,7 @@ def explain(
                 resize=fit,
                 window=window(black, white),
                 root=data,
+                flip=flip,
             ),
         )
         if among_mine and labelled is None:

@@ -18,6 +18,7 @@ from .options.classifier import (
     ClassesOption,
     DataOption,
     FitOption,
+    FlipOption,
     InputSizeOption,
     LabelOption,
     MeanOption,
@@ -91,7 +92,7 @@ def init(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, even if they are many.")
     ] = False,
-    flip: Annotated[bool, typer.Option("--flip", help="Also train on mirrored images.")] = False,
+    flip: FlipOption = False,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a bundle in DIR; trained parts that are still right are kept."),

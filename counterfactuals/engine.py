@@ -109,7 +109,7 @@ class Engine(ABC):
         if cls.gradients and not models.differentiable:
             raise BundleError(
                 f"bundle {models.name}: engine {cls.name} needs gradients of the classifier, which is a black box; "
-                "use an engine that needs none, such as projection or vcnet"
+                "use an engine that needs none, such as swap or projection"
             )
         if models.is_carried:
             settings.setdefault("working", models.working)

@@ -21,6 +21,7 @@ class ClassifierOptions:
         resize: "pad", "crop" or "stretch"; the option --fit.
         window: values of black and white in images with more than 8 bits per channel.
         root: the directory of torchvision's data sets.
+        flip: whether left and right do not matter to the class.
     """
 
     classes: Path | tuple[str, ...] | None = None
@@ -31,6 +32,7 @@ class ClassifierOptions:
     resize: str | None = None
     window: tuple[float, float] | None = None
     root: Path | None = None
+    flip: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,6 @@ class InitOptions(ClassifierOptions):
         classifier: as in `open_classifier`; None to have cfx train one.
         weights: a file of weights, for a classifier that is code.
         working: pixels of the longer side at the working resolution.
-        flip: whether left and right do not matter to the class.
         group: regular expression that finds an image's group, such as a person, in its path.
         overwrite: replace a bundle in the directory, keeping the parts that are still right.
         skip_unreadable: whether any number of images that cannot be read is left out, instead of up to 1 %.
@@ -52,7 +53,6 @@ class InitOptions(ClassifierOptions):
     classifier: str | None = None
     weights: Path | None = None
     working: int | None = None
-    flip: bool = False
     group: str | None = None
     overwrite: bool = False
     skip_unreadable: bool = False

@@ -87,6 +87,10 @@ FitOption = Annotated[
     str | None,
     typer.Option(metavar="pad|crop|stretch", help="How to resize images of other proportions.", rich_help_panel=PANEL),
 ]
+FlipOption = Annotated[
+    bool,
+    typer.Option("--flip", help="Left and right do not matter: mirrored images are as good.", rich_help_panel=PANEL),
+]
 DataOption = Annotated[
     Path | None,
     typer.Option(
