@@ -64,10 +64,15 @@ def write_results(run: Run, summary: Summary) -> None:
     summary.write(run.directory)
 
 
+LISTED = 10  # different notes of answers; more are counted
+
+
 def missing_notes(run: Run) -> list[str]:
-    """The reasons why metrics have no value, and the answers' notes, each once."""
+    """The reasons why metrics have no value, and the answers' first notes, each once."""
     reasons = in_sentences(pair for answer in run.answers for pair in answer.missing.items())
-    return [*dict.fromkeys([*reasons, *(note for answer in run.answers for note in answer.notes)])]
+    notes = [*dict.fromkeys(note for answer in run.answers for note in answer.notes)]
+    rest = [f"{len(notes) - LISTED} more notes are in the records"] if len(notes) > LISTED else []
+    return [*dict.fromkeys(reasons), *notes[:LISTED], *rest]
 
 
 class Sets:

@@ -19,6 +19,7 @@ from .features import SpatialFeatures
 from .problem import Candidates, Problem
 
 SAME_PLACE = 0.5  # of the gain of the best cell of a donor, from which on the cell at the same place is preferred
+BEST_DONORS, BEST_SWAPS = 4, 8  # donors that are tried after ranking by features, and their swaps that count
 LEAST_RISE = 1.001  # factor by which a round must raise the target's probability to be worth keeping
 VALUES_AT_ONCE = 4_000_000  # of the images in one batch
 LEAST = 1e-30  # of a probability whose logarithm is taken
@@ -85,12 +86,12 @@ class CellSearch:
             taken = {swap.cell for swap in swaps}
             if self.measured:
                 ranking = yield from self._by_trying(current, used, taken, best)
-            else:
-                ranking = yield from self._by_features(current, used, taken)
+            else:  # what features expect is tried less often, because large images take long
+                ranking = promising((yield from self._by_features(current, used, taken)))
             proposals = [
                 [*swaps, *(each.swap for each in of_donor[:count])]
                 for of_donor in ranking
-                for count in self.numbers
+                for count in (self.numbers if self.measured else self.numbers[::2])
                 if count <= len(of_donor)
             ]
             if number == self.rounds - 1 or stuck or not proposals:  # at last, whole donors
@@ -262,6 +263,11 @@ def fewest(proposals: Sequence[Sequence[Swap]], confidence: Tensor, valid: Tenso
         for swaps, sure, good in zip(proposals, confidence.tolist(), valid.tolist(), strict=True)
     ]
     return min(range(len(order)), key=order.__getitem__)
+
+
+def promising(ranking: Sequence[list[Ranked]]) -> list[list[Ranked]]:
+    """The donors whose best swaps are expected to gain most."""
+    return sorted(ranking, key=lambda of_donor: -sum(each.gain for each in of_donor[:BEST_SWAPS]))[:BEST_DONORS]
 
 
 def in_order(ranked: Iterable[Ranked]) -> list[Ranked]:

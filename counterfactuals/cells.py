@@ -67,11 +67,14 @@ class Grid:
 
     def replace(self, image: Tensor, donor: Tensor, swap: Swap) -> None:
         """Replace a cell of an image (C, H, W) in place by one of a donor (C, H, W)."""
-        inside, source = self.box(swap.cell), self.box(swap.source)
         mask, around = self._masks[swap.cell]
-        rows = (torch.arange(around.top, around.bottom) + source.top - inside.top).clamp(0, self.size[0] - 1)
-        columns = (torch.arange(around.left, around.right) + source.left - inside.left).clamp(0, self.size[1] - 1)
-        patch = donor[:, rows][:, :, columns]
+        if swap.cell == swap.source:
+            patch = donor[:, around.top : around.bottom, around.left : around.right]
+        else:
+            inside, source = self.box(swap.cell), self.box(swap.source)
+            rows = (torch.arange(around.top, around.bottom) + source.top - inside.top).clamp(0, self.size[0] - 1)
+            columns = (torch.arange(around.left, around.right) + source.left - inside.left).clamp(0, self.size[1] - 1)
+            patch = donor[:, rows][:, :, columns]
         target = image[:, around.top : around.bottom, around.left : around.right]
         mask = mask.to(image.device)
         if self.match_colour:

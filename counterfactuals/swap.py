@@ -20,7 +20,7 @@ from .features import SpatialFeatures
 from .problem import Problem
 from .tightening import About, Curve, Region
 
-SMALLEST_CELL = 8  # pixels, where the image is large enough for `FEWEST_CELLS` of them
+SMALLEST_CELL = 12  # pixels, where the image is large enough for `FEWEST_CELLS` of them
 FEWEST_CELLS, MOST_CELLS = 5, 7  # along a side; 7 is the grid of the last layer of most networks at 224 pixels
 MEASURED_UP_TO = 64 * 64  # pixels; in smaller images every swap is tried, instead of ranked by features
 SAME = 1 / 255  # mean difference below which a donor is the photograph itself
@@ -133,22 +133,31 @@ class CellSwap(Engine):
         return OfClass(images, names, only_itself if len(donors.images) else donors.missing)
 
     def _look(self, problem: Problem, found: OfClass, row: int, features: SpatialFeatures | None) -> Known:
-        """What the classifier sees in the donors of a class."""
+        """The donors of the class of a question that the classifier takes for it."""
         images = found.images.to(problem.images.device)
         if not len(images):
             return Known(found, None, torch.zeros(0, dtype=torch.bool))
         pooled: list[Tensor] = []
-        sure: list[Tensor] = []
+        logits: list[Tensor] = []
         with torch.no_grad():
             for batch in images.split(at_once(images)):
                 if features is None:
-                    logits = problem.logits(batch)
+                    logits.append(problem.logits(batch))
                 else:
-                    spatial, logits = features(batch)
+                    spatial, of_batch = features(batch)
                     pooled.append(spatial.mean(dim=(2, 3)))
-                rows = torch.full((len(batch),), row, device=images.device)
-                sure.append(problem.met(logits.log_softmax(dim=1), rows)[0])
-        return Known(found._replace(images=images), torch.cat(pooled) if pooled else None, torch.cat(sure))
+                    logits.append(of_batch)
+            rows = torch.full((len(images),), row, device=images.device)
+            output = torch.cat(logits).log_softmax(dim=1)
+            valid, sure = problem.met(output, rows)
+        taken = sure >= output.exp().amax(dim=1)
+        missing = (
+            f"the classifier takes none of {len(images)} images of the target class for it (the highest probability is "
+            f"{float(sure.max()):.1%}); add images that it does, or choose another target"
+        )
+        names = [name for name, its in zip(found.names, taken.tolist(), strict=True) if its]
+        donors = OfClass(images[taken], names, missing)
+        return Known(donors, torch.cat(pooled)[taken] if pooled else None, valid[taken])
 
     def _check(self, chosen: Mapping[int, OfClass]) -> None:
         """Raises UsageError if there are donors for none of the questions."""

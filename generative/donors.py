@@ -1,4 +1,4 @@
-"""Real images that a classifier takes for their class, from which counterfactuals can be put together."""
+"""Real images of each class, from which counterfactuals can be put together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class OfClass(NamedTuple):
     Attributes:
         images: (M, C, H, W) in [0, 1].
         names: M names, of their files if they have any.
-        missing: why there are none, in a sentence for the user.
+        missing: what is wrong if there are none, for the user.
     """
 
     images: Tensor
@@ -27,7 +27,7 @@ class DonorSource(Protocol):
     """Where donors come from."""
 
     def of_label(self, label: int) -> OfClass:
-        """The images that the classifier takes for the class with this label; perhaps none."""
+        """Real images of the class with this label, perhaps none; the classifier need not take them for it."""
         ...
 
 
@@ -64,5 +64,5 @@ class Donors(nn.Module):
         """The donors of a class; as in `DonorSource`."""
         chosen = (self.labels == label).nonzero().flatten()
         names = bytes(self.name_bytes.tolist()).decode().split("\n")
-        missing = "the classifier took no training image of the target class for it"
+        missing = "there are no training images of the target class that the classifier takes for it"
         return OfClass(self.images[chosen].float() / 255, [names[index] for index in chosen.tolist()], missing)

@@ -257,7 +257,15 @@ def test_an_engine_is_two_files(
     asked = ("explain", image, "--target", "9", "--engine", "all", "--format", "json")
     out = shell(cfx, *asked, cwd=tmp_path, codes=(1,))
     records = [json.loads(line) for line in out.splitlines()]
-    assert [record["engine"] for record in records] == ["jump", "latent", "diffeo", "vcnet", "projection", "pixel"]
+    assert [record["engine"] for record in records] == [
+        "jump",
+        "latent",
+        "diffeo",
+        "vcnet",
+        "projection",
+        "swap",
+        "pixel",
+    ]
     assert not records[0]["valid"] and records[0]["cost"]["forward_calls"] > 0
     options = ("--engines", "jump", "--images", EXAMPLES, "--out", "run", "--format", "json")
     summary = json.loads(shell(cfx, "bench", *options, cwd=tmp_path))

@@ -32,6 +32,7 @@ from .sizes import Sizes, choose_scale, choose_sizes, ground_note
 
 ENGINE = "pixel"  # needs nothing but the classifier
 ENGINE_WITH_IMAGES = "swap"  # needs real images
+SECONDS = 5.0  # for one check of a classifier that is not kept
 LOOKED_AT = 8  # images on which a classifier is tried if none are labelled
 REMEDY = "`cfx init` and `cfx train` make a bundle that has it"
 
@@ -75,7 +76,7 @@ def open_with_images(foreign: Foreign, source: str, options: ClassifierOptions, 
     sizes = choose_sizes(options, foreign, survey.size, survey.channels)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
-    matched, checked = examine(foreign, images, sample, named, options)
+    matched, checked = examine(foreign, images, sample, named, options, seconds=SECONDS)
     entry = ImagesEntry(source=source, scale=scale, ground=survey.ground, flip=options.flip)
     file = description(foreign, sizes, matched, checked.entry, looks_light_on_dark(sample), images=entry)
     says = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"
@@ -88,7 +89,7 @@ def open_with_images(foreign: Foreign, source: str, options: ClassifierOptions, 
         f"{foreign.name}: {says}",
     )
     bundle = opened(replace(file, engine=ENGINE_WITH_IMAGES), foreign, checked.classifier, device)
-    bundle.models.put("donors", FolderDonors(images, matched, bundle.classifier, sizes, scale))
+    bundle.models.put("donors", FolderDonors(images, matched, sizes, scale))
     return Alone(bundle, notes, checked.warnings)
 
 

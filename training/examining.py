@@ -15,7 +15,7 @@ from .checking import Checked, check
 from .init_options import ClassifierOptions
 from .matching import Matched, distinct, match_classes
 from .output_kind import settle_output
-from .probe import Probe
+from .probe import TIME_LIMIT, Probe
 
 IMAGENET = "imagenet"
 
@@ -42,7 +42,13 @@ def class_names(classes: Path | Sequence[str] | None) -> tuple[str, ...] | None:
 
 
 def examine(
-    foreign: Foreign, images: ImageSet, sample: Labelled, named: Sequence[str] | None, options: ClassifierOptions
+    foreign: Foreign,
+    images: ImageSet,
+    sample: Labelled,
+    named: Sequence[str] | None,
+    options: ClassifierOptions,
+    *,
+    seconds: float = TIME_LIMIT,
 ) -> tuple[Matched, Checked]:
     """Examine a classifier on labelled images.
 
@@ -52,12 +58,15 @@ def examine(
         sample: some of them, read.
         named: names of the classifier's classes, or of its labels, that the user gave.
         options: the user's other settings.
+        seconds: for one check, as in `Probe`.
 
     Raises:
         UsageError: the classifier fails, its output or classes cannot be told, or it is not what the user says.
     """
     names = named if named is not None else foreign.classes
-    probe = Probe(foreign, sample, options.preprocessing, len(images.classes if names is None else names))
+    probe = Probe(
+        foreign, sample, options.preprocessing, len(images.classes if names is None else names), seconds=seconds
+    )
     label = settle_output(probe, names, options.label)
     matched = match_classes(probe, images, named, label=label, among=options.among)
     return matched, check(probe, matched)

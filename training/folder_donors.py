@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import few
 from ..generative.donors import OfClass
@@ -14,17 +12,15 @@ from ..images.sets.image_set import ImageSet
 from .matching import Matched
 from .sizes import Sizes
 
-MOST = 200  # images of a class that are read
-AT_ONCE = 32  # images in one call of the classifier
+MOST = 100  # images of a class that are read
 
 
 class FolderDonors(nn.Module):
-    """The images of a labelled set that a classifier takes for their class. A class is read when it is asked for.
+    """The images of a labelled set. A class is read when it is asked for.
 
     Args:
         images: the set.
         matched: which of the classifier's classes its classes are.
-        classifier: image batch -> logits (N, K).
         sizes: the shape in which images are read.
         scale: what black and white are in images with more than 8 bits per channel.
     """
@@ -33,18 +29,15 @@ class FolderDonors(nn.Module):
         self,
         images: ImageSet,
         matched: Matched,
-        classifier: Callable[[Tensor], Tensor],
         sizes: Sizes,
         scale: Scale | None,
     ) -> None:
         super().__init__()
         self._images = images
         self._matched = matched
-        self._classifier = (classifier,)  # not a submodule: it is not part of the donors
         self._sizes = sizes
         self._scale = scale
 
-    @torch.no_grad()
     def of_label(self, label: int) -> OfClass:
         """The donors of one of the classifier's classes; as in `DonorSource`.
 
@@ -60,15 +53,9 @@ class FolderDonors(nn.Module):
             return OfClass(torch.zeros(0, *shape), [], f"{images.name} has no images of {name!r}; it has {there}")
         order = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))][:MOST]
         loaded = images.load(order, shape, resize=self._sizes.resize, scale=self._scale)
-        found = torch.cat([self._classifier[0](some.floats()).softmax(dim=1) for some in loaded.data.batches(AT_ONCE)])
-        right = (found.argmax(dim=1) == label).nonzero().flatten()
         paths = [images.pictures.path(int(index)) for index in loaded.indices]
         names = [path.name if path else f"image {index}" for path, index in zip(paths, loaded.indices, strict=True)]
-        missing = (
-            f"the classifier takes none of {len(found)} images of {name!r} for one (the highest probability is "
-            f"{float(found[:, label].max()):.1%}); add images that it does, or choose another target"
-        )
-        return OfClass(loaded.data.floats(right), [names[place] for place in right.tolist()], missing)
+        return OfClass(loaded.data.floats(), names, f"no image of {name!r} can be read")
 
     def _own_label(self, label: int) -> int | None:
         """The label of a class in the image set; None if it has none."""

@@ -37,6 +37,7 @@ class Probe:
         sample: images; their labels are used only by `checking`.
         given: fields of `Preprocessing` that the user has set.
         classes: number of classes, if it is known; it helps to choose one of several outputs.
+        seconds: for one check; a slow classifier is checked on fewer images.
 
     Attributes:
         preprocessing: as set or declared; otherwise the images unchanged, in their own number of channels and size or,
@@ -49,11 +50,18 @@ class Probe:
     """
 
     def __init__(
-        self, foreign: Foreign, sample: Labelled, given: Mapping[str, object], classes: int | None = None
+        self,
+        foreign: Foreign,
+        sample: Labelled,
+        given: Mapping[str, object],
+        classes: int | None = None,
+        *,
+        seconds: float = TIME_LIMIT,
     ) -> None:
         self.foreign = foreign
         self.sample = sample
         self.given = dict(given)
+        self.seconds = seconds
         self.least_batch = foreign.least_batch
         self.notes: list[str] = []
         check_units(self.given)
@@ -103,9 +111,9 @@ class Probe:
         return (perf_counter() - start) / count
 
     def affordable(self, limits: tuple[int, int], runs: int = 1) -> Labelled:
-        """As many images, within limits, as the classifier can process `runs` times within `TIME_LIMIT`."""
+        """As many images, within limits, as the classifier can process `runs` times within `seconds`."""
         least, most = limits
-        return self.sample[: max(least, min(most, int(TIME_LIMIT / (runs * self.seconds_per_image))))]
+        return self.sample[: max(least, min(most, int(self.seconds / (runs * self.seconds_per_image))))]
 
     def _run(self, images: Tensor) -> Tensor:
         """The classifier's own output for images (N, C, H, W) in [0, 1], (N, ...)."""

@@ -17,7 +17,8 @@ from cfx.images.reading import read_image
 from cfx.images.writing import write_png
 
 COUNT = 16
-LEAST_VALID = {"latent": 15, "diffeo": 15, "vcnet": 15, "projection": 16, "pixel": 16}
+LEAST_VALID = {"latent": 15, "diffeo": 15, "vcnet": 15, "projection": 16, "pixel": 16, "swap": 16}
+PREPARING = {"swap": 1}  # calls in each search that are no candidates: it finds the layer of its features
 ITERATING = ("latent", "diffeo", "pixel")
 
 
@@ -130,9 +131,10 @@ def test_the_same_seed_gives_the_same_bytes(bundle, questions, engine):
 
 def test_calls_are_counted(bundle, questions, engine):
     images, targets = questions[0][:4], questions[1][:4]
+    engine.search(bundle.classifier, images, targets)  # donors are looked at once, and not for one image
     classifier = Counting(bundle.classifier)
     found = engine.search(classifier, images, targets)
-    assert int(found.forward_calls.sum()) == classifier.seen
+    assert classifier.seen - int(found.forward_calls.sum()) == PREPARING.get(engine.name, 0)
     assert bool((found.backward_calls > 0).all()) == (engine.name in ITERATING)
     assert (found.backward_calls <= found.forward_calls).all()
 
