@@ -20,7 +20,7 @@ LARGEST_BATCH = 512  # images; with larger batches a CPU spends more time on all
 
 
 class ModelError(CfxError):
-    """A model returned unusable output, such as NaN."""
+    """A model returned unusable output, such as NaN, or has nothing to offer for a question."""
 
 
 def as_written(images: Tensor) -> Tensor:

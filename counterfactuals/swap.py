@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from ..bundles.parts import Models
-from ..errors import UsageError
 from ..generative.donors import DonorSource, OfClass
 from .cell_search import CellSearch, at_once, run
 from .cells import Grid, Swap, aligned
 from .engine import Engine
 from .features import SpatialFeatures
-from .problem import Problem
+from .problem import ModelError, Problem
 from .tightening import About, Curve, Region
 
 SMALLEST_CELL = 12  # pixels, where the image is large enough for `FEWEST_CELLS` of them
@@ -160,9 +159,9 @@ class CellSwap(Engine):
         return Known(donors, torch.cat(pooled)[taken] if pooled else None, valid[taken])
 
     def _check(self, chosen: Mapping[int, OfClass]) -> None:
-        """Raises UsageError if there are donors for none of the questions."""
+        """Raises ModelError if there are donors for none of the questions."""
         if not any(len(each.images) for each in chosen.values()):
-            raise UsageError(f"swap: {chosen[0].missing}")
+            raise ModelError(chosen[0].missing)
 
     def _about(self, grid: Grid, donors: OfClass, swaps: Sequence[Swap]) -> About:
         notes: list[str] = []

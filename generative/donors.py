@@ -32,7 +32,7 @@ class DonorSource(Protocol):
 
 
 class Donors(nn.Module):
-    """Real training images that the classifier takes for their class.
+    """Real training images of each class.
 
     Args:
         count: number of images N.

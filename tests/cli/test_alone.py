@@ -208,3 +208,30 @@ def test_what_looks_wrong_is_a_warning(folder: Path):
         warnings.simplefilter("always")
         list(cfx.explain(FOUR, classifier=untrained, donors=folder))
     assert any("no better than always predicting" in str(warning.message) for warning in caught)
+
+
+# Real images.
+
+
+def test_images_are_donors_and_the_record_names_them(run: Run, folder: Path):
+    asked = ("--classifier", "alone_models:make", "--images", folder, "--target", "digit 9", "--format", "json")
+    found = run("explain", FOUR, *asked)
+    assert found.code == 0, found.stderr
+    (record,) = found.records
+    assert record["engine"] == "swap" and record["valid"] and record["regions"]
+    for region in record["regions"]:
+        assert set(region) == {"x", "y", "w", "h", "donor"} and (folder / "digit 9" / region["donor"]).is_file()
+        assert 0 <= region["x"] < region["x"] + region["w"] <= 28 and 0 <= region["y"] < region["y"] + region["h"] <= 28
+    assert any("it shows which parts decide" in note for note in record["notes"])
+    both = run("explain", FOUR, *asked[:-2], "--engine", "all", "--format", "json")
+    assert [record["engine"] for record in both.records] == ["swap", "pixel"]
+
+
+def test_a_target_without_images_is_one_sentence(run: Run, folder: Path, here: Path):
+    (here / "classes.txt").write_text("\n".join(f"digit {place}" for place in range(10)))
+    for path in (folder / "digit 9").iterdir():
+        path.unlink()
+    asked = ("--classifier", "alone_models:make", "--images", folder, "--classes", "classes.txt", "--target", "digit 9")
+    found = run("explain", FOUR, *asked, "-q")
+    assert found.code == 2
+    assert "engine swap: digits has no images of 'digit 9'; it has digit 0, digit 1" in found.stderr

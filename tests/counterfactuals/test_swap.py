@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.cells import Grid, Swap, aligned
 from cfx.counterfactuals.features import SpatialFeatures
+from cfx.counterfactuals.problem import ModelError
 from cfx.counterfactuals.swap import CellSwap
-from cfx.errors import UsageError
 from cfx.generative.donors import Donors, OfClass
 
 SIDE = 40
@@ -173,17 +173,17 @@ def test_a_search_that_fails_is_an_answer():
 
 def test_the_photograph_itself_is_no_donor():
     itself = photo((0, 0), level=0.31)
-    with pytest.raises(UsageError, match="swap: the only image of the target class is the factual itself"):
+    with pytest.raises(ModelError, match="the only image of the target class is the factual itself"):
         ask(engine({0: itself[None]}), Corners(), [itself], [0])
 
 
 def test_donors_that_the_classifier_does_not_take_for_the_target_are_none():
-    with pytest.raises(UsageError, match=r"takes none of 2 images of the target class .* probability is 0\.0%"):
+    with pytest.raises(ModelError, match=r"takes none of 2 images of the target class .* probability is 0\.0%"):
         ask(engine({0: torch.stack([photo((1, 1)), photo((2, 2))])}), Corners(), [photo()], [0])
 
 
 def test_no_donors_at_all_are_an_error_and_some_without_are_an_answer():
-    with pytest.raises(UsageError, match="swap: no images of class 1"):
+    with pytest.raises(ModelError, match="no images of class 1"):
         ask(engine({0: photo((0, 0))[None]}), Corners(), [photo()], [1])
     found = ask(engine({0: photo((0, 0))[None]}), Corners(), [photo(), photo()], [0, 1])
     assert found.valid.tolist() == [True, False] and found.about is not None

@@ -1,4 +1,4 @@
-"""donors: real images that the classifier takes for their class, as material for `swap`."""
+"""donors: real images of each class, as material for `swap`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...errors import DataError
 from ...generative.donors import Donors
 from ..context import TrainingContext
 from ..part import Made, Part
@@ -19,9 +18,9 @@ LARGEST = 16_000_000  # bytes of all donors
 
 @dataclass(frozen=True, kw_only=True)
 class DonorsPart(Part):
-    """Training images of the classifier's half, at its resolution, that it takes for their class.
+    """Training images of the classifier's half, at its resolution: those of which it is surest.
 
-    They are at most `count` of each class, fewer if they would be too large, and the surest come first.
+    They are at most `count` of each class, and fewer if they would be too large.
     """
 
     makes: ClassVar[tuple[str, ...]] = ("donors",)
@@ -43,16 +42,13 @@ class DonorsPart(Part):
         )
         indices = wanted.sort().values
         probabilities = context.probabilities("train", int(indices.max()) + 1)[indices]
-        right = probabilities.argmax(dim=1) == labels[indices]
         confidence = probabilities.gather(1, labels[indices][:, None]).squeeze(1).clamp(max=self.sure)
         chosen: list[Tensor] = []
         for label in context.present:
-            of_label = ((labels[indices] == label) & right).nonzero().flatten()
+            of_label = (labels[indices] == label).nonzero().flatten()
             surest = confidence[of_label].sort(descending=True, stable=True).indices[:count]
             chosen.append(indices[of_label[surest]])
         places = torch.cat(chosen)
-        if not len(places):
-            raise DataError(f"{context.recipe.name}: the classifier takes no training image for its class")
         images = torch.stack([image for _, image in in_full(context, places)])
         names = [context.name("train", place) for place in sorted(places.tolist())]
         model = Donors.of(images, labels[places.sort().values], names)
