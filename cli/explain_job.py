@@ -16,7 +16,7 @@ from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch, Source, ask, target_class
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.problem import ModelError
+from ..counterfactuals.problem import ModelError, NothingToOffer
 from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import CfxError, ImageError, OutputError, UsageError
 from ..files import make_directory
@@ -264,6 +264,9 @@ class Explainer:
         except ModelError as error:
             if len(batch.inputs) == 1:
                 what = batch.inputs[0].name
+                if isinstance(error, NothingToOffer) and options.every_engine:
+                    self.terminal.note(f"{what}: engine {name} is left out: {error}")
+                    return
                 self.errors.add(what, ModelError(f"{what}: engine {name}: {error}"))
                 return
         else:

@@ -20,7 +20,11 @@ LARGEST_BATCH = 512  # images; with larger batches a CPU spends more time on all
 
 
 class ModelError(CfxError):
-    """A model returned unusable output, such as NaN, or has nothing to offer for a question."""
+    """A model returned unusable output, such as NaN."""
+
+
+class NothingToOffer(ModelError):
+    """A model has nothing from which an engine could make an answer to a question."""
 
 
 def as_written(images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from .cell_search import CellSearch, at_once, run
 from .cells import Grid, Swap, aligned
 from .engine import Engine
 from .features import SpatialFeatures
-from .problem import ModelError, Problem
+from .problem import NothingToOffer, Problem
 from .tightening import About, Curve, Region
 
 SMALLEST_CELL = 12  # pixels, where the image is large enough for `FEWEST_CELLS` of them
@@ -159,9 +159,9 @@ class CellSwap(Engine):
         return Known(donors, torch.cat(pooled)[taken] if pooled else None, valid[taken])
 
     def _check(self, chosen: Mapping[int, OfClass]) -> None:
-        """Raises ModelError if there are donors for none of the questions."""
+        """Raises NothingToOffer if there are donors for none of the questions."""
         if not any(len(each.images) for each in chosen.values()):
-            raise ModelError(chosen[0].missing)
+            raise NothingToOffer(chosen[0].missing)
 
     def _about(self, grid: Grid, donors: OfClass, swaps: Sequence[Swap]) -> About:
         notes: list[str] = []
