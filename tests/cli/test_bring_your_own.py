@@ -96,7 +96,9 @@ def test_colour_that_is_not_square_with_no_classifier(run: Run, short: None, let
     found = run("explain", photo, "--bundle", "mine", "--target", "auto", "--engine", "all", "--format", "json")
     assert found.code in (0, 1), found.stderr
     names = {record["engine"] for record in records(found)}
-    assert names == {"latent", "diffeo", "vcnet", "projection", "swap", "pixel"}
+    assert names | {"swap"} == {"latent", "diffeo", "vcnet", "projection", "swap", "pixel"}
+    if "swap" not in names:  # a classifier of a few steps may take no image for the target
+        assert "engine swap is left out: the classifier takes none of" in found.stderr
     for record in records(found):
         with Image.open(record["files"]["counterfactual"]) as picture:
             assert picture.size == (32, 40) and picture.mode == "RGB"
