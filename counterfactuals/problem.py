@@ -159,10 +159,11 @@ class Problem:
         return self._classifier(images)
 
     def count(self, rows: Tensor, *, backward: bool = False) -> None:
-        """Count calls of the classifier for the questions `rows` (M,) that were not made through this problem."""
-        self.forward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
+        """Count a call of the classifier for each of the questions `rows` (M,), which may repeat."""
+        ones = torch.ones(len(rows), dtype=torch.int64)
+        self.forward_calls.index_add_(0, rows.cpu(), ones)
         if backward:
-            self.backward_calls.index_add_(0, rows.cpu(), torch.ones(len(rows), dtype=torch.int64))
+            self.backward_calls.index_add_(0, rows.cpu(), ones)
 
     @torch.no_grad()
     def candidates(self, generated: Tensor, rows: Tensor) -> Candidates:

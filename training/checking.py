@@ -12,6 +12,7 @@ from ..bundles.bundle import saturated_note
 from ..bundles.file import PartEntry
 from ..classifiers.foreign.adapted import Adapted, has_gradients, usable_gradients
 from ..classifiers.foreign.opening import describe
+from ..classifiers.foreign.outputs import LOGITS_OF
 from ..classifiers.foreign.preprocessing import Preprocessing, candidates
 from ..images.sets.labelled import Labelled
 from .matching import Matched, best_order
@@ -23,7 +24,7 @@ LEAST_DIFFERENCE = 0.02  # smallest gain in accuracy that justifies another prep
 LEAST_OF_CLASS = 5  # images of a class in the sample, from which on it is remarkable that it is never predicted
 ADAPTED = "Adapted"  # the architecture of a user's classifier
 LOOKED_AT_FOR_GRADIENTS = 32  # images
-SATURATING = ("probabilities", "log-probabilities", "sigmoid", "multi-label")
+SATURATING = frozenset(output for output, _ in LOGITS_OF)
 USUAL_SIZE = 224  # pixels, of most classifiers of photographs
 SMALLEST_PHOTO = 64  # pixels of the longer side; smaller images are not tried at the usual size of photographs
 

@@ -121,11 +121,9 @@ def _of_names(names: tuple[str, ...], classes: tuple[str, ...], among: bool) -> 
 
 def _of_own_names(probe: Probe, names: tuple[str, ...], own: tuple[str, ...], among: bool) -> Matched:
     """Match by the names that the classifier's source declares, ignoring upper case."""
-    known = {name.casefold(): place for place, name in enumerate(own)}
-    foreign = probe.foreign
-    if len(known) < len(own):  # names that differ only in upper case
-        folded = Counter(name.casefold() for name in own)
-        known = {name if folded[name.casefold()] > 1 else name.casefold(): place for place, name in enumerate(own)}
+    foreign, count = probe.foreign, Counter(name.casefold() for name in own)
+    known = {name.casefold(): place for place, name in enumerate(own) if count[name.casefold()] == 1}
+    known |= {name: place for place, name in enumerate(own)}  # an exact name goes before one in other case
     columns = [known.get(name, known.get(name.casefold())) for name in names]
     unknown = [name for name, column in zip(names, columns, strict=True) if column is None]
     if unknown:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-
 from ..classifiers.foreign.opening import on_logits
 from ..classifiers.foreign.outputs import contradiction, guess_output
 from ..classifiers.foreign.preprocessing import MULTI_LABEL
@@ -74,11 +72,7 @@ def settle_output(probe: Probe, names: Sequence[str] | None, label: str | None) 
 
 def _take_logits(probe: Probe) -> None:
     """Have the classifier's last softmax or sigmoid left out, if it has one that can be told from the rest."""
-    images = probe.sample.floats(slice(0, probe.foreign.fixed_batch or COMPARED))
-    missing = (probe.foreign.fixed_batch or 0) - len(images)
-    if missing > 0:
-        images = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
-    found = on_logits(probe.foreign, probe.preprocessing, images)
+    found = on_logits(probe.foreign, probe.preprocessing, probe.batch(COMPARED))
     if found is not None:
         probe.foreign, probe.preprocessing = found
         probe.notes.append(f"searches use the logits in front of the classifier's last {probe.foreign.activation}")

@@ -11,7 +11,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from ..classifiers.foreign.adapted import Adapted
+from ..classifiers.foreign.adapted import Adapted, padded
 from ..classifiers.foreign.contract import Foreign
 from ..classifiers.foreign.outputs import choose_output, columns_of, outputs_of, shape_of, shown
 from ..classifiers.foreign.preprocessing import MULTI_LABEL, Preprocessing
@@ -96,11 +96,8 @@ class Probe:
     @cached_property
     def outputs(self) -> dict[int | str, Tensor]:
         """Everything that the model returns for a few images, by index or name."""
-        adapted, images = self.adapted(), self.sample.floats(slice(0, self.foreign.fixed_batch or 2))
-        inputs = adapted.preprocessing.to_input(images)
-        missing = max(0, (self.foreign.fixed_batch or 2) - len(inputs))
         with torch.no_grad():
-            return outputs_of(self.foreign.model(torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)])))
+            return outputs_of(self.foreign.model(self.preprocessing.to_input(self.batch(2))))
 
     @cached_property
     def seconds_per_image(self) -> float:
@@ -114,6 +111,11 @@ class Probe:
         """As many images, within limits, as the classifier can process `runs` times within `seconds`."""
         least, most = limits
         return self.sample[: max(least, min(most, int(self.seconds / (runs * self.seconds_per_image))))]
+
+    def batch(self, count: int) -> Tensor:
+        """The first images, (N, C, H, W): `count`, or as many as the model takes at once if that is fixed."""
+        size = self.foreign.fixed_batch or count
+        return padded(self.sample.floats(slice(0, size)), size)
 
     def _run(self, images: Tensor) -> Tensor:
         """The classifier's own output for images (N, C, H, W) in [0, 1], (N, ...)."""
@@ -170,12 +172,9 @@ class Probe:
 
     def accepts(self, preprocessing: Preprocessing) -> bool:
         """Whether the classifier runs on two images."""
-        images = self.sample.floats(slice(0, 2))
         try:
             with torch.no_grad():
-                inputs = preprocessing.to_input(images)
-                missing = max(0, (self.foreign.fixed_batch or 2) - len(inputs))
-                self.foreign.model(torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)]))
+                self.foreign.model(preprocessing.to_input(self.batch(2)))
         except Exception:  # as in `_run`
             return False
         return True

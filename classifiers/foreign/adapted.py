@@ -93,9 +93,7 @@ class Adapted(nn.Module):
         return output[:count]
 
     def _run_batch(self, inputs: Tensor, size: int) -> Tensor:
-        missing = size - len(inputs)
-        padded = torch.cat([inputs, inputs[-1:].expand(missing, -1, -1, -1)]) if missing else inputs
-        output = output_tensor(self.model(padded), self.preprocessing.output_index).to(inputs.device)
+        output = output_tensor(self.model(padded(inputs, size)), self.preprocessing.output_index).to(inputs.device)
         if output.dim() == 0 or len(output) != size:
             raise UsageError(
                 f"the classifier returns {tuple(output.shape)} for {size} images; "
@@ -111,6 +109,12 @@ class Adapted(nn.Module):
         if max(self.columns) >= classes:
             raise UsageError(f"columns {list(self.columns)}: the classifier has {classes} classes, counted from 0")
         return logits[:, list(self.columns)]
+
+
+def padded(images: Tensor, size: int) -> Tensor:
+    """A batch (N, C, H, W) with copies of its last image appended, so that there are at least `size`."""
+    missing = size - len(images)
+    return torch.cat([images, images[-1:].expand(missing, -1, -1, -1)]) if missing > 0 else images
 
 
 def set_eval_mode(model: nn.Module) -> None:
