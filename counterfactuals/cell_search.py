@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .cells import Grid, Swap
 from .features import SpatialFeatures
-from .problem import Candidates, Problem
+from .problem import LARGEST_BATCH, Candidates, Problem
 
 SAME_PLACE = 0.5  # of the gain of the best cell of a donor, from which on the cell at the same place is preferred
 BEST_DONORS, BEST_SWAPS = 4, 8  # donors that are tried after ranking by features, and their swaps that count
@@ -46,9 +46,13 @@ class Try(NamedTuple):
 
 
 class Look(NamedTuple):
-    """A request for the features of a composite (C, H, W) and their gradient, both as cells (F, cells)."""
+    """A request for the features of images (M, C, H, W) by cell, (M, F, cells).
 
-    image: Tensor
+    With `gradient`, also for the gradient of the target's log-probability, in the same shape; otherwise that is None.
+    """
+
+    images: Tensor
+    gradient: bool
 
 
 Search = Generator[Try | Look, Any, list[Swap]]
@@ -79,15 +83,16 @@ class CellSearch:
         """Search, and return the swaps of the best composite found."""
         grid, factual, donors = self.grid, self.factual, self.donors
         (start,) = (yield Try(factual[None]))[0].tolist()
+        theirs = None if self.measured else (yield Look(donors, gradient=False))[0]
         swaps: list[Swap] = []
         best, used, stuck = start, list(range(len(donors))), False
         for number in range(self.rounds):
             current = grid.composite(factual, donors, swaps)
             taken = {swap.cell for swap in swaps}
-            if self.measured:
+            if theirs is None:
                 ranking = yield from self._by_trying(current, used, taken, best)
             else:  # what features expect is tried less often, because large images take long
-                ranking = promising((yield from self._by_features(current, used, taken)))
+                ranking = promising((yield from self._by_features(current, theirs, used, taken)))
             proposals = [
                 [*swaps, *(each.swap for each in of_donor[:count])]
                 for of_donor in ranking
@@ -139,18 +144,16 @@ class CellSearch:
         ]  # fmt: skip
 
     def _by_features(
-        self, current: Tensor, used: Sequence[int], taken: set[int]
+        self, current: Tensor, theirs: Tensor, used: Sequence[int], taken: set[int]
     ) -> Generator[Look, Any, list[list[Ranked]]]:
         """Rank swaps of all cells of the donors by their features and the gradient at the composite's."""
-        grid, donors = self.grid, self.donors
-        own, gradient = yield Look(current)
+        own, gradient = (each[0] for each in (yield Look(current[None], gradient=True)))
         ranking = []
         for donor in used:
-            theirs, _ = yield Look(donors[donor])
-            gains = gradient.T @ theirs - (gradient * own).sum(dim=0)[:, None]  # (cells, cells of the donor)
+            gains = gradient.T @ theirs[donor] - (gradient * own).sum(dim=0)[:, None]  # (cells, cells of the donor)
             best, place = gains.max(dim=1)
             here = gains.diagonal()
-            place = torch.where(here >= SAME_PLACE * best, torch.arange(len(grid)), place)
+            place = torch.where(here >= SAME_PLACE * best, torch.arange(len(self.grid)), place)
             gain = gains.gather(1, place[:, None]).squeeze(1)
             pairs = zip(gain.tolist(), place.tolist(), strict=True)
             ranking.append(
@@ -207,14 +210,13 @@ def run(
     while waiting:
         asked, waiting = waiting, {}
         tries = {row: request.images for row, request in asked.items() if isinstance(request, Try)}
-        looks = {row: request.image for row, request in asked.items() if isinstance(request, Look)}
+        looks = {row: request for row, request in asked.items() if isinstance(request, Look)}
         for row, answer in evaluated(problem, tries).items():
             problem.steps[row] += 1
             go_on(row, answer)
-        if looks:
+        for row, request in looks.items():
             assert features is not None
-            for row, answer in looked_at(problem, grid, looks, features).items():
-                go_on(row, answer)
+            go_on(row, looked_at(problem, grid, row, request, features))
     return found
 
 
@@ -236,24 +238,23 @@ def evaluated(problem: Problem, tries: Mapping[int, Tensor]) -> dict[int, Tried]
 
 
 def looked_at(
-    problem: Problem, grid: Grid, looks: Mapping[int, Tensor], features: SpatialFeatures
-) -> dict[int, tuple[Tensor, Tensor]]:
-    """The features of composites and the gradients of the targets' log-probabilities, by cell: (F, cells) each."""
-    rows = torch.tensor([*looks], device=problem.images.device)
-    images = torch.stack([*looks.values()])
-    result: dict[int, tuple[Tensor, Tensor]] = {}
-    for some, of in zip(images.split(at_once(images)), rows.split(at_once(images)), strict=True):
-        with torch.enable_grad():
+    problem: Problem, grid: Grid, row: int, request: Look, features: SpatialFeatures
+) -> tuple[Tensor, Tensor | None]:
+    """The features of images for the question `row`, and the gradients of the target's log-probability, by cell."""
+    cells, climbs = [], []
+    for some in request.images.split(at_once(request.images)):
+        rows = torch.full((len(some),), row, device=some.device)
+        problem.count(rows, backward=request.gradient)
+        with torch.set_grad_enabled(request.gradient):
             found, logits = features(some)
-            cost = problem.cost(logits.log_softmax(dim=1), of).sum()
-        (gradient,) = torch.autograd.grad(cost, found)
-        problem.count(of, backward=True)
-        pooled = F.adaptive_avg_pool2d(found.detach(), (grid.rows, grid.columns)).flatten(2).cpu()
-        # Every place of a cell gets the same features, so the gradients of its places are added up.
-        share = found.shape[2] * found.shape[3] / len(grid)
-        climb = -F.adaptive_avg_pool2d(gradient, (grid.rows, grid.columns)).flatten(2).cpu() * share
-        result |= {row: (pooled[place], climb[place]) for place, row in enumerate(of.tolist())}
-    return result
+            cost = problem.cost(logits.log_softmax(dim=1), rows).sum()
+        cells.append(F.adaptive_avg_pool2d(found.detach(), (grid.rows, grid.columns)).flatten(2).cpu())
+        if request.gradient:
+            (gradient,) = torch.autograd.grad(cost, found)
+            # Every place of a cell gets the same features, so the gradients of its places are added up.
+            share = found.shape[2] * found.shape[3] / len(grid)
+            climbs.append(-F.adaptive_avg_pool2d(gradient, (grid.rows, grid.columns)).flatten(2).cpu() * share)
+    return torch.cat(cells), torch.cat(climbs) if climbs else None
 
 
 def fewest(proposals: Sequence[Sequence[Swap]], confidence: Tensor, valid: Tensor) -> int:
@@ -277,4 +278,4 @@ def in_order(ranked: Iterable[Ranked]) -> list[Ranked]:
 
 def at_once(images: Tensor) -> int:
     """How many images of this size are evaluated in one batch."""
-    return max(8, VALUES_AT_ONCE // images[0].numel())
+    return min(LARGEST_BATCH, max(8, VALUES_AT_ONCE // images[0].numel()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,6 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FEATHER = 0.25  # width of a cell's soft border, in cells
+SMALL = 32  # pixels along a side, at which a donor is aligned
+SCALES = (1.0, 0.92, 1.08)
+SHIFTS = (0.0, -0.06, 0.06)  # of a side
+LEAST_GAIN = 2e-3  # of the mean difference; smaller gains do not justify moving a donor
 LARGEST_SHIFT = 0.25  # largest change of a cell's colour to match its surroundings, in units of the pixel range
 
 
@@ -28,9 +31,8 @@ class Swap(NamedTuple):
     donor: int
 
 
-@dataclass(frozen=True)
-class Box:
-    """A region in pixels: left, top, right, bottom."""
+class Box(NamedTuple):
+    """A region in pixels, as `resizing.Box`."""
 
     left: int
     top: int
@@ -133,12 +135,6 @@ def aligned(image: Tensor, donors: Tensor, *, flip: bool) -> Tensor:
     gaps[1:] += LEAST_GAIN  # the first is the donor as it is
     best = gaps.argmin(dim=0).tolist()
     return torch.cat([moves[place](donors[index : index + 1]) for index, place in enumerate(best)])
-
-
-SMALL = 32
-SCALES = (1.0, 0.92, 1.08)
-SHIFTS = (0.0, -0.06, 0.06)  # of a side
-LEAST_GAIN = 2e-3  # smaller gains do not justify to move a donor
 
 
 class Move(NamedTuple):

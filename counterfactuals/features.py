@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +19,8 @@ class SpatialFeatures:
         image: (1, C, H, W) in [0, 1], on which the layer is found.
 
     Attributes:
-        layer: the module; None if there is none: the classifier is a plain function, TorchScript or a program without
-            modules.
+        layer: the module, on which the logits depend; None if there is none: the classifier is a plain function,
+            TorchScript or a program without modules, or has no gradients.
     """
 
     def __init__(self, classifier: Callable[[Tensor], Tensor], image: Tensor) -> None:
@@ -27,21 +28,26 @@ class SpatialFeatures:
         self.layer: nn.Module | None = None
         if not isinstance(classifier, nn.Module):
             return
-        handles = []
+        seen: list[tuple[nn.Module, Tensor]] = []
 
-        def found(module: nn.Module, _inputs: object, output: object) -> None:
-            if is_spatial(output):
-                self.layer = module
+        def look(module: nn.Module, _inputs: object, output: object) -> None:
+            if is_spatial(output) and output.requires_grad:
+                seen.append((module, output))
 
-        for module in classifier.modules():
-            if not any(True for _ in module.children()) and not isinstance(module, torch.jit.ScriptModule):
-                handles.append(module.register_forward_hook(found))
+        leaves = [module for module in classifier.modules() if not any(True for _ in module.children())]
+        handles = [
+            leaf.register_forward_hook(look) for leaf in leaves if not isinstance(leaf, torch.jit.ScriptModule)
+        ]  # fmt: skip
         try:
-            with torch.no_grad():
-                classifier(image)
+            with torch.enable_grad():
+                total = classifier(image.detach().clone().requires_grad_()).sum()
         finally:
             for handle in handles:
                 handle.remove()
+        if total.requires_grad and seen:
+            gradients = torch.autograd.grad(total, [output for _, output in seen], allow_unused=True)
+            on_the_way = [module for (module, _), each in zip(seen, gradients, strict=True) if each is not None]
+            self.layer = on_the_way[-1] if on_the_way else None
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (N, C, H, W) -> features (N, F, h, w) and the logits (N, K) as a function of them, for autograd."""
@@ -65,6 +71,6 @@ class SpatialFeatures:
         return kept[-1], logits
 
 
-def is_spatial(output: object) -> bool:
+def is_spatial(output: object) -> TypeGuard[Tensor]:
     """Whether the output of a layer has several rows and columns for each image."""
     return isinstance(output, Tensor) and output.dim() == 4 and min(output.shape[2:]) >= LEAST_SIDE

@@ -231,3 +231,31 @@ def test_the_last_layer_with_places_is_found_and_left_as_it_was(bundle: Bundle, 
 
 def test_a_function_has_no_layer(digits: tuple[Tensor, Tensor]):
     assert SpatialFeatures(lambda images: images.flatten(1), digits[0][:1]).layer is None
+
+
+def test_only_a_layer_that_the_logits_depend_on_has_features(monkeypatch: pytest.MonkeyPatch):
+    class Beside(Corners):
+        """Also runs a layer whose output the logits do not use."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.beside = nn.Conv2d(3, 4, 3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images)
+            self.beside(images)
+            return logits
+
+    class Closed(Corners):
+        """Gives no gradients, as an adapted black box."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            with torch.no_grad():
+                return super().forward(images)
+
+    beside = Beside().requires_grad_(False)
+    assert SpatialFeatures(beside, photo()[None]).layer is beside.layer
+    assert SpatialFeatures(Closed(), photo()[None]).layer is None
+    monkeypatch.setattr("cfx.counterfactuals.swap.MEASURED_UP_TO", 0)
+    for classifier in (beside, Closed()):
+        assert ask(engine({0: photo((0, 0))[None]}), classifier, [photo()], [0]).valid.all()
