@@ -89,7 +89,7 @@ def explain(
     if on_unreadable not in ("raise", "skip"):
         raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
     options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
-    white_and_black = None if white is None else (black, white)
+    window = None if white is None else (black, white)
     if classifier is not None:
         if bundle is not None:
             raise UsageError("classifier: a bundle has a classifier of its own; give one of the two")
@@ -99,10 +99,9 @@ def explain(
             classes=None if classes is None else tuple(classes),
             preprocessing={field: as_field(value) for field, value in fields.items()},
             label=None if label is None else str(label),
-            window=white_and_black,
+            window=window,
         )
-        asked = each_of(images)
-        loaded, images = open_alone(classifier, asked, donors, settings, pick_device(device))
+        loaded, images = open_alone(classifier, each_of(images), donors, settings, pick_device(device))
     else:
         described = {"classes": classes, "donors": donors, "preprocessing": preprocessing}
         for what, value in described.items():
@@ -113,7 +112,7 @@ def explain(
     name = engine or loaded.engine or DEFAULT_ENGINE
     searching = load_engine(name).from_models(loaded.models, confidence=confidence)
     wanted = target_class(str(target), loaded)
-    scale = loaded.scale if white_and_black is None else Scale(*white_and_black, clips=True)
+    scale = loaded.scale if window is None else Scale(*window, clips=True)
     if scale is None and isinstance(images, list | tuple):
         scale, _ = scale_of([Path(fspath(each)) for each in images if isinstance(each, str | PathLike)])
     reading = read_all(images, loaded, scale, skip=on_unreadable == "skip")
@@ -144,16 +143,23 @@ def open_alone(
     if donors is not None:
         alone = open_with_images(foreign, fspath(donors), settings, device)
     else:
-        images = iter(images) if not isinstance(images, list | tuple) else images
-        first = next(iter(images), None)
+        first, images = peeked(images)
         if first is None:
             raise UsageError("images: there are none to explain")
         size, channels = size_of(first)
         alone = open_with_photos(foreign, lambda *how: pixels_of(first, *how)[None], size, channels, settings, device)
-        images = images if isinstance(images, list | tuple) else chain([first], images)
     for warning in alone.warnings:
         warnings.warn(f"{foreign.name}: {warning}", stacklevel=3)
     return alone.bundle, images
+
+
+def peeked(images: Iterable[Given]) -> tuple[Given | None, Iterable[Given]]:
+    """The first image, None if there are none, and all images: an iterator is read only once."""
+    if isinstance(images, list | tuple):
+        return (images[0] if images else None), images
+    rest = iter(images)
+    first = next(rest, None)
+    return first, rest if first is None else chain([first], rest)
 
 
 def as_field(value: object) -> object:

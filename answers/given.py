@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..errors import ImageError, InputError
-from ..images.decoding import decode_picture, header
+from ..images.decoding import decode_picture
 from ..images.reading import convert, read_image
 from ..images.scale import Scale
 from ..images.sets.survey import GREY_MODES
+from ..training.alone import first_photos
 from .question import Source
 
 Given = str | PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -86,8 +87,7 @@ def size_of(image: Given) -> tuple[tuple[int, int], int]:
         ImageError: the image cannot be read.
     """
     if isinstance(image, str | PathLike):
-        found = header(Path(fspath(image)), str(image))
-        return found.size, 1 if found.mode in GREY_MODES else 3
+        return first_photos([Path(fspath(image))])
     picture = image if isinstance(image, Image.Image) else _picture(_values(image), "image 0")
     return (picture.height, picture.width), 1 if picture.mode in GREY_MODES else 3
 

@@ -11,6 +11,7 @@ import typer
 from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import UsageError
 from ..training.init_options import ClassifierOptions
+from .options import classifier as own
 from .options.choices import (
     DEVICES,
     FORMATS,
@@ -21,27 +22,6 @@ from .options.choices import (
     chosen_engines,
     sides,
     window,
-)
-from .options.classifier import (
-    KINDS,
-    PANEL,
-    AmongMineOption,
-    ChannelsOption,
-    ClassesOption,
-    DataOption,
-    FitOption,
-    FlipOption,
-    InputSizeOption,
-    LabelOption,
-    MeanOption,
-    OrderOption,
-    OutputIndexOption,
-    OutputOption,
-    ScaleOption,
-    SizeOption,
-    StdOption,
-    WeightsOption,
-    preprocessing_of,
 )
 from .options.types import (
     BlackOption,
@@ -152,9 +132,9 @@ def explain(
         str | None,
         typer.Option(
             metavar="FILE|CODE|NAME",
-            help=f"Classifier to explain without a bundle: {KINDS}.",
+            help=f"Classifier to explain without a bundle: {own.KINDS}.",
             show_default=False,
-            rich_help_panel=PANEL,
+            rich_help_panel=own.PANEL,
         ),
     ] = None,
     labelled: Annotated[
@@ -163,25 +143,25 @@ def explain(
             "--images",
             metavar="DIR|CSV|NAME",
             help="Labelled images, a folder per class, on which its size, normalisation and classes are found out.",
-            rich_help_panel=PANEL,
+            rich_help_panel=own.PANEL,
         ),
     ] = None,
-    weights: WeightsOption = None,
-    classes: ClassesOption = None,
-    data: DataOption = None,
-    channels: ChannelsOption = None,
-    input_size: InputSizeOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    scale: ScaleOption = None,
-    order: OrderOption = None,
-    output: OutputOption = None,
-    output_index: OutputIndexOption = None,
-    label: LabelOption = None,
-    among_mine: AmongMineOption = False,
-    size: SizeOption = None,
-    fit: FitOption = None,
-    flip: FlipOption = False,
+    weights: own.WeightsOption = None,
+    classes: own.ClassesOption = None,
+    data: own.DataOption = None,
+    channels: own.ChannelsOption = None,
+    input_size: own.InputSizeOption = None,
+    mean: own.MeanOption = None,
+    std: own.StdOption = None,
+    scale: own.ScaleOption = None,
+    order: own.OrderOption = None,
+    output: own.OutputOption = None,
+    output_index: own.OutputIndexOption = None,
+    label: own.LabelOption = None,
+    among_mine: own.AmongMineOption = False,
+    size: own.SizeOption = None,
+    fit: own.FitOption = None,
+    flip: own.FlipOption = False,
 ) -> None:
     """Find what would make the model see something else in images.
 
@@ -193,7 +173,7 @@ def explain(
     check_choice("format", format, FORMATS)
     check_choice("device", device, DEVICES)
     check_confidence(confidence)
-    preprocessing = preprocessing_of(
+    preprocessing = own.preprocessing_of(
         channels=channels,
         input_size=input_size,
         mean=mean,
@@ -203,7 +183,7 @@ def explain(
         output=output,
         output_index=output_index,
     )
-    own = None
+    alone = None
     about = {
         "--images": labelled,
         "--weights": weights,
@@ -223,7 +203,7 @@ def explain(
     elif bundle is not None:
         raise UsageError(f"--classifier {classifier}: bundle {bundle} has a classifier of its own; give one of the two")
     else:
-        own = OwnClassifier(
+        alone = OwnClassifier(
             spec=classifier,
             weights=weights,
             images=labelled,
@@ -249,7 +229,7 @@ def explain(
         engines=tuple(names),
         every_engine=every_engine,
         bundle=bundle or DEFAULT_BUNDLE,
-        classifier=own,
+        classifier=alone,
         confidence=confidence,
         out=out,
         format=format,

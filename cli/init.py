@@ -9,28 +9,8 @@ from typing import Annotated
 import typer
 
 from ..training.init_options import InitOptions
+from .options import classifier as own
 from .options.choices import FORMATS, check_choice, sides, window
-from .options.classifier import (
-    KINDS,
-    PANEL,
-    AmongMineOption,
-    ChannelsOption,
-    ClassesOption,
-    DataOption,
-    FitOption,
-    FlipOption,
-    InputSizeOption,
-    LabelOption,
-    MeanOption,
-    OrderOption,
-    OutputIndexOption,
-    OutputOption,
-    ScaleOption,
-    SizeOption,
-    StdOption,
-    WeightsOption,
-    preprocessing_of,
-)
 from .options.types import BlackOption, Common, FormatOption, QuietOption, ThreadsOption, WhiteOption, given_path
 from .running import run_job
 
@@ -57,26 +37,26 @@ def init(
         str | None,
         typer.Option(
             metavar="FILE|CODE|NAME",
-            help=f"Classifier to explain: {KINDS}; without this option, cfx train trains one.",
+            help=f"Classifier to explain: {own.KINDS}; without this option, cfx train trains one.",
             show_default=False,
-            rich_help_panel=PANEL,
+            rich_help_panel=own.PANEL,
         ),
     ] = None,
-    weights: WeightsOption = None,
-    classes: ClassesOption = None,
-    data: DataOption = None,
-    channels: ChannelsOption = None,
-    input_size: InputSizeOption = None,
-    mean: MeanOption = None,
-    std: StdOption = None,
-    scale: ScaleOption = None,
-    order: OrderOption = None,
-    output: OutputOption = None,
-    output_index: OutputIndexOption = None,
-    label: LabelOption = None,
-    among_mine: AmongMineOption = False,
-    size: SizeOption = None,
-    fit: FitOption = None,
+    weights: own.WeightsOption = None,
+    classes: own.ClassesOption = None,
+    data: own.DataOption = None,
+    channels: own.ChannelsOption = None,
+    input_size: own.InputSizeOption = None,
+    mean: own.MeanOption = None,
+    std: own.StdOption = None,
+    scale: own.ScaleOption = None,
+    order: own.OrderOption = None,
+    output: own.OutputOption = None,
+    output_index: own.OutputIndexOption = None,
+    label: own.LabelOption = None,
+    among_mine: own.AmongMineOption = False,
+    size: own.SizeOption = None,
+    fit: own.FitOption = None,
     working: Annotated[
         int | None,
         typer.Option(metavar="N", help="Longer side, in pixels, that models work at  [default: 64 for large images]"),
@@ -92,7 +72,7 @@ def init(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be read, even if they are many.")
     ] = False,
-    flip: FlipOption = False,
+    flip: own.FlipOption = False,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a bundle in DIR; trained parts that are still right are kept."),
@@ -109,7 +89,7 @@ def init(
     Exit code 0: done; 1: done, but something looks wrong (see the warnings); 2: wrong usage or unusable input.
     """
     check_choice("format", format, FORMATS)
-    preprocessing = preprocessing_of(
+    preprocessing = own.preprocessing_of(
         channels=channels,
         input_size=input_size,
         mean=mean,
