@@ -138,4 +138,7 @@ def clock_time(seconds: float) -> str:
 
 def in_words(figures: dict[str, float]) -> list[str]:
     """Figures formatted for a progress line."""
-    return [f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()]
+    return [
+        f"{name.replace('_', ' ')} {value if isinstance(value, int) else format(value, '.4g')}"
+        for name, value in figures.items()
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -27,12 +27,14 @@ class AnswerOptions:
         seed: seed of the engine's random numbers.
         path: also return the path to the counterfactual.
         metrics: names of the metrics to compute; None for all but LPIPS, which takes seconds to load.
+        watch: called with the number of the classifier's evaluations of a batch so far, as they are made.
         memory: also measure the peak memory of the search; this resets the process's own counter of the peak.
     """
 
     seed: int = 0
     path: bool = False
     metrics: frozenset[str] | None = None
+    watch: Callable[[int], None] | None = None
     memory: bool = False
 
 
@@ -51,7 +53,8 @@ def answer_batch(
     if options.memory:
         restart_peak(bundle.device)
     began = perf_counter()
-    found = engine.search(bundle.classifier, batch.images, batch.targets, path=options.path, seed=options.seed)
+    how = {"path": options.path, "seed": options.seed, "watch": options.watch}
+    found = engine.search(bundle.classifier, batch.images, batch.targets, **how)
     found.valid.tolist()  # waits for the device to finish
     seconds = (perf_counter() - began) / len(batch)
     highest = peak(bundle.device) if options.memory else None

@@ -25,6 +25,7 @@ from ..images.scale import DeepRange, Scale
 from ..images.writing import as_png
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
+from ..progress import Task
 from ..reports.gallery import GalleryItem
 from ..reports.manifest import versions
 from ..reports.page import write_page
@@ -244,7 +245,7 @@ class Explainer:
         total = len(self.inputs) * len(self.engines)
         with self.terminal.task(f"searching with {name}", total, self.done) as task:
             answers: dict[Input, Answer] = {}
-            for each, answer in self._search(batch, name):
+            for each, answer in self._search(batch, name, task):
                 try:
                     answers[each] = self.files.write(answer, each.stem)
                 except OutputError as error:
@@ -255,10 +256,15 @@ class Explainer:
             self._show(answer)
         return answers
 
-    def _search(self, batch: Batch, name: str) -> Iterator[tuple[Input, Answer]]:
+    def _search(self, batch: Batch, name: str, task: Task) -> Iterator[tuple[Input, Answer]]:
         """Search and score a batch; if a model returns NaN on an image, report it and answer the others."""
         options = self.options
-        answering = AnswerOptions(seed=options.seed, path=options.path, metrics=with_lpips() if options.lpips else None)
+        answering = AnswerOptions(
+            seed=options.seed,
+            path=options.path,
+            metrics=with_lpips() if options.lpips else None,
+            watch=lambda calls: task.advance(0, calls=calls),
+        )
         try:
             answers = answer_batch(self.bundle, name, self.engines[name], batch.asked, answering)
         except ModelError as error:
@@ -273,7 +279,7 @@ class Explainer:
             yield from zip(batch.inputs, answers, strict=True)
             return
         for rows in halved(range(len(batch.inputs))):
-            yield from self._search(Batch([batch.inputs[row] for row in rows], batch.asked.only(rows)), name)
+            yield from self._search(Batch([batch.inputs[row] for row in rows], batch.asked.only(rows)), name, task)
 
     def _write_overview(self, each: Input, answers: Sequence[Answer]) -> None:
         """Write the picture that compares the engines' answers about an image."""

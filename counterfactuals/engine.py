@@ -9,7 +9,7 @@ determining validity, counting the cost, and restoring the classifier's state.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import ClassVar, Self
@@ -126,7 +126,14 @@ class Engine(ABC):
         """
 
     def search(
-        self, classifier: Classifier, images: Tensor, targets: Tensor, *, path: bool = False, seed: int = 0
+        self,
+        classifier: Classifier,
+        images: Tensor,
+        targets: Tensor,
+        *,
+        path: bool = False,
+        seed: int = 0,
+        watch: Callable[[int], None] | None = None,
     ) -> Counterfactuals:
         """Finds a counterfactual for each image.
 
@@ -136,6 +143,7 @@ class Engine(ABC):
             targets: (N,) int64.
             path: also return nine frames from the factual to the counterfactual.
             seed: seed of the random numbers that the engine samples.
+            watch: called with the number of the classifier's evaluations so far, as they are made.
 
         Returns:
             One row per image. A failed search is not an error: its row holds the best candidate, with `valid` false.
@@ -152,6 +160,7 @@ class Engine(ABC):
                 images, targets, targets.bool(), none, targets, none, nothing, nothing, nothing, frame
             )
         problem = Problem(classifier, images, TargetClass(targets, self.confidence), seed, self.working, self.labelling)
+        problem.watch = watch
         with torch.no_grad(), undisturbed(classifier):
             curve = self.find(problem)
             shares, found = tighten(problem, curve)

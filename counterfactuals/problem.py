@@ -56,6 +56,7 @@ class Problem:
         forward_calls: (N,) int64, how many candidates of each image the classifier has evaluated.
         backward_calls: (N,) int64, how many of these evaluations could be differentiated.
         steps: (N,) int64, steps of the search; iterative engines update it.
+        watch: called with the number of all evaluations so far, as they are made; None: nobody is.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Problem:
         self.forward_calls = torch.zeros(count, dtype=torch.int64)
         self.backward_calls = torch.zeros(count, dtype=torch.int64)
         self.steps = torch.zeros(count, dtype=torch.int64)
+        self.watch: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -164,6 +166,8 @@ class Problem:
         self.forward_calls.index_add_(0, rows.cpu(), ones)
         if backward:
             self.backward_calls.index_add_(0, rows.cpu(), ones)
+        if self.watch is not None:
+            self.watch(int(self.forward_calls.sum()))
 
     @torch.no_grad()
     def candidates(self, generated: Tensor, rows: Tensor) -> Candidates:

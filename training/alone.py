@@ -76,7 +76,7 @@ def open_with_images(foreign: Foreign, source: str, options: ClassifierOptions, 
     sizes = choose_sizes(options, foreign, survey.size, survey.channels)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
-    matched, checked = examine(foreign, images, sample, named, options, seconds=SECONDS)
+    matched, checked = examine(foreign, images, sample, named, options, seconds=SECONDS, brief=True)
     entry = ImagesEntry(source=source, scale=scale, ground=survey.ground, flip=options.flip)
     file = description(foreign, sizes, matched, checked.entry, looks_light_on_dark(sample), images=entry)
     says = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"

@@ -58,11 +58,18 @@ class Adaptation:
     warnings: tuple[str, ...] = ()
 
 
-def check(probe: Probe, matched: Matched) -> Checked:
-    """Adapt a classifier, run it on labelled images, and check whether it has gradients."""
-    adaptation = adapt(probe, matched)
+def check(probe: Probe, matched: Matched, *, brief: bool = False) -> Checked:
+    """Adapt a classifier, run it on labelled images, and check whether it has gradients.
+
+    Args:
+        probe: the classifier and the images.
+        matched: which of its classes the images' classes are.
+        brief: for a classifier that is not kept: take for granted what is declared, instead of comparing it with other
+            preprocessings, and look at fewer images if the classifier is slow.
+    """
+    adaptation = adapt(probe, matched, brief=brief)
     adapted, notes, classes = adaptation.classifier, [*probe.notes, *adaptation.notes], matched.classes
-    sample = probe.affordable(SAMPLE)
+    sample = probe.affordable((TRIED[0], SAMPLE[1]) if brief else SAMPLE)
     logits, labels = logits_of(adapted, sample), matched.labelling.classes_of(sample.labels)
     seen = logits.argmax(dim=1)
     accuracy = float((seen == labels).float().mean())
@@ -116,13 +123,18 @@ def entry_of(
     return PartEntry(architecture=ADAPTED, file=foreign.file, measured=measured or {}, foreign=foreign)
 
 
-def adapt(probe: Probe, matched: Matched) -> Adaptation:
+def adapt(probe: Probe, matched: Matched, *, brief: bool = False) -> Adaptation:
     """Find a classifier's preprocessing: the declared one, or else the candidate with the highest accuracy."""
     declared = (*dict.fromkeys((*probe.foreign.declared, *probe.given)),)
     columns = matched.columns if matched.among else None
     preprocessing = probe.preprocessing
     first = probe.adapted(columns, preprocessing)
-    others = {name: probe.adapted(columns, other) for name, other in variants(probe, declared).items()}
+    tried = variants(probe, declared)
+    if brief:
+        tried = in_question(tried, declared)
+    if not tried:
+        return Adaptation(first, declared)
+    others = {name: probe.adapted(columns, other) for name, other in tried.items()}
     sample = probe.affordable(TRIED, runs=len(others) + 1)
     labels, count = matched.labelling.classes_of(sample.labels), len(sample)
     ordered = matched.columns is None  # whether another order of the classes may be the reason for a low accuracy
@@ -158,6 +170,13 @@ def variants(probe: Probe, declared: Sequence[str]) -> Mapping[str, Preprocessin
         if probe.accepts(resized):
             tried["size"] = resized
     return {name: other for name, other in tried.items() if other != preprocessing}
+
+
+def in_question(tried: Mapping[str, Preprocessing], declared: Sequence[str]) -> Mapping[str, Preprocessing]:
+    """Those preprocessings that differ in what is not declared: the normalisation, the channel order or the size."""
+    known = {"bgr": "order" in declared, "size": "size" in declared}
+    normalised = bool({"mean", "std", "scale"} & {*declared})
+    return {name: other for name, other in tried.items() if not known.get(name, normalised)}
 
 
 def right(adapted: Adapted, sample: Labelled, labels: Tensor, *, ordered: bool) -> float:

@@ -49,6 +49,7 @@ def examine(
     options: ClassifierOptions,
     *,
     seconds: float = TIME_LIMIT,
+    brief: bool = False,
 ) -> tuple[Matched, Checked]:
     """Examine a classifier on labelled images.
 
@@ -59,6 +60,7 @@ def examine(
         named: names of the classifier's classes, or of its labels, that the user gave.
         options: the user's other settings.
         seconds: for one check, as in `Probe`.
+        brief: as in `check`.
 
     Raises:
         UsageError: the classifier fails, its output or classes cannot be told, or it is not what the user says.
@@ -69,4 +71,4 @@ def examine(
     )
     label = settle_output(probe, names, options.label)
     matched = match_classes(probe, images, named, label=label, among=options.among)
-    return matched, check(probe, matched)
+    return matched, check(probe, matched, brief=brief)

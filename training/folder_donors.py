@@ -12,7 +12,7 @@ from ..images.sets.image_set import ImageSet
 from .matching import Matched
 from .sizes import Sizes
 
-MOST = 100  # images of a class that are read
+MOST = 200  # images of a class that are read
 
 
 class FolderDonors(nn.Module):

@@ -168,6 +168,6 @@ class _Bar:
         words = in_words(figures)
         if figures and self._total is not None:
             rate = (self._done - self._before) / max(1e-9, time.monotonic() - self._began)
-            left = clock_time((self._total - self._done) / rate) if rate else "?"
-            words = [f"{rate:.1f}/s", f"{left} left", *words]
+            if rate:
+                words = [f"{rate:.1f}/s", f"{clock_time((self._total - self._done) / rate)} left", *words]
         self._bars.update(self._number, completed=self._done, figures="  ".join(words))

@@ -100,6 +100,14 @@ def test_labelled_images_tell_normalisation_and_names(run: Run, folder: Path):
     assert "the model now sees a digit 9" in found.stdout
 
 
+def test_a_declared_normalisation_is_taken_for_granted(run: Run, folder: Path):
+    declared = ("--mean", "0.5", "--std", "0.5", "--input-size", "28x28")
+    asked = ("--classifier", "alone_models:darker", "--images", folder, "--target", "digit 9")
+    found = run("explain", FOUR, *asked, *declared)
+    assert found.code == 0, found.stderr
+    assert "normalisation" not in found.stderr and "labelled images" in found.stderr
+
+
 def test_every_engine_that_needs_no_parts(run: Run, here: Path):
     found = run("explain", FOUR, "--classifier", "alone_models:make", "--engine", "all", "--target", "9", "--mean", "0")
     assert found.code == 0 and "engine vcnet is left out" in found.stderr

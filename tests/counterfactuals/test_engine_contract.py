@@ -56,6 +56,12 @@ def test_tightening_finds_the_analytic_boundary():
     assert (found.forward_calls == 1 + 7).all() and (found.backward_calls == 0).all()
 
 
+def test_a_search_says_how_many_evaluations_it_made():
+    said: list[int] = []
+    found = Brighten().search(Brightness(), *black(2), watch=said.append)
+    assert said == sorted(said) and said[-1] == int(found.forward_calls.sum())
+
+
 def test_the_grid_finds_an_early_island_that_bisection_would_miss():
     images, targets = black(1)
     problem = Problem(Brightness(), images, TargetClass(targets, 0.9))
