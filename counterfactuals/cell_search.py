@@ -117,15 +117,8 @@ class CellSearch:
         return swaps
 
     def _composites(self, proposals: Sequence[list[Swap]]) -> Tensor:
-        """The composites of some proposals, (M, C, H, W); one that begins like the one before it continues that one."""
-        found: list[Tensor] = []
-        before: list[Swap] = []
-        for each in proposals:
-            begun = bool(found) and each[: len(before)] == before
-            start, rest = (found[-1], each[len(before) :]) if begun else (self.factual, each)
-            found.append(self.grid.composite(start, self.donors, rest))
-            before = each
-        return torch.stack(found)
+        """The composites of some proposals, (M, C, H, W)."""
+        return torch.stack([self.grid.composite(self.factual, self.donors, each) for each in proposals])
 
     def _by_trying(
         self, current: Tensor, used: Sequence[int], taken: set[int], best: float

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FEATHER = 0.25  # width of a cell's soft border, in cells
+FEATHER = 0.4  # width of a cell's soft border, in cells; chosen on `signs` and CIFAR-10 by how often other classifiers agree
 SMALL = 32  # pixels along a side, at which a donor is aligned
 SCALES = (1.0, 0.92, 1.08)
 SHIFTS = (0.0, -0.06, 0.06)  # of a side
@@ -46,8 +46,8 @@ class Grid:
     Args:
         size: (H, W) of the images.
         cells: number of cells along each side, at most one a pixel.
-        match_colour: shift the colour of a cell so that the mean along its soft border is that of its surroundings, per
-            channel: a constant where Poisson blending (Pérez et al. 2003) interpolates the difference.
+        match_colour: shift the colour of a piece so that the mean along its soft border is that of its surroundings,
+            per channel: a constant where Poisson blending (Pérez et al. 2003) interpolates the difference.
     """
 
     def __init__(self, size: tuple[int, int], cells: int, *, match_colour: bool) -> None:
@@ -67,31 +67,74 @@ class Grid:
         row, column = divmod(cell, self.columns)
         return Box(self._lefts[column], self._tops[row], self._lefts[column + 1], self._tops[row + 1])
 
-    def replace(self, image: Tensor, donor: Tensor, swap: Swap) -> None:
-        """Replace a cell of an image (C, H, W) in place by one of a donor (C, H, W)."""
-        mask, around = self._masks[swap.cell]
-        if swap.cell == swap.source:
+    def composite(self, image: Tensor, donors: Tensor, swaps: Sequence[Swap]) -> Tensor:
+        """A copy of an image (C, H, W) with cells replaced by those of donors (D, C, H, W).
+
+        Cells side by side that are side by side in one donor, too, are one piece: it has no borders inside, and one
+        shift of its colour.
+        """
+        result = image.clone()
+        for piece in self.pieces(swaps):
+            self._lay(result, donors[piece[0].donor], piece)
+        return result
+
+    def pieces(self, swaps: Sequence[Swap]) -> list[list[Swap]]:
+        """The swaps of the cells that form a piece, for each piece."""
+        of_cell = {swap.cell: swap for swap in swaps}
+        found: list[list[Swap]] = []
+        while of_cell:
+            piece = [of_cell.pop(next(iter(of_cell)))]
+            for swap in piece:  # grows meanwhile
+                for cell in self._neighbours(swap.cell):
+                    other = of_cell.get(cell)
+                    if other is not None and self._from(other) == self._from(swap):
+                        piece.append(of_cell.pop(cell))
+            found.append(piece)
+        return found
+
+    def _from(self, swap: Swap) -> tuple[int, int, int]:
+        """The donor of a swap, and how many rows and columns its cell is away from where it goes."""
+        (row, column), (source_row, source_column) = (divmod(cell, self.columns) for cell in (swap.cell, swap.source))
+        return (swap.donor, source_row - row, source_column - column)
+
+    def _neighbours(self, cell: int) -> list[int]:
+        """The cells above, below and beside a cell."""
+        row, column = divmod(cell, self.columns)
+        places = [(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)]
+        return [y * self.columns + x for y, x in places if 0 <= y < self.rows and 0 <= x < self.columns]
+
+    def _lay(self, image: Tensor, donor: Tensor, piece: Sequence[Swap]) -> None:
+        """Replace the cells of a piece in place."""
+        mask, around = self._mask_of([swap.cell for swap in piece])
+        inside, source = self.box(piece[0].cell), self.box(piece[0].source)
+        down, across = source.top - inside.top, source.left - inside.left
+        if (down, across) == (0, 0):
             patch = donor[:, around.top : around.bottom, around.left : around.right]
         else:
-            inside, source = self.box(swap.cell), self.box(swap.source)
-            rows = (torch.arange(around.top, around.bottom) + source.top - inside.top).clamp(0, self.size[0] - 1)
-            columns = (torch.arange(around.left, around.right) + source.left - inside.left).clamp(0, self.size[1] - 1)
+            rows = (torch.arange(around.top, around.bottom) + down).clamp(0, self.size[0] - 1)
+            columns = (torch.arange(around.left, around.right) + across).clamp(0, self.size[1] - 1)
             patch = donor[:, rows][:, :, columns]
         target = image[:, around.top : around.bottom, around.left : around.right]
         mask = mask.to(image.device)
         if self.match_colour:
-            border = (mask < 1).to(image.dtype)
+            border = ((mask > 0) & (mask < 1)).to(image.dtype)
             share = border.sum().clamp_min(1)
             shift = ((target - patch) * border).sum(dim=(1, 2), keepdim=True) / share
             patch = (patch + shift.clamp(-LARGEST_SHIFT, LARGEST_SHIFT)).clamp(0, 1)
         target += mask * (patch - target)
 
-    def composite(self, image: Tensor, donors: Tensor, swaps: Sequence[Swap]) -> Tensor:
-        """A copy of an image (C, H, W) with cells replaced, one after another, by those of donors (D, C, H, W)."""
-        result = image.clone()
-        for swap in swaps:
-            self.replace(result, donors[swap.donor], swap)
-        return result
+    def _mask_of(self, cells: Sequence[int]) -> tuple[Tensor, Box]:
+        """The weight of several cells, the largest of theirs, and its region."""
+        if len(cells) == 1:
+            return self._masks[cells[0]]
+        masks = [self._masks[cell] for cell in cells]
+        tops, lefts = min(box.top for _, box in masks), min(box.left for _, box in masks)
+        around = Box(lefts, tops, max(box.right for _, box in masks), max(box.bottom for _, box in masks))
+        joined = torch.zeros(around.bottom - tops, around.right - lefts)
+        for mask, box in masks:
+            region = joined[box.top - tops : box.bottom - tops, box.left - lefts : box.right - lefts]
+            torch.maximum(region, mask, out=region)
+        return joined, around
 
     def _mask(self, cell: int) -> tuple[Tensor, Box]:
         """The weight of a cell with its soft border, 1 inside and falling to 0 outside, and its region."""
@@ -146,11 +189,11 @@ class Move(NamedTuple):
     across: float
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Moves images (N, C, H, W); edges are repeated."""
+        """Moves images (N, C, H, W); what is beyond their edges is mirrored."""
         images = images.flip(3) if self.mirrored else images
         if (self.scale, self.down, self.across) == (1.0, 0.0, 0.0):
             return images
         across = [1 / self.scale, 0, -2 * self.across]
         theta = images.new_tensor([across, [0, 1 / self.scale, -2 * self.down]]).expand(len(images), 2, 3)
         grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

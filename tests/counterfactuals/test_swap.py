@@ -78,11 +78,28 @@ def test_a_cell_is_the_donors_and_the_rest_is_kept(cell: int, source: int):
     assert float(found.min()) >= 0 and float(found.max()) <= 1
 
 
-def test_a_whole_donor_is_the_donor():
-    grid = Grid((SIDE, SIDE), 5, match_colour=False)
+@pytest.mark.parametrize("match_colour", [False, True])
+def test_a_whole_donor_is_the_donor(match_colour: bool):
+    grid = Grid((SIDE, SIDE), 5, match_colour=match_colour)
     image, donor = torch.rand(3, SIDE, SIDE), torch.rand(3, SIDE, SIDE)
     found = grid.composite(image, donor[None], [Swap(cell, cell, 0) for cell in range(len(grid))])
     assert torch.allclose(found, donor, atol=1e-6)
+
+
+def test_cells_side_by_side_in_both_images_are_one_piece():
+    grid = Grid((SIDE, SIDE), 5, match_colour=True)
+    beside = [Swap(0, 1, 0), Swap(1, 2, 0), Swap(6, 7, 0)]
+    others = [Swap(4, 4, 1), Swap(9, 9, 0), Swap(14, 14, 0), Swap(12, 14, 0), Swap(3, 4, 0), Swap(8, 10, 0)]
+    pieces = [{swap.cell for swap in piece} for piece in grid.pieces([*beside, *others])]
+    assert pieces == [{0, 1, 6}, {4}, {9, 14}, {12}, {3}, {8}]
+    image, donor = torch.rand(3, SIDE, SIDE), torch.rand(3, SIDE, SIDE)
+    found = grid.composite(image, donor[None], beside)
+    first, below = grid.box(0), grid.box(6)
+    seen = found[:, first.top : below.bottom - 1, below.left + 1 : below.right - 1]
+    real = donor[:, first.top : below.bottom - 1, grid.box(7).left + 1 : grid.box(7).right - 1]
+    shift = (seen - real)[:, 2:-2, 2:-2]
+    inside = ((seen > 0) & (seen < 1))[:, 2:-2, 2:-2]
+    assert float(shift[0][inside[0]].std()) < 1e-6, "one shift of the colour, and no border between the two cells"
 
 
 def test_the_colour_of_a_cell_is_matched_to_its_surroundings():
