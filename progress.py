@@ -136,6 +136,13 @@ def clock_time(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def in_minutes(seconds: float) -> str:
+    """About how long something takes, such as "40 s", "20 min" or "3 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def in_words(figures: dict[str, float]) -> list[str]:
     """Figures formatted for a progress line."""
     return [

@@ -22,7 +22,8 @@ from ..files import write_bytes
 from ..images.reading import Ground, ReadImage, read_image
 from ..images.resizing import resize_batch
 from ..images.scale import Scale
-from .file import BundleFile, PartEntry, as_document
+from .entries import PartEntry
+from .file import BundleFile, as_document
 from .finding import NAME, find_bundle
 from .known_parts import JUDGES
 from .labelling import Labelling

@@ -8,15 +8,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
-from ..classifiers.foreign.contract import ForeignEntry
 from ..documents import Table
 from ..errors import BundleError
 from ..files import write_text
 from ..images.reading import Ground
 from ..images.resizing import RESIZES
 from ..images.scale import Scale
+from .entries import PartEntry, TrialEntry, without_none
 from .finding import NAME
 from .known_parts import place_of
 
@@ -85,61 +84,6 @@ class ImagesEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartEntry:
-    """A part's entry in bundle.toml.
-
-    Attributes:
-        architecture: the class of its model.
-        arguments: of that class.
-        file: in the bundle's directory; None for a classifier that is code without weights of its own.
-        sha256: of the file.
-        measured: figures measured on images that it was not trained on, by name.
-        verdict: whether these are good enough to trust the part; None if the part has no criterion.
-        because: the reason, in a sentence.
-        foreign: how a user's classifier is opened again; None for cfx's own models.
-    """
-
-    architecture: str
-    arguments: Mapping[str, object] = field(default_factory=dict)
-    file: str | None = None
-    sha256: str | None = None
-    measured: Mapping[str, float] = field(default_factory=dict)
-    verdict: Literal["good", "weak"] | None = None
-    because: str | None = None
-    foreign: ForeignEntry | None = None
-
-    @classmethod
-    def from_json(cls, table: Table) -> PartEntry:
-        """Read from the part's table in bundle.toml."""
-        verdict = table.get("verdict", str)
-        if verdict not in ("good", "weak", None):
-            raise table.wrong("verdict", "good or weak", verdict)
-        foreign = ForeignEntry.from_json(table) if "kind" in table.values else None
-        arguments = table.table("arguments")
-        return cls(
-            architecture=table.get("architecture", str) or "Adapted" if foreign else table.need("architecture", str),
-            arguments={} if arguments is None else arguments.values,
-            file=table.get("file", str) if foreign else table.need("file", str),
-            sha256=table.get("sha256", str) if foreign else table.need("sha256", str),
-            measured=table.mapping("measured", float),
-            verdict=verdict,
-            because=table.get("because", str),
-            foreign=foreign,
-        )
-
-    def as_json(self) -> dict[str, object]:
-        """The inverse of `from_json`, in the order of bundle.toml."""
-        fields = without_none({"file": self.file, "sha256": self.sha256, "architecture": self.architecture})
-        if self.foreign is not None:
-            fields |= self.foreign.as_json()
-        else:
-            fields["arguments"] = dict(self.arguments)
-        if self.measured:
-            fields["measured"] = dict(self.measured)
-        return fields | without_none({"verdict": self.verdict, "because": self.because})
-
-
-@dataclass(frozen=True, kw_only=True)
 class BundleFile:
     """The whole of bundle.toml.
 
@@ -157,6 +101,7 @@ class BundleFile:
         images: the images that a user's bundle is trained on.
         wanted: the parts that make the bundle complete; None in bundles that are older than this field.
         left_out: part -> why it cannot be made.
+        trial: engine -> what it was worth on held-out images at the end of the training.
         parts: the entries of the parts that it has.
         others: fields of a later version, kept unchanged.
     """
@@ -173,6 +118,7 @@ class BundleFile:
     images: ImagesEntry | None = None
     wanted: tuple[str, ...] | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
+    trial: Mapping[str, TrialEntry] = field(default_factory=dict)
     parts: Mapping[str, PartEntry] = field(default_factory=dict)
     others: Mapping[str, object] = field(default_factory=dict)
 
@@ -221,6 +167,7 @@ class BundleFile:
             images=None if images is None else ImagesEntry.from_json(images),
             wanted=table.several("wanted", str),
             left_out=table.mapping("left_out", str),
+            trial={name: TrialEntry.from_json(each) for name, each in table.tables("trial").items()},
             parts={name: PartEntry.from_json(each) for name, each in table.tables("parts").items()},
             others=table.others(FIELDS),
         )
@@ -242,6 +189,7 @@ class BundleFile:
                 "images": None if self.images is None else self.images.as_json(),
                 "wanted": self.wanted,
                 "left_out": dict(self.left_out) or None,
+                "trial": {name: entry.as_json() for name, entry in self.trial.items()} or None,
                 **self.others,
             }
         )
@@ -265,17 +213,10 @@ class BundleFile:
 FIELDS = frozenset(
     [
         *("schema", "name", "classes", "shape", "light_on_dark", "recipe", "engine", "working", "fit", "present"),
-        *("images", "wanted", "left_out", "parts"),
+        *("images", "wanted", "left_out", "trial", "parts"),
     ]
 )
 """The fields of bundle.toml that this version knows."""
-
-
-def without_none(values: Mapping[str, object]) -> dict[str, object]:
-    """The values that are not None, with tuples converted to lists."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in values.items() if value is not None
-    }
 
 
 def as_document(values: Mapping[str, object]) -> str:

@@ -22,7 +22,8 @@ from ..classifiers.foreign.opening import Foreign, files_of, on_logits, reopen
 from ..classifiers.foreign.outputs import LOGITS_OF
 from ..classifiers.foreign.preprocessing import Preprocessing
 from ..errors import BundleError
-from .file import BundleFile, PartEntry
+from .entries import PartEntry
+from .file import BundleFile
 from .known_parts import BY_NAME, JUDGES, build
 from .labelling import Labelling
 
@@ -225,6 +226,13 @@ class Models(Parts):
 
 class Judges(Parts):
     """The parts of a bundle that score counterfactuals; no engine may use them."""
+
+    def useless(self, name: str) -> str | None:
+        """Why nothing that is measured with a judge means anything; None if it does, or if there is no such judge."""
+        entry = self._entries.get(name)
+        if entry is None or entry.verdict != "useless":
+            return None
+        return f"{name} is useless: {entry.because}; `cfx train {self._directory} --more 10m` goes on training it"
 
     def _holds(self, name: str) -> bool:
         return name in JUDGES

@@ -25,6 +25,7 @@ from .info import info
 from .init import init
 from .stopping import ended_by_sigterm
 from .streams import lasting_streams, quiet_libraries, without_native_messages
+from .threads import share_cores
 from .train import train
 
 COMMANDS = (explain, bench, compare, init, train, info)
@@ -90,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `cfx`; `sys.argv[1:]` if None.
     """
+    share_cores()
     words = sys.argv[1:] if arguments is None else list(arguments)
     debugging = "--debug" in words or bool(os.environ.get("CFX_DEBUG"))
     native = nullcontext() if debugging else without_native_messages()

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..bundles.bundle import Bundle
-from ..bundles.file import PartEntry
+from ..bundles.entries import PartEntry
 from ..bundles.finding import shipped
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, engine_names, load_engine
@@ -107,6 +107,7 @@ def part_about(entry: PartEntry) -> PartAbout:
         sha256=entry.sha256,
         verdict=entry.verdict,
         because=entry.because,
+        trained=None if entry.trained is None else str(entry.trained),
         measured=dict(entry.measured),
     )
 

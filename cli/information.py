@@ -38,6 +38,7 @@ class PartAbout:
     sha256: str | None
     verdict: str | None
     because: str | None
+    trained: str | None
     measured: Mapping[str, float]
 
 

@@ -16,10 +16,11 @@ from .running import run_job
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """The options of `cfx train`, parsed. `train` describes each; `seconds` is the budget."""
+    """The options of `cfx train`, parsed. `train` describes each; `seconds` is the budget, or the time of `more`."""
 
     bundle: Path
     seconds: float | None
+    more: bool
     only: tuple[str, ...]
     recipe: str | None
     data: Path
@@ -35,6 +36,10 @@ def train(
     ],
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Wall-clock time for the whole training, such as 20m or 2h.")
+    ] = None,
+    more: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Go on training weak and useless parts, from their weights, for this time."),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -60,17 +65,26 @@ def train(
 ) -> None:
     """Train the generators and judges of a bundle.
 
-    Each part gets a verdict, good or weak, from images that it was not trained on. DIR/contact-sheet.png shows images
-    from the generators. If the bundle has no classifier (cfx init without --classifier), one is trained, too.
+    Each part gets a verdict, good, weak or useless, from images that it was not trained on; nothing is measured with a
+    useless one. DIR/contact-sheet.png shows images from the generators. If the bundle has no classifier (cfx init
+    without --classifier), one is trained, too. At the end every engine answers up to 50 held-out questions; the best
+    becomes the bundle's engine.
+
+    With --budget, fits follow the clock and are cut short if the time is not enough; judges come first.
 
     If training is interrupted, the same command resumes it: finished parts are kept, and the current part continues
     from its checkpoint. With --only, the named parts that were finished are trained again.
+
+    Exit code 0: the bundle is ready; 1: a part is useless; 2: wrong usage or unusable input.
     """
+    if budget is not None and more is not None:
+        raise UsageError("--budget and --more: give one of them; --more TIME is the time to go on for")
     if joint and recipe is None:
         raise UsageError("--joint: trains a recipe's own classifier; give --recipe")
     options = TrainOptions(
         bundle=bundle,
-        seconds=None if budget is None else seconds("--budget", budget),
+        seconds=seconds("--more", more) if more else None if budget is None else seconds("--budget", budget),
+        more=more is not None,
         only=tuple(only or ()),
         recipe=recipe,
         data=data,

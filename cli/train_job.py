@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
+from ..answers.trial import best_of, try_engines
 from ..bundles.bundle import Bundle
+from ..counterfactuals.registry import CONTROL, engine_names
 from ..memory import keep_freed_memory
 from ..training.opening import open_session, reopen_session
 from ..training.recipe import find_recipe
-from ..training.session import check_is_of, is_finished
+from ..training.session import TrainingSession, check_is_of, is_finished
+from .engines import load_engines
 from .exit_code import ExitCode
-from .terminal.bundles import print_bundle_parts
+from .terminal.bundles import print_bundle_parts, print_trial
 from .terminal.terminal import Terminal
 from .train import TrainOptions
+
+CONFIDENCE = 0.9  # of the trial; the default of all commands
 
 
 def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
@@ -19,12 +26,12 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
     if options.recipe is not None:
         check_is_of(find_recipe(options.recipe), directory)
     keep_freed_memory()
-    if not options.only and is_finished(directory):
+    if not options.only and not options.more and is_finished(directory):
         finished = Bundle(directory)
         finished.verify()
-        terminal.note(f"{directory}: every part is trained; retrain one with --only PART")
+        terminal.note(f"{directory}: every part is trained; retrain one with --only PART, or go on with --more TIME")
         print_bundle_parts(terminal.out, finished)
-        return ExitCode.DONE
+        return _say_whether_ready(finished, terminal)
     if options.recipe is None:
         session = reopen_session(directory, progress=terminal, budget=options.seconds)
     else:
@@ -35,9 +42,42 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
         terminal.note(note)
     try:
         with terminal.work(f"train: {directory}"):
-            bundle = session.make(options.only)
+            bundle = session.make(options.only, more=options.more)
+            if options.recipe is None and is_finished(directory):
+                bundle = _try(session, terminal)
     except KeyboardInterrupt:
         terminal.note(f"interrupted; run the same command again to resume {directory}")
         raise
     print_bundle_parts(terminal.out, bundle)
+    return _say_whether_ready(bundle, terminal)
+
+
+def _try(session: TrainingSession, terminal: Terminal) -> Bundle:
+    """Try all engines on held-out questions, and make the best the engine of the bundle."""
+    bundle, left = session.bundle, session.seconds_left
+    names = [name for name in engine_names() if name != CONTROL]
+    engines = load_engines(names, bundle, CONFIDENCE, leave_out=True, note=terminal.note)
+    began = time.monotonic()
+    images = session.held_out_photos()
+    with terminal.task("trying the engines"):
+        trial = try_engines(bundle, engines, images, seconds=None if left is None else left - time.monotonic() + began)
+    best = best_of(trial)
+    if best is None:
+        terminal.note(f"no time is left to try the engines; {bundle.file.engine} stays the one of the bundle")
+        return bundle
+    bundle.update(trial=trial, engine=best)
+    return bundle
+
+
+def _say_whether_ready(bundle: Bundle, terminal: Terminal) -> ExitCode:
+    """Print whether the bundle can be used, and return the exit code."""
+    useless = [name for name, entry in bundle.parts.items() if entry.verdict == "useless"]
+    print_trial(terminal.out, bundle)
+    where = bundle.directory
+    if useless:
+        few = f"{', '.join(useless)} {'is' if len(useless) == 1 else 'are'} useless"
+        terminal.out.print(f"do not use this bundle yet: {few}; run `cfx train {where} --more 10m`")
+        return ExitCode.ANSWERED_NO
+    if is_finished(bundle.directory):
+        terminal.out.print(f"ready: cfx explain PHOTO --bundle {where}")
     return ExitCode.DONE

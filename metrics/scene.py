@@ -73,11 +73,14 @@ class Scene:
         """Loads a judge by the name of its part.
 
         Raises:
-            Missing: there are no judges.
+            Missing: there are no judges, or it is useless, so that nothing should be measured with it.
             BundleError: the bundle does not have this judge.
         """
         if self.judges is None:
             raise Missing("there are no judges")
+        useless = self.judges.useless(name)
+        if useless is not None:
+            raise Missing(useless)
         return self.judges.part(name)
 
     @cached_property
@@ -112,10 +115,15 @@ class Scene:
 
     @cached_property
     def judges_probabilities(self) -> Tensor:
-        """The mean over the judges of their class probabilities for the counterfactuals, (N, K)."""
-        logits = [self._first_judge.head(self.features)]
-        assert self.judges is not None
-        logits += [self.judge(name)(self.judges_input) for name in CLASSIFIER_JUDGES[1:] if self.judges.has(name)]
+        """The mean over the judges that are not useless of their class probabilities, (N, K)."""
+        first, judges = CLASSIFIER_JUDGES[0], self.judges
+        usable = [name for name in CLASSIFIER_JUDGES if judges and judges.has(name) and not judges.useless(name)]
+        if not usable:
+            self.judge(first)  # says what is missing
+        logits = [
+            self._first_judge.head(self.features) if name == first else self.judge(name)(self.judges_input)
+            for name in usable
+        ]
         return torch.stack([each.softmax(dim=1) for each in logits]).mean(dim=0)
 
     @cached_property

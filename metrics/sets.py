@@ -139,7 +139,7 @@ def frechet(scene: SetScene) -> float:
         Missing: there is no judge, no counterfactual, or too few images.
     """
     if scene.features is None:
-        raise Missing("the bundle has no judge")
+        raise Missing("the bundle has no judge, or a useless one")
     if not len(scene.targets):
         raise Missing("there is no valid counterfactual")
     features, factual_features = scene.features()

@@ -179,7 +179,8 @@ class ClassMeansPart(Part):
         return {"spread": round(float(model.means.std(dim=0).mean()), 5)}
 
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
-        return Verdict(measured["spread"] > 0, f"the classes differ by {measured['spread']:.3f} a pixel")
+        grade = "good" if measured["spread"] > 0 else "weak"
+        return Verdict(grade, f"the classes differ by {measured['spread']:.3f} a pixel")
 '''
 
 ENGINE = '''"""mean: from the image straight to the mean image of the target class."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
-from ..bundles.file import BundleFile, ImagesEntry, PartEntry
+from ..bundles.entries import PartEntry
+from ..bundles.file import BundleFile, ImagesEntry
 from ..bundles.known_parts import KNOWN_PARTS
 from ..classifiers.foreign.adapted import Adapted, has_gradients
 from ..classifiers.foreign.contract import Foreign

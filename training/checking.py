@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import saturated_note
-from ..bundles.file import PartEntry
+from ..bundles.entries import PartEntry
 from ..classifiers.foreign.adapted import Adapted, has_gradients, usable_gradients
 from ..classifiers.foreign.opening import describe
 from ..classifiers.foreign.outputs import LOGITS_OF

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..images.sets.labelled import Labelled
 from .augment import Augmentation
 from .context import TrainingContext
-from .fit import Fit, descend, one_cycle, set_learning_rate
+from .fit import Fit, descend, set_learning_rate
 
 
 class ClassifierFit(Fit):
@@ -49,7 +49,7 @@ class ClassifierFit(Fit):
         self.optimizers = {"model": self.optimizer}
 
     def step(self, index: int) -> dict[str, Tensor]:
-        set_learning_rate(self.optimizer, self.learning_rate * one_cycle(index, self.total_steps))
+        set_learning_rate(self.optimizer, self.learning_rate * self.cycle(index))
         images, labels = self.batch(index)
         images = self.augmentation(images)
         if self.noise:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
 from ..bundles.finding import NAME
@@ -15,10 +15,14 @@ from ..images.sets.labelled import Labelled, in_batches
 from ..images.sets.split import SUBSETS, Split, SubsetName
 from ..progress import SILENT, Progress
 from .budget import Budget, Timed
-from .fit import Fit, FitError, length_of
+from .course import Course
+from .fit import Fit, FitError
 from .recipe import Recipe
 
 CHECKPOINTS = "checkpoints"
+LEAST_SECONDS = 1e-3  # of a fit for which no time is left: it makes one step
+
+Model = TypeVar("Model", bound=nn.Module)
 
 Photos = Callable[[SubsetName, int], Iterator[Tensor]]
 """Loads the first `count` images of a split's subset at the classifier's resolution, in batches (N, C, H, W)."""
@@ -45,6 +49,8 @@ class TrainingContext:
         present: the labels that have images in every subset of the split.
         checkpoints: the directory of checkpoints.
         budget: divides the available time; None runs each fit for as long as the recipe says.
+        courses: how the fits went, by their labels.
+        earlier: by a part's name, the model whose training is to go on.
     """
 
     def __init__(
@@ -76,6 +82,8 @@ class TrainingContext:
         self.present: list[int] = torch.stack(counts).amin(dim=0).nonzero().flatten().tolist()
         self.checkpoints = directory / CHECKPOINTS
         self.budget: Budget | None = None
+        self.courses: dict[str, Course] = {}
+        self.earlier: dict[str, nn.Module] = {}
         self._bundle: Bundle | None = None
 
     def name(self, subset: SubsetName, place: int) -> str:
@@ -125,18 +133,27 @@ class TrainingContext:
         if not len(fit.held_out):
             fit.held_out = None
         checkpoint = self.checkpoints / f"{label}.ckpt"
-        begun = length_of(checkpoint)
-        if begun is not None:
-            fit.total_steps = begun
-        elif self.budget is not None:
-            fit.total_steps = self.budget.allot(label, fit)
-
+        if self.budget is not None:
+            fit.seconds = max(LEAST_SECONDS, self.budget.allot(label))
+            fit.clock = self.budget.clock
         try:
             fit.run(checkpoint, self.progress if self.budget is None else Timed(self.progress, self.budget))
         except FitError as error:
             raise FitError(f"{label}: {error}") from error
+        if fit.course is not None:
+            self.courses[label] = fit.course
         if self.budget is not None:
             self.budget.done(label)
+
+    def begun(self, name: str, model: Model) -> Model:
+        """A new model of a part, with the weights of the one whose training is to go on, if there is one."""
+        earlier = self.earlier.get(name)
+        if earlier is not None:
+            weights, own = earlier.state_dict(), model.state_dict()
+            # Another version of cfx may make the part in another size.
+            if {key: value.shape for key, value in weights.items()} == {key: each.shape for key, each in own.items()}:
+                model.load_state_dict(weights)
+        return model
 
     @torch.no_grad()
     def probabilities(self, name: SubsetName, most: int | None = None) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from ..errors import CfxError, OutputError
 from ..images.sets.labelled import Labelled
 from ..progress import SILENT, Progress
+from .course import Course, Report, Timer, one_cycle
 
 CHECKS = 20  # evaluations on held-out images in a full run
 PATIENCE = 6  # evaluations without improvement before the run stops early
@@ -25,6 +25,7 @@ SETTLING = 0.2  # share of the steps, after a prelude, in which the averaged wei
 MOST_CHECKED = 1000  # held-out images in an evaluation
 CHECK_BATCH = 250  # held-out images converted to floats at a time
 REPORT_EVERY = 20  # steps
+CHECKS_COST = 0.2  # largest share of the time that evaluations on held-out images may take
 
 
 class FitError(CfxError):
@@ -45,6 +46,11 @@ class Fit(ABC):
 
     Attributes:
         total_steps: the length of the run; may be set before it starts.
+        seconds: the time that the run may take, after which it ends even if steps are left; None: as long as it needs.
+            Learning rates and the prelude then follow the share of the time that is over, if that is more than the
+            share of the steps, so that a run that is cut short ends with a small learning rate, too.
+        clock: gives the time in seconds.
+        course: how the run went, when it has ended.
         prelude: share of the steps, at the start, that use a simpler loss. Held-out images are not evaluated until
             the steps after it have taken effect.
         held_out: images that are not trained on. If given, training stops early when the loss on them no longer
@@ -58,11 +64,15 @@ class Fit(ABC):
         self.total_steps = max(1, round(epochs * self.steps_per_epoch))
         self.prelude = 0.0
         self.held_out: Labelled | None = None
+        self.seconds: float | None = None
+        self.clock: Callable[[], float] = time.monotonic
+        self.course: Course | None = None
         self.seed = seed
         self.modules: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
         self._best = _Best()
+        self._timer = Timer()
 
     @abstractmethod
     def step(self, index: int) -> dict[str, Tensor]:
@@ -72,9 +82,18 @@ class Fit(ABC):
         """The loss on held-out images, without noise; lower is better, the unit is up to the subclass."""
         raise NotImplementedError
 
+    def over(self, index: int) -> float:
+        """The share of the run that is over at step `index`, in [0, 1]: of steps, or of its time if that is more."""
+        of_steps = index / max(1, self.total_steps)
+        return of_steps if self.seconds is None else min(1.0, max(of_steps, self._timer.spent / self.seconds))
+
+    def cycle(self, index: int) -> float:
+        """Share of the peak learning rate at step `index`, as in `one_cycle`."""
+        return one_cycle(self.over(index), least=1 / max(1, self.total_steps))
+
     def in_prelude(self, index: int) -> bool:
         """Whether step `index` belongs to the prelude."""
-        return index < self.prelude * self.total_steps
+        return self.over(index) < self.prelude
 
     def chosen(self, index: int) -> Tensor:
         """Indices of the images in batch number `index`, (N,)."""
@@ -89,26 +108,6 @@ class Fit(ABC):
         chosen = self.chosen(index)
         return self.data.floats(chosen), self.data.labels[chosen]
 
-    def seconds_per_step(self, steps: int = 6) -> float:
-        """Average duration of a step over the whole run, in seconds, measured on a copy.
-
-        It is the median of all but the first of `steps` steps; with a prelude, of both kinds, weighted by their share.
-        """
-        shared = [data for data in (self.data, self.held_out) if data is not None]
-        probe = copy.deepcopy(self, {id(data): data for data in shared})
-
-        def typical(index: int) -> float:
-            taken: list[float] = []
-            for _ in range(steps):
-                start = time.perf_counter()
-                probe.step(index)
-                taken.append(time.perf_counter() - start)
-            return median(taken[1:])  # the first is slower
-
-        with torch.random.fork_rng(devices=[]):
-            real = typical(self.total_steps - 1)
-            return real + self.prelude * (typical(0) - real) if self.prelude else real
-
     def run(self, checkpoint: Path | None = None, progress: Progress = SILENT, every_s: float = 30.0) -> None:
         """Train to the end, resuming from `checkpoint` if it exists.
 
@@ -122,38 +121,67 @@ class Fit(ABC):
             OutputError: the checkpoint cannot be written.
         """
         start = self._resume(checkpoint)
-        saved = time.monotonic()
+        timer = self._timer
+        timer.start(self.clock)
+        saved = self.clock()
         for module in self.modules.values():
             module.train()
-        check_every = max(1, self.total_steps // CHECKS)
-        first_check = max(FIRST_CHECK, (self.prelude + SETTLING) * self.total_steps if self.prelude else 0)
-        reported = start
+        index = start
+        stopped = start >= self.total_steps
         with (
-            progress.task("" if checkpoint is None else checkpoint.stem, self.total_steps, start) as task,
+            self._reports(progress, "" if checkpoint is None else checkpoint.stem, start) as report,
             torch.random.fork_rng(devices=[]),
         ):
-            for index in range(start, self.total_steps):
+            while not stopped and index < self.total_steps and not (index and self._time_is_up()):
                 torch.manual_seed(self.seed * 7_368_787 + index)
                 losses = self.step(index)
-                last = index + 1 == self.total_steps
-                save = checkpoint is not None and time.monotonic() - saved > every_s
-                if index % REPORT_EVERY == 0 or last or save:
+                index += 1
+                timer.read(self.clock)
+                last = index == self.total_steps or self._time_is_up()
+                save = checkpoint is not None and self.clock() - saved > every_s
+                if (index - 1) % REPORT_EVERY == 0 or last or save or report.is_due(self.clock()):
                     values = {name: float(loss.detach()) for name, loss in losses.items()}
-                    self._must_be_finite(values, index + 1)
-                    task.advance(index + 1 - reported, **values)
-                    reported = index + 1
-                is_check = ((index + 1) % check_every == 0 and index >= first_check) or last
-                if self.held_out is not None and is_check and self._should_stop(index):
-                    task.advance(self.total_steps - reported)
-                    break
+                    self._must_be_finite(values, index)
+                    report(index, self.over(index), self.clock(), values)
+                if self.held_out is not None and (last or self._is_check_due(index)):
+                    stopped = self._should_stop(index - 1)
                 if checkpoint and save:
-                    self._save(checkpoint, index + 1)
-                    saved = time.monotonic()
+                    self._save(checkpoint, index)
+                    saved = self.clock()
+            report.finish()
         self._best.restore(self.modules)
+        if start < self.total_steps:
+            ended = stopped or index == self.total_steps
+            self.course = Course(
+                steps=index, planned=self.total_steps, seconds=round(timer.spent, 1), cut_short=not ended
+            )
         if checkpoint:
             self._save(checkpoint, self.total_steps)
         for module in self.modules.values():
             module.eval()
+
+    def _time_is_up(self) -> bool:
+        """Whether no time is left but for the last evaluation."""
+        return self.seconds is not None and self._timer.spent + self._timer.of_a_check >= self.seconds
+
+    def _is_check_due(self, index: int) -> bool:
+        """Whether held-out images are to be evaluated after `index` steps."""
+        if self.seconds is None:
+            first = max(FIRST_CHECK, (self.prelude + SETTLING) * self.total_steps if self.prelude else 0)
+            return index % max(1, self.total_steps // CHECKS) == 0 and index > first
+        timer, over = self._timer, self.over(index)
+        if index <= FIRST_CHECK or (self.prelude and over < self.prelude + SETTLING):
+            return False
+        affordable = timer.spent - timer.checked_at >= timer.of_a_check / CHECKS_COST
+        return affordable and over >= (timer.checks + 1) / CHECKS
+
+    @contextmanager
+    def _reports(self, progress: Progress, label: str, start: int) -> Iterator[Report]:
+        """A task for the run."""
+        in_percent = self.seconds is not None
+        total, done = (100, int(100 * self.over(start))) if in_percent else (self.total_steps, start)
+        with progress.task(f"{label}, per cent" if in_percent else label, total, done) as task:
+            yield Report(task, done, total, self.clock(), in_percent=in_percent)
 
     def _must_be_finite(self, losses: dict[str, float], step: int) -> None:
         wrong = [name for name, loss in losses.items() if not math.isfinite(loss)]
@@ -166,6 +194,7 @@ class Fit(ABC):
     def _should_stop(self, index: int) -> bool:
         """Evaluate the held-out images; True if their loss has not improved in the last `PATIENCE` evaluations."""
         assert self.held_out is not None
+        began = self.clock()
         for module in self.modules.values():
             module.eval()
         data = self.held_out[:MOST_CHECKED]
@@ -175,12 +204,15 @@ class Fit(ABC):
             module.train()
         self._must_be_finite({"held-out loss": loss}, index + 1)
         self._best.update(loss, self.modules)
+        self._timer.checked(self.clock, began, int(self.over(index + 1) * CHECKS))
         # While the learning rate is high, the loss may rise for a while and still improve later.
-        return index > 0.4 * self.total_steps and self._best.since >= PATIENCE
+        return self.over(index) > 0.4 and self._best.since >= PATIENCE
 
     def _save(self, checkpoint: Path, step: int) -> None:
         state = {
             "step": step,
+            "seconds": self._timer.spent,
+            "course": None if self.course is None else asdict(self.course),
             "total_steps": self.total_steps,
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -206,8 +238,10 @@ class Fit(ABC):
             module.load_state_dict(state["modules"][name])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        if "best" in state:
-            self._best = _Best(**state["best"])
+        self._best = _Best(**state["best"])
+        self._timer.before = state["seconds"]
+        if state["step"] == self.total_steps:
+            self.course = Course(**state["course"])
         return state["step"]
 
 
@@ -239,19 +273,6 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-
-
-def length_of(checkpoint: Path) -> int | None:
-    """Total steps of the run that wrote a checkpoint; None if there is no checkpoint."""
-    return torch.load(checkpoint, weights_only=True, mmap=True)["total_steps"] if checkpoint.exists() else None
-
-
-def one_cycle(index: int, total: int, warm_up: float = 0.15) -> float:
-    """Share of the peak learning rate at step `index`: linear warm-up, then cosine decay to zero."""
-    place = index / max(1, total)
-    if place < warm_up:
-        return max(place, 1 / max(1, total)) / warm_up
-    return 0.5 * (1 + math.cos(math.pi * (place - warm_up) / (1 - warm_up)))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from ..images.sets.labelled import Labelled
 from ..images.sets.split import Split
+from ..intervals import wilson
 from .part import Measured, Verdict
 
 MEASURED_ON = 2000  # images
+LEAST_EXPLAINED = 0.2  # of the variance of images; a model that draws them and explains less is useless
 
 
 @torch.inference_mode()
@@ -54,6 +56,22 @@ def share(yes: Tensor) -> float:
     return round(float(yes.float().mean()), 5)
 
 
-def verdict_on(good: bool, says: str, otherwise: str) -> Verdict:
-    """A verdict with the measured figures; if it is not good, also with their consequence (`otherwise`)."""
-    return Verdict(good, says if good else f"{says}: {otherwise}")
+def verdict_on(good: bool, says: str, otherwise: str, *, useless: str | None = None) -> Verdict:
+    """A verdict with the measured figures, and with their consequence if they are not good.
+
+    Args:
+        good: whether they are good enough.
+        says: the figures.
+        otherwise: their consequence if they are not good.
+        useless: why the part has learned nothing; None if it has learned something.
+    """
+    if useless is not None:
+        return Verdict("useless", f"{says}: {useless}")
+    return Verdict("good", says) if good else Verdict("weak", f"{says}: {otherwise}")
+
+
+def is_chance(right: float, test: Labelled, count: int | None = None) -> bool:
+    """Whether an accuracy on test images, or on `count` of them, may be that of predicting the commonest class."""
+    count = min(count or len(test), len(test))
+    commonest = float(test.labels.bincount().max()) / len(test)
+    return wilson(right * count, count)[0] <= commonest

@@ -10,6 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
+from ..bundles.entries import Grade
 from .context import TrainingContext
 
 Measured = dict[str, float]
@@ -26,9 +27,9 @@ class Made:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a part is good enough to be trusted, and the reason in one sentence."""
+    """How far a part can be trusted, and the reason in one sentence."""
 
-    good: bool
+    grade: Grade
     because: str
 
 
@@ -60,6 +61,8 @@ class Part(ABC):
         optional: whether a bundle is complete without it. True by default, so that bundles made before a part was
             added stay complete.
         by_default: whether a new bundle wants it, although it is optional.
+        classifies: whether it is a classifier or a judge: those get up to half of a time budget, for without them the
+            rest is worth nothing.
     """
 
     makes: ClassVar[tuple[str, ...]]
@@ -67,6 +70,7 @@ class Part(ABC):
     invalidates: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[bool] = True
     by_default: ClassVar[bool] = False
+    classifies: ClassVar[bool] = False
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:
         """The labels of its fits, each with its share of a time budget.

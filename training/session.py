@@ -13,24 +13,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..bundles.file import BundleFile, PartEntry
+from ..bundles.entries import PartEntry, Trained
+from ..bundles.file import BundleFile
 from ..bundles.finding import NAME
 from ..bundles.parts import round_to_stored
 from ..errors import DataError, UsageError, unknown_name
 from ..files import locked, make_directory
 from ..images.sets.labelled import Labelled
 from ..images.sets.split import Split
-from ..progress import SILENT, Progress
-from .budget import Budget
+from ..progress import SILENT, Progress, in_minutes
+from .budget import Budget, Share
 from .context import Names, Photos, TrainingContext
+from .needed import seconds_needed
 from .part import Part, Verdict
 from .parts import parts_of, wanted_by, wanted_parts
 from .recipe import Recipe
 from .sheet import NAME as SHEET
 from .sheet import draw_sheet
 
+SPENT = "spent.json"  # the time spent, beside the checkpoints
 SPACE = 400 * 2**20  # bytes of disk that a bundle and its checkpoints need at most
 
 
@@ -78,8 +82,24 @@ class TrainingSession:
         """The bundle with the parts made so far."""
         return self.context.bundle
 
-    def make(self, only: Sequence[str] = ()) -> Bundle:
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of the budget that are left; None without one."""
+        budget = self.context.budget
+        return None if budget is None else budget.left
+
+    def held_out_photos(self, count: int = 60) -> Tensor:
+        """Images on which no part was trained, (N, C, H, W) in [0, 1], at the classifier's resolution."""
+        if self.context.photos is None:
+            return self.context.split.held_out[:count].floats()
+        return torch.cat([*self.context.photos("held_out", count)])[:count]
+
+    def make(self, only: Sequence[str] = (), *, more: bool = False) -> Bundle:
         """Make every missing part; with `only`, remake these parts and those that they invalidate.
+
+        Args:
+            only: names of parts.
+            more: go on training the weak and useless parts, of those that `only` names if it does, from their weights.
 
         Raises:
             UsageError: `only` names an unknown part, or one that cannot be made for this bundle; or another process
@@ -96,14 +116,18 @@ class TrainingSession:
             raise DataError(f"{context.recipe.name}: images of one class only; a counterfactual needs at least two")
         self._make_room()
         with locked(context.checkpoints / ".lock"):
-            return self._make_all(only)
+            return self._make_all(only, more=more)
 
-    def _make_all(self, only: Sequence[str]) -> Bundle:
+    def _make_all(self, only: Sequence[str], *, more: bool) -> Bundle:
         context = self.context
         if not context.has_bundle:
             self._new_file().write(self.directory)
         self._want(only)
-        parts = self._parts_to_make(only)
+        command = " ".join(["more"] * more + sorted(only))
+        if more:
+            only = [name for name, entry in self.bundle.parts.items() if entry.verdict in ("weak", "useless")
+                    and (not only or name in only)]  # fmt: skip
+        parts = self._parts_to_make(only) if only or not more else []
         made: set[str] = set()
         for part in parts:
             for needed in part.needs:
@@ -111,11 +135,10 @@ class TrainingSession:
                     context.bundle.must_have(needed)
             made |= set(part.makes)
         if self.seconds is not None:
-            shares = {label: share for part in parts for label, share in part.fits(context.present).items()}
-            spent = context.checkpoints / "spent.json"
-            if only:  # remaking parts gets the whole budget again
-                spent.unlink(missing_ok=True)
-            context.budget = Budget(self.seconds, shares.items(), spent, self.began)
+            context.budget = self._budget(parts, self.seconds, command)
+        if more:
+            names = [name for part in parts for name in part.makes if self.bundle.has(name)]
+            context.earlier = {name: self.bundle.part(name) for name in names}
         for part in parts:
             self._make(part)
         for part in self.parts:  # a verdict may depend on a part that was made later, or on another classifier
@@ -127,9 +150,29 @@ class TrainingSession:
         bundle.verify()
         if bundle.has("classifier"):
             draw_sheet(context, self.parts)
+        (context.checkpoints / SPENT).unlink(missing_ok=True)  # the command is done
         if not any(self._is_wanted(part) for part in self.parts):
             shutil.rmtree(context.checkpoints, ignore_errors=True)
         return bundle
+
+    def _budget(self, parts: Sequence[Part], seconds: float, command: str) -> Budget:
+        """The time budget of some parts, and a note if it is not enough for their whole training."""
+        context = self.context
+        shares = {
+            label: Share(weight=weight, classifies=part.classifies)
+            for part in parts
+            for label, weight in part.fits(context.present).items()
+        }
+        budget = Budget(seconds, shares, context.checkpoints / SPENT, command=command, began=self.began)
+        if budget.spent < seconds / 10:  # not when training is resumed
+            train = context.split.train
+            needed = seconds_needed(context.recipe, train.images.shape[1:], len(train), shares)
+            if needed > seconds:
+                context.progress.note(
+                    f"the whole training takes about {in_minutes(needed)} on this machine; within "
+                    f"{in_minutes(seconds)} it is cut short, the generative models most: judges come first"
+                )
+        return budget
 
     def _check(self, only: Sequence[str]) -> None:
         by_name = {name: part for part in self.parts for name in part.makes}
@@ -166,7 +209,12 @@ class TrainingSession:
         for name, made in part.make(context).items():
             round_to_stored(made.model)  # measure the model as it will be stored
             measured = part.measure(context, name, made.model)
-            entry = PartEntry(architecture=type(made.model).__name__, arguments=made.arguments, measured=measured)
+            entry = PartEntry(
+                architecture=type(made.model).__name__,
+                arguments=made.arguments,
+                measured=measured,
+                trained=None if context.budget is None else trained_in(context, part),
+            )
             entry = with_verdict(entry, part.verdict(context, name, measured))
             context.bundle.save_part(name, made.model, entry, instead_of=part.invalidates)
         for label in part.fits(context.present):
@@ -223,7 +271,20 @@ def with_verdict(entry: PartEntry, verdict: Verdict | None) -> PartEntry:
     """A part's entry in bundle.toml with a verdict added."""
     if verdict is None:
         return entry
-    return replace(entry, verdict="good" if verdict.good else "weak", because=verdict.because)
+    return replace(entry, verdict=verdict.grade, because=verdict.because)
+
+
+def trained_in(context: TrainingContext, part: Part) -> Trained | None:
+    """How the fits of a part went, together; None if it has none."""
+    courses = [context.courses[label] for label in part.fits(context.present) if label in context.courses]
+    if not courses:
+        return None
+    return Trained(
+        steps=sum(course.steps for course in courses),
+        planned=sum(course.planned for course in courses),
+        seconds=round(sum(course.seconds for course in courses), 1),
+        cut_short=any(course.cut_short for course in courses),
+    )
 
 
 def check_is_of(recipe: Recipe, directory: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ..bundles.file import BundleFile, ImagesEntry, PartEntry
+from ..bundles.entries import PartEntry
+from ..bundles.file import BundleFile, ImagesEntry
 from ..bundles.finding import NAME
 from ..bundles.own_images import own_images
 from ..classifiers.foreign.factories import FACTORY, check_trust_can_be_kept
@@ -26,6 +27,7 @@ from .examining import class_names, examine
 from .init_options import InitOptions
 from .matching import Matched
 from .near_copies import near_copies
+from .needed import seconds_for
 from .parts import PARTS, wanted_parts
 from .recipe import MOST_RELIABLE_ENGINE
 from .sheet import NAME as SHEET
@@ -46,6 +48,7 @@ class InitReport:
         confusions: (count, labelled class, predicted class) of the most common mistakes.
         notes: what was decided or left out.
         warnings: what looks wrong.
+        seconds: about how long the whole training takes on this machine.
     """
 
     directory: Path
@@ -56,6 +59,7 @@ class InitReport:
     confusions: tuple[tuple[int, str, str], ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    seconds: float
 
 
 def set_up(directory: Path, options: InitOptions) -> InitReport:
@@ -118,6 +122,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         accuracy=None if checked is None else checked.accuracy,
         looked_at=0 if checked is None else checked.looked_at,
         confusions=() if checked is None else checked.confusions,
+        seconds=seconds_for(file, len(split.train)),
         notes=(
             *notes,
             *(() if checked is None else checked.notes),

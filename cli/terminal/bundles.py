@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from ...bundles.bundle import Bundle
 from ...errors import few
+from ...progress import in_minutes
 from ...training.setup import InitReport
 from ..info_models import part_about
 from .information import grid, part_line
@@ -20,6 +22,24 @@ def print_bundle_parts(console: Console, bundle: Bundle) -> None:
         table.add_row(name, part_line(part_about(entry)))
     for name, why in bundle.file.left_out.items():
         table.add_row(name, Text(f"left out: {why}", "dim"))
+    console.print(table)
+
+
+def print_trial(console: Console, bundle: Bundle) -> None:
+    """Print what the engines were worth in the trial, the best first; nothing if there was none."""
+    trial = bundle.file.trial
+    if not trial:
+        return
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table.add_column("engine")
+    for title in ("questions", "valid", "judges agree", "looks real", "seconds each"):
+        table.add_column(title, justify="right")
+    for name, entry in sorted(trial.items(), key=lambda each: each[0] != bundle.file.engine):
+        shares = [
+            "-" if share is None else f"{share:.0%}" for share in (entry.valid, entry.judges_agree, entry.looks_real)
+        ]
+        style = "bold" if name == bundle.file.engine else ""
+        table.add_row(name, str(entry.questions), *shares, f"{entry.seconds:.2g}", style=style)
     console.print(table)
 
 
@@ -42,4 +62,5 @@ def print_checked(console: Console, checked: InitReport) -> None:
         mistakes = "; ".join(f"{is_} seen as {seen} ({count})" for count, is_, seen in checked.confusions)
         table.add_row("mistakes", Text(mistakes or "none"))
     console.print(Text(f"bundle {about.name} created in {checked.directory}"), table, sep="\n")
-    console.print(Text(f"next: cfx train {checked.directory} --budget 20m", "dim"))
+    takes = f"the whole training takes about {in_minutes(checked.seconds)} on this machine"
+    console.print(Text(f"next: cfx train {checked.directory} --budget 20m ({takes})", "dim"))

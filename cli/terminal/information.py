@@ -43,11 +43,14 @@ def bundle_lines(bundle: BundleAbout) -> Text:
     return Text.assemble(about, f"{bundle.directory}, {bundle.bytes / 1e6:.1f} MB\n", intact)
 
 
+STYLES = {"good": "green", "weak": "bold yellow", "useless": "bold red"}
+
+
 def part_line(part: PartAbout) -> Text:
     """The verdict on a part and its reason; without a verdict its architecture, checksum and measurements."""
     if part.verdict is not None:
-        style = "green" if part.verdict == "good" else "bold yellow"
-        return Text.assemble((f"{part.verdict}: ", style), part.because or "")
+        cut_short = f" ({part.trained})" if part.trained and part.trained.startswith("cut short") else ""
+        return Text.assemble((f"{part.verdict}: ", STYLES[part.verdict]), part.because or "", cut_short)
     measured = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in part.measured.items())
     digest = f"  sha256 {part.sha256[:12]}" if part.sha256 else ""
     return Text.assemble(part.architecture, (f"{digest}  ", "dim"), measured)

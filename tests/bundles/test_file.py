@@ -99,7 +99,7 @@ def test_every_field_is_read_and_written_again(tmp_path: Path):
         ({"light_on_dark": "yes"}, "light_on_dark must be true or false, found 'yes'"),
         ({"parts": {"judge": {"file": "x", "sha256": 3, "architecture": "y"}}}, "parts.judge: sha256 must be text"),
         ({"parts": {"judge": {"file": "x", "architecture": "y"}}}, "parts.judge: sha256 is missing"),
-        ({"parts": {"judge": {**WHOLE["parts"]["judge"], "verdict": "fine"}}}, "verdict must be good or weak"),  # type: ignore[index]
+        ({"parts": {"judge": {**WHOLE["parts"]["judge"], "verdict": "fine"}}}, "verdict must be good, weak or useless"),  # type: ignore[index]
         ({"parts": {"judge": {**WHOLE["parts"]["judge"], "measured": {"x": "y"}}}}, "x must be a number, found 'y'"),  # type: ignore[index]
         ({"images": {"count": 3}}, "images: source is missing"),
         ({"images": {"source": "x", "count": 3, "ground": "grey"}}, "ground must be black or white, found 'grey'"),

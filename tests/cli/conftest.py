@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from cfx.bundles.bundle import Bundle
-from cfx.bundles.file import BundleFile, PartEntry
+from cfx.bundles.entries import PartEntry
+from cfx.bundles.file import BundleFile
 from cfx.bundles.known_parts import build
 from cfx.classifiers.convolutional import ConvNet
 from cfx.cli.app import main

@@ -68,7 +68,7 @@ def test_what_is_measured_is_finite_and_a_verdict_says_why(made: Path, tiny: Rec
     assert bool(entry.measured) == (type(part).measure is not Part.measure)
     assert all(torch.isfinite(torch.tensor(value)) for value in entry.measured.values())
     judged = type(part).verdict is not Part.verdict
-    assert (entry.verdict in ("good", "weak")) == judged
+    assert (entry.verdict in ("good", "weak", "useless")) == judged
     assert judged == (entry.because is not None and any(figure.isdigit() for figure in entry.because))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ...images.sets.labelled import Labelled
 from ...judges.autoencoders import Autoencoder, ClassAutoencoders
 from ..context import TrainingContext
-from ..fit import Fit, descend, one_cycle, set_learning_rate
+from ..fit import Fit, descend, set_learning_rate
 from ..measures import next_class, sample_of, verdict_on
 from ..part import Made, Measured, Part, Verdict
 
@@ -39,7 +39,7 @@ class AutoencoderFit(Fit):
         self.optimizers = {"model": self.optimizer}
 
     def step(self, index: int) -> dict[str, Tensor]:
-        set_learning_rate(self.optimizer, self.learning_rate * one_cycle(index, self.total_steps))
+        set_learning_rate(self.optimizer, self.learning_rate * self.cycle(index))
         images, _ = self.batch(index)
         loss = F.mse_loss(self.model(images), images)
         descend(self.optimizer, loss)
@@ -71,7 +71,7 @@ class AutoencodersPart(Part):
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
         torch.manual_seed(5)
         arguments = {"classes": context.count, **context.sizes, **self.network}
-        model = ClassAutoencoders(**arguments)
+        model = context.begun("autoencoders", ClassAutoencoders(**arguments))
         epochs, batch_size = context.length(self.epochs, self.steps), context.recipe.batch_size // 2
         everything = context.split.judge_train
         for label in context.present:
@@ -96,7 +96,8 @@ class AutoencodersPart(Part):
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
         own, other = measured["own_class_error"], measured["other_class_error"]
         says = f"error {own:.4f} on their own class, {other:.4f} on another"
-        return verdict_on(own < 0.9 * other, says, "IM1 barely distinguishes the classes")
+        useless = "they do not distinguish the classes" if own >= other else None
+        return verdict_on(own < 0.9 * other, says, "IM1 barely distinguishes the classes", useless=useless)
 
     def left_out(self, context: TrainingContext) -> str | None:
         if len(context.present) > self.most_classes:

@@ -12,7 +12,7 @@ from torch import nn
 from ...classifiers.convolutional import ConvNet
 from ..classifier_fit import train_classifier
 from ..context import TrainingContext
-from ..measures import measure_classifier, verdict_on
+from ..measures import is_chance, measure_classifier, verdict_on
 from ..part import Made, Measured, Part, Verdict
 
 
@@ -22,6 +22,7 @@ class ClassifierPart(Part):
 
     makes: ClassVar[tuple[str, ...]] = ("classifier",)
     optional: ClassVar[bool] = False
+    classifies: ClassVar[bool] = True
 
     epochs: float = 20.0
     steps: int = 3000  # on a user's images, instead of epochs
@@ -38,6 +39,7 @@ class ClassifierPart(Part):
 
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
         made = self.untrained(context)
+        context.begun("classifier", made.model)
         train_classifier(context, made.model, "classifier", epochs=context.length(self.epochs, self.steps), seed=0)
         return {"classifier": made}
 
@@ -49,7 +51,9 @@ class ClassifierPart(Part):
         baseline = f"always predicting the most common class would be right on {commonest:.1%}"
         says = f"right on {right:.1%} of test images; {baseline}"
         good = right >= commonest + 0.5 * (1 - commonest)
-        return verdict_on(good, says, "it is too inaccurate for explanations to be useful")
+        nothing = is_chance(right, context.split.test)
+        useless = "it is no better than that" if nothing else None
+        return verdict_on(good, says, "it is too inaccurate for explanations to be useful", useless=useless)
 
     def left_out(self, context: TrainingContext) -> str | None:
         if context.is_foreign:

@@ -18,8 +18,17 @@ from ..adversary import Discriminator, hinge_loss
 from ..classifier_fit import train_classifier
 from ..context import TrainingContext
 from ..elbo import ElboFit
-from ..fit import descend, one_cycle, set_learning_rate
-from ..measures import next_class, reconstruction, sample_of, share, verdict_on
+from ..fit import descend, set_learning_rate
+from ..measures import (
+    LEAST_EXPLAINED,
+    MEASURED_ON,
+    is_chance,
+    next_class,
+    reconstruction,
+    sample_of,
+    share,
+    verdict_on,
+)
 from ..part import Made, Measured, Part, Sample, Verdict
 
 
@@ -123,7 +132,7 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
         self.optimizers = {"model": self.model_optimizer, "critic": self.critic_optimizer}
 
     def step(self, index: int) -> dict[str, Tensor]:
-        rate = self.learning_rate * one_cycle(index, self.total_steps)
+        rate = self.learning_rate * self.cycle(index)
         set_learning_rate(self.model_optimizer, rate)
         set_learning_rate(self.critic_optimizer, rate)
         images, labels = self.batch(index)
@@ -240,7 +249,7 @@ class ConditionalVAEPart(Part):
         torch.manual_seed(3)
         arguments = {**context.sizes, "classes": context.count, "latents": recipe.latents, **self.network}
         fit = ConditionalVAEFit(
-            ConditionalVAE(**arguments),
+            context.begun("conditional_vae", ConditionalVAE(**arguments)),
             predictor,
             guides,
             context.split.train,
@@ -272,7 +281,9 @@ class ConditionalVAEPart(Part):
         variance = f"explains {max(0.0, explained):.0%} of the images' variance"
         says = f"{variance}; the judge recognises {seen:.1%} of the images drawn as another class"
         why = "vcnet and projection will often miss the target" if seen < 0.7 else "counterfactuals will be blurry"
-        return verdict_on(explained >= 0.6 and seen >= 0.7, says, why)
+        nothing = explained < LEAST_EXPLAINED or is_chance(seen, context.split.test, MEASURED_ON)
+        useless = "it draws nothing that can be recognised" if nothing else None
+        return verdict_on(explained >= 0.6 and seen >= 0.7, says, why, useless=useless)
 
     def sheet_rows(self, bundle: Bundle, sample: Sample) -> list[tuple[str, Tensor]]:
         model = bundle.part("conditional_vae", ConditionalVAE)

@@ -15,7 +15,7 @@ from ...generative.flow import LEVELS, ImageFlow, _Drawing, _Inference
 from ...generative.vae import VAE
 from ...images.sets.labelled import Labelled, in_batches
 from ..context import TrainingContext
-from ..fit import Fit, descend, one_cycle, set_learning_rate
+from ..fit import Fit, descend, set_learning_rate
 from ..measures import MEASURED_ON, sample_of, verdict_on
 from ..part import Made, Measured, Part, Verdict
 
@@ -65,7 +65,7 @@ class FlowFit(Fit):
         self.optimizers = {"model": self.optimizer}
 
     def step(self, index: int) -> dict[str, Tensor]:
-        set_learning_rate(self.optimizer, self.learning_rate * one_cycle(index, self.total_steps))
+        set_learning_rate(self.optimizer, self.learning_rate * self.cycle(index))
         images, labels = self.batch(index)
         pixels = (images * (LEVELS - 1) + torch.rand_like(images)).flatten(1) / LEVELS
         per_class = self.model.class_log_prob(pixels, torch.randn(len(images), self.model.latents))
@@ -103,7 +103,7 @@ class FlowPart(Part):
         torch.manual_seed(4)
         recipe = context.recipe
         arguments = {**context.sizes, "classes": context.count, "latents": recipe.latents, **self.network}
-        model = ImageFlow(**arguments)
+        model = context.begun("flow", ImageFlow(**arguments))
         fit = FlowFit(
             model,
             context.bundle.part("vae", VAE),
@@ -138,5 +138,9 @@ class FlowPart(Part):
         bits, alone = measured["bits_per_dim"], measured["bits_per_dim_of_single_pixels"]
         round_trip = f"round-trip error {measured['round_trip_error']:g}"
         says = f"{bits:.2f} bits per dimension, {alone:.2f} for independent pixels; {round_trip}"
+        vae = context.bundle.parts.get("vae")
+        if vae is not None and vae.verdict in ("weak", "useless"):
+            useless = "so is the VAE that it is built on" if vae.verdict == "useless" else None
+            return verdict_on(False, says, "the VAE that it is built on is weak", useless=useless)
         good = bits < alone and measured["round_trip_error"] < 1e-2
         return verdict_on(good, says, "diffeo cannot rely on the flow's prior")

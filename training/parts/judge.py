@@ -12,8 +12,11 @@ from torch import nn
 from ...judges.residual import ResidualNet
 from ..classifier_fit import train_classifier
 from ..context import TrainingContext
-from ..measures import measure_classifier, verdict_on
+from ..measures import is_chance, measure_classifier, verdict_on
 from ..part import Made, Measured, Part, Verdict
+
+RIGHT_ENOUGH = 0.75  # accuracy of a good judge, however bad the classifier is
+BEHIND = 0.05  # how much less accurate than the classifier a good judge may be
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class JudgePart(Part):
     makes: ClassVar[tuple[str, ...]] = ("judge",)
     invalidates: ClassVar[tuple[str, ...]] = ("reference",)
     optional: ClassVar[bool] = False
+    classifies: ClassVar[bool] = True
 
     epochs: float = 14.0
     steps: int = 3000  # on a user's images, instead of epochs
@@ -34,7 +38,7 @@ class JudgePart(Part):
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
         torch.manual_seed(1)
         arguments = {"channels": context.sizes["channels"], "classes": context.count, "width": 24, **self.network}
-        model = ResidualNet(**arguments)
+        model = context.begun("judge", ResidualNet(**arguments))
         epochs = context.length(self.epochs, self.steps)
         train_classifier(context, model, "judge", epochs=epochs, seed=1, judges=True)
         return {"judge": Made(model, arguments)}
@@ -47,13 +51,14 @@ class JudgePart(Part):
 
 
 def judge_verdict(context: TrainingContext, measured: Measured) -> Verdict:
-    """Whether a judge is nearly as accurate as the classifier whose counterfactuals it scores."""
+    """Whether a judge is accurate, and nearly as accurate as the classifier whose counterfactuals it scores."""
     right = measured["test_accuracy"]
     classifier = context.bundle.parts.get("classifier")
     explained = None if classifier is None else classifier.measured.get("test_accuracy")
     says = f"right on {right:.1%} of test images"
-    if explained is None:
-        return Verdict(True, says)
-    says = f"{says}, the explained classifier on {explained:.1%}"
-    otherwise = "where it rejects a counterfactual, the judge itself may be wrong"
-    return verdict_on(right >= explained - 0.05, says, otherwise)
+    if is_chance(right, context.split.test):
+        return verdict_on(False, says, "", useless="no better than always predicting the most common class")
+    if explained is not None:
+        says = f"{says}, the explained classifier on {explained:.1%}"
+    good = right >= max(RIGHT_ENOUGH, 0.0 if explained is None else explained - BEHIND)
+    return verdict_on(good, says, "where it rejects a counterfactual, the judge itself may be wrong")

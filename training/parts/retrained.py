@@ -12,8 +12,8 @@ from torch import nn
 from ...judges.retrained import Retrained
 from ..classifier_fit import train_classifier
 from ..context import TrainingContext
-from ..measures import accuracy
-from ..part import Made, Measured, Part
+from ..measures import accuracy, is_chance, verdict_on
+from ..part import Made, Measured, Part, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class RetrainedPart(Part):
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
         torch.manual_seed(20)
         options = {**context.sizes, "classes": context.count, **context.pixels, **self.network}
-        model = Retrained(count=self.count, **options)
+        model = context.begun("retrained", Retrained(count=self.count, **options))
         for place, member in enumerate(model.members):
             epochs = context.length(self.epochs, self.steps)
             train_classifier(context, member, f"retrained-{place}", epochs=epochs, seed=20 + place)
@@ -46,6 +46,13 @@ class RetrainedPart(Part):
         assert isinstance(model, Retrained)
         rates = [accuracy(member, context.split.test) for member in model.members]
         return {"test_accuracy": round(sum(rates) / len(rates), 5)}
+
+    def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
+        right = measured["test_accuracy"]
+        if not is_chance(right, context.split.test):
+            return None
+        says = f"right on {right:.1%} of test images"
+        return verdict_on(False, says, "", useless="no better than always predicting the most common class")
 
     def left_out(self, context: TrainingContext) -> str | None:
         return "cfx cannot retrain a classifier of your own" if context.is_foreign else None

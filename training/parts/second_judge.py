@@ -24,6 +24,7 @@ class SecondJudgePart(Part):
 
     makes: ClassVar[tuple[str, ...]] = ("second_judge",)
     optional: ClassVar[bool] = False
+    classifies: ClassVar[bool] = True
 
     architecture: Literal["PatchTransformer", "ConvNet"] = "PatchTransformer"
     epochs: float = 24.0
@@ -41,6 +42,7 @@ class SecondJudgePart(Part):
             model = ConvNet(**arguments)
         else:
             model = PatchTransformer(**arguments)
+        model = context.begun("second_judge", model)
         epochs = context.length(self.epochs, self.steps)
         train_classifier(context, model, "second_judge", epochs=epochs, seed=6, judges=True)
         return {"second_judge": Made(model, arguments)}

@@ -15,8 +15,8 @@ from ...images.sets.labelled import Labelled, in_batches
 from ..adversary import Discriminator, hinge_loss
 from ..context import TrainingContext
 from ..elbo import ElboFit
-from ..fit import descend, one_cycle, set_learning_rate
-from ..measures import reconstruction, sample_of, share, verdict_on
+from ..fit import descend, set_learning_rate
+from ..measures import LEAST_EXPLAINED, MEASURED_ON, is_chance, reconstruction, sample_of, share, verdict_on
 from ..part import Made, Measured, Part, Sample, Verdict
 
 
@@ -67,7 +67,7 @@ class VAEFit(ElboFit[VAE]):
         self.optimizers = {"model": self.model_optimizer, "critic": self.critic_optimizer}
 
     def step(self, index: int) -> dict[str, Tensor]:
-        rate = self.learning_rate * one_cycle(index, self.total_steps)
+        rate = self.learning_rate * self.cycle(index)
         set_learning_rate(self.model_optimizer, rate)
         set_learning_rate(self.critic_optimizer, 2 * rate)  # Heusel et al. 2017, two time scales
         images, _ = self.batch(index)
@@ -117,7 +117,7 @@ class VAEPart(Part):
         recipe = context.recipe
         arguments = {**context.sizes, "latents": recipe.latents, **self.network}
         fit = VAEFit(
-            VAE(**arguments),
+            context.begun("vae", VAE(**arguments)),
             context.split.train,
             epochs=context.length(self.epochs, self.steps),
             batch_size=recipe.batch_size,
@@ -148,7 +148,13 @@ class VAEPart(Part):
         )
         variance = f"explains {max(0.0, explained):.0%} of the images' variance"
         says = f"{variance}; the judge recognises {kept:.1%} of the reconstructions and {real:.1%} of the images"
-        return verdict_on(explained >= 0.75 and kept >= 0.85 * real, says, "counterfactuals will be blurry")
+        nothing = explained < LEAST_EXPLAINED or is_chance(kept, context.split.test, MEASURED_ON)
+        return verdict_on(
+            explained >= 0.75 and kept >= 0.85 * real,
+            says,
+            "counterfactuals will be blurry",
+            useless="it draws nothing that can be recognised" if nothing else None,
+        )
 
     def sheet_rows(self, bundle: Bundle, sample: Sample) -> list[tuple[str, Tensor]]:
         vae = bundle.part("vae", VAE)
