@@ -1,46 +1,77 @@
-"""Time is shared out by weight, what one fit leaves over goes to the others, and a second start knows of the first."""
+"""Time is shared out by the clock: judges first, what a fit leaves over goes to the others, restarts are counted."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
-from cfx.training.budget import LEAST_STEPS, Budget
-from cfx.training.fit import Fit
+from cfx.training.budget import FOR_CLASSIFIERS, RESERVE, TRIAL, Budget, Share
 from cfx.training.parts import parts_of
 from cfx.training.recipe import RECIPES
 
-
-def fit_of(seconds_per_step: float, total_steps: int = 10**6) -> Mock:
-    fit = Mock(spec=Fit)
-    fit.total_steps = total_steps
-    fit.seconds_per_step.return_value = seconds_per_step
-    return fit
+REST = 1 - RESERVE - TRIAL
 
 
-def test_a_fit_gets_its_share_and_no_more_than_it_asks_for(tmp_path: Path):
-    budget = Budget(1000, [("vae", 3.0), ("flow", 1.0)], tmp_path / "spent.json")
-    assert budget.allot("vae", fit_of(1.0)) == pytest.approx(0.92 * 750, abs=2)
-    assert budget.allot("vae", fit_of(1.0, total_steps=50)) == 50
-    assert budget.allot("vae", fit_of(1000.0)) == LEAST_STEPS
+class Clock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def budget_of(tmp_path: Path, clock: Clock, command: str = "", **shares: Share) -> Budget:
+    return Budget(1000, shares, tmp_path / "spent.json", command=command, clock=clock)
+
+
+def test_judges_share_the_first_half_and_the_others_the_rest(tmp_path: Path):
+    shares = {
+        "judge": Share(weight=3.0, classifies=True),
+        "second_judge": Share(weight=1.0, classifies=True),
+        "vae": Share(weight=3.0),
+        "flow": Share(weight=1.0),
+    }
+    clock = Clock()
+    budget = budget_of(tmp_path, clock, **shares)
+    assert budget.allot("judge") == pytest.approx(FOR_CLASSIFIERS * 750)
+    clock.now += 450
+    budget.done("judge")
+    assert budget.allot("second_judge") == pytest.approx(50), "half of the budget is nearly gone"
+    budget.done("second_judge")
+    assert budget.allot("vae") == pytest.approx(0.75 * (REST * 1000 - 450))
+    clock.now += 1000
+    assert budget.allot("flow") == 0 and budget.left == 0
+
+
+def test_judges_alone_get_all_of_it(tmp_path: Path):
+    budget = budget_of(tmp_path, Clock(), judge=Share(weight=2.0, classifies=True))
+    assert budget.allot("judge") == pytest.approx(REST * 1000)
 
 
 def test_what_a_fit_leaves_over_goes_to_the_others(tmp_path: Path):
-    budget = Budget(1000, [("vae", 3.0), ("flow", 1.0)], tmp_path / "spent.json")
-    before = budget.allot("flow", fit_of(1.0))
+    budget = budget_of(tmp_path, Clock(), vae=Share(weight=3.0), flow=Share(weight=1.0))
+    before = budget.allot("flow")
     budget.done("vae")
-    assert budget.allot("flow", fit_of(1.0)) == pytest.approx(4 * before, abs=8)
+    assert budget.allot("flow") == pytest.approx(4 * before)
 
 
-def test_a_second_start_knows_what_the_first_has_spent(tmp_path: Path):
-    first = Budget(1000, [("flow", 1.0)], tmp_path / "spent.json")
-    first.start -= 600
+@pytest.mark.parametrize(("command", "left"), [("only judge", REST * 1000 - 600), ("", REST * 1000)])
+def test_a_second_start_of_the_same_command_knows_what_the_first_has_spent(tmp_path: Path, command: str, left: float):
+    clock = Clock()
+    first = budget_of(tmp_path, clock, "only judge", flow=Share(weight=1.0))
+    clock.now += 600
     first.save()
-    second = Budget(1000, [("flow", 1.0)], tmp_path / "spent.json")
-    assert second.spent == pytest.approx(600, abs=5)
-    assert second.allot("flow", fit_of(1.0)) == pytest.approx(320, abs=6)
+    clock.now += 5000  # until somebody starts it again
+    assert budget_of(tmp_path, clock, command, flow=Share(weight=1.0)).allot("flow") == pytest.approx(left, abs=0.1)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"seconds": "x", "command": ""}', "3"])
+def test_a_damaged_record_of_the_time_spent_is_as_good_as_none(tmp_path: Path, content: str):
+    (tmp_path / "spent.json").write_text(content)
+    assert budget_of(tmp_path, Clock(), flow=Share(weight=1.0)).spent == 0
 
 
 def test_every_part_that_is_fitted_has_a_share():
@@ -50,3 +81,5 @@ def test_every_part_that_is_fitted_has_a_share():
     labels = [label for part in parts for label in part.fits(range(3))]
     assert len(labels) == len(set(labels))
     assert {"retrained-1", "conditional_vae-guide-0", "autoencoders-2", "autoencoders-all"} <= set(labels)
+    first = [part.makes[0] for part in parts if part.classifies]
+    assert first == ["classifier", "judge", "second_judge"] == [part.makes[0] for part in parts][:3]

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cfx.images.sets.labelled import Labelled
-from cfx.training.fit import Fit, FitError, one_cycle, set_learning_rate
+from cfx.training.course import one_cycle
+from cfx.training.fit import Fit, FitError, set_learning_rate
 
 
 class LinearFit(Fit):
@@ -26,7 +27,7 @@ class LinearFit(Fit):
         self.optimizers = {"model": self.optimizer}
 
     def step(self, index: int) -> dict[str, Tensor]:
-        set_learning_rate(self.optimizer, 1e-2 * one_cycle(index, self.total_steps))
+        set_learning_rate(self.optimizer, 1e-2 * self.cycle(index))
         images, labels = self.batch(index)
         noisy = images.flatten(1) + 0.1 * torch.randn(len(images), 784)
         loss = F.cross_entropy(self.model(noisy), labels)
@@ -123,7 +124,7 @@ def test_an_epoch_sees_each_image_once(data: Labelled) -> None:
 
 
 def test_one_cycle_rises_and_falls() -> None:
-    shares = [one_cycle(index, 100) for index in range(100)]
+    shares = [one_cycle(index / 100, least=0.01) for index in range(100)]
     assert shares[0] > 0
     assert max(shares) <= 1
     assert shares.index(max(shares)) in (14, 15, 16)
@@ -184,29 +185,82 @@ def test_a_loss_that_is_no_number_ends_it_with_a_sentence(data: Labelled, tmp_pa
     assert state["step"] <= 20, "the checkpoint is older than the accident"
 
 
-def test_the_time_of_a_step_is_measured_without_training(data: Labelled) -> None:
-    fit = LinearFit(data)
-    before = weights(fit)
-    assert fit.seconds_per_step() > 0
-    assert all(torch.equal(tensor, weights(fit)[name]) for name, tensor in before.items())
+class Clocked(Overfitting):
+    """On a clock of its own, on which steps take longer and longer, and evaluations longer still."""
 
-
-class InTwoParts(Overfitting):
-    """Steps of the prelude take one second, the others three."""
-
-    clock = 0.0
+    def __init__(self, data: Labelled, seconds: float, *, step: float = 1.0, growth: float = 1.0, check: float = 0.0):
+        super().__init__(data, epochs=100_000)
+        self.now, self.costs, self.growth, self.of_a_check = 0.0, step, growth, check
+        self.seconds = seconds
+        self.clock = lambda: self.now
+        self.rates: list[float] = []
+        self.preludes: list[bool] = []
+        self.looks = 0
 
     def step(self, index: int) -> dict[str, Tensor]:
-        InTwoParts.clock += 1.0 if self.in_prelude(index) else 3.0
-        return super().step(index)
+        losses = super().step(index)
+        self.rates.append(self.optimizer.param_groups[0]["lr"])
+        self.preludes.append(self.in_prelude(index))
+        self.now += self.costs
+        self.costs *= self.growth
+        return losses
+
+    def check(self, data: Labelled) -> Tensor:
+        self.now += self.of_a_check
+        self.looks += 1
+        return super().check(data)
 
 
-def test_the_prelude_counts_in_the_time_of_a_step(data: Labelled, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cfx.training.fit.time.perf_counter", lambda: InTwoParts.clock)
-    fit = InTwoParts(data)
-    assert fit.seconds_per_step() == 3
-    fit.prelude = 0.75
-    assert fit.seconds_per_step() == pytest.approx(0.75 * 1 + 0.25 * 3)
+@pytest.mark.parametrize("growth", [1.0, 1.02])
+def test_a_fit_ends_when_its_time_is_over_however_slow_its_steps_become(data: Labelled, growth: float) -> None:
+    fit = Clocked(data, 200, growth=growth)
+    fit.prelude = 0.5
+    fit.run()
+    course = fit.course
+    assert course is not None and course.cut_short
+    assert 200 <= fit.now <= 200 + fit.costs
+    assert course.steps == len(fit.rates) < course.planned
+    assert fit.rates[-1] < 0.02 * max(fit.rates), "the learning rate has come down nevertheless"
+    changed = fit.preludes.index(False)
+    assert sum(growth**index for index in range(changed)) == pytest.approx(100, abs=3), "the prelude took half the time"
+
+
+def test_evaluations_count_in_the_time_and_take_a_fifth_of_it_at_most(data: Labelled) -> None:
+    fit = Clocked(data[:200], 1000, check=20)
+    fit.held_out = data[200:]
+    fit.run()
+    assert 2 <= fit.looks <= 0.2 * 1000 / 20 + 2
+    assert fit.now <= 1000 + 20 + 1
+
+
+def test_without_any_time_there_is_one_step(data: Labelled) -> None:
+    fit = Clocked(data, 1e-3)
+    fit.run()
+    assert fit.course is not None and (fit.course.steps, fit.course.cut_short) == (1, True)
+
+
+def test_with_time_enough_the_course_is_that_of_the_steps(data: Labelled) -> None:
+    whole, timed = LinearFit(data), LinearFit(data)
+    timed.seconds = 1e6
+    whole.run()
+    timed.run()
+    assert timed.course is not None and not timed.course.cut_short
+    assert all(torch.equal(tensor, weights(timed)[name]) for name, tensor in weights(whole).items())
+
+
+def test_time_before_a_kill_counts(data: Labelled, tmp_path: Path, told: Any) -> None:
+    def kill(_label: str, done: int, _total: int | None, _losses: dict[str, float]) -> None:
+        if done >= 60:
+            raise Killed
+
+    with pytest.raises(Killed):
+        Clocked(data, 200).run(tmp_path / "c", told(kill), every_s=0)
+    resumed = Clocked(data, 200)
+    resumed.run(tmp_path / "c")
+    assert 70 <= len(resumed.rates) <= 90, "60 per cent of the time were over"
+    again = Clocked(data, 200)
+    again.run(tmp_path / "c")
+    assert not again.rates and again.course == resumed.course
 
 
 @pytest.mark.parametrize(("prelude", "first"), [(0.0, 50), (0.5, 0.7 * 1000)])
