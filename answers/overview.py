@@ -8,7 +8,7 @@ from PIL import Image
 
 from .answer import Answer
 from .panel import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet, change_picture, enlarge, outline
-from .wording import percent, with_article
+from .wording import looks, percent, with_article
 
 SIDE = 140  # minimum of an image's longer side, in pixels
 LABELS = 300  # width of the text beside an engine's images, in pixels
@@ -55,10 +55,15 @@ def findings(answer: Answer) -> list[tuple[str, Colour]]:
     if agrees is not None and judge is not None:
         verdict = "judges agree" if agrees else "judges disagree"
         lines.append((f"{verdict}: {percent(judge)} for {target}", GOOD if agrees else BAD))
-    real, percentile = answer.metrics.get("looks_real"), answer.value("realism_percentile")
-    if real is not None and percentile is not None:
-        verdict = "looks real" if real else "does not look real"
-        lines.append((f"{verdict}: realism percentile {percentile:.0f}", GOOD if real else BAD))
+    real, realism, sharpness = (
+        answer.value(name) for name in ("looks_real", "realism_percentile", "sharpness_percentile")
+    )
+    if real:
+        lines.append((f"looks real: realism {realism:.0f}, sharpness {sharpness:.0f}", GOOD))
+    elif real is not None:
+        lines.append((looks(answer.metrics), BAD))
+    elif realism is not None:
+        lines.append((f"realism percentile {realism:.0f}", FAINT))
     l1 = answer.value("l1")
     if l1 is not None:
         lines.append((f"L1 {l1:.1f}, {answer.cost.seconds:.2g} s", FAINT))

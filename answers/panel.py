@@ -14,7 +14,7 @@ from ..counterfactuals.goal import is_valid
 from ..counterfactuals.tightening import Region
 from ..errors import printable
 from .seen import Seen
-from .wording import percent, with_article
+from .wording import looks, percent, with_article
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -188,7 +188,7 @@ def verdicts(answer: Answered) -> list[tuple[str, Colour]]:
     if agrees is not None:
         pieces.append(("judges agree", GOOD) if agrees else ("judges disagree", BAD))
     if real is not None:
-        pieces.append(("looks real", GOOD) if real else ("does not look real", BAD))
+        pieces.append((looks(answer.metrics), GOOD if real else BAD))
     return pieces
 
 

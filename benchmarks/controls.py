@@ -1,17 +1,20 @@
 """Controls: answers whose quality is known in advance, to check that the metrics are meaningful.
 
 The unchanged factual is near and real, but never valid. A real image of the target class is valid and real, but far
-away. The nearest real image is nearer. A metric that does not show these differences measures nothing.
+away. The nearest real image is nearer. A real image that is blurred or redrawn by a VAE is valid, but no longer quite
+real. A metric that does not show these differences measures nothing.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
@@ -19,10 +22,14 @@ from ..counterfactuals.problem import Problem
 from ..counterfactuals.registry import CONTROL
 from ..counterfactuals.tightening import Curve
 from ..errors import ImageError, UsageError
+from ..generative.contract import GenerativeModel
+from ..images.detail import fine_power
+from ..images.resizing import resize_batch
 from .inputs import Inputs
 from .settings import CONTROLS
 
 POOL = 5000  # images; enough of every class, and few enough to compare each with a factual
+BISECTIONS = 12  # of the width of a blur, which is then known to a thousandth
 
 
 def is_control(name: str) -> bool:
@@ -58,23 +65,30 @@ class RealPool:
 
 @dataclass(frozen=True, kw_only=True)
 class RealImage(Engine):
-    """Answers with an unchanged real image of the target class from a pool."""
+    """Answers with a real image of the target class from a pool."""
 
     paper: ClassVar[str] = "control"
 
+    gradients: ClassVar[bool] = False
+
     pool: RealPool
+    judged_at: tuple[int, int] | None = None  # size (H, W) at which the VAE and the judges work; None: the images' own
 
     def find(self, problem: Problem) -> Curve:
         chosen = [
             self.choose(problem, image, self.pool.others(image, target))
             for image, target in zip(problem.images, problem.targets, strict=True)
         ]
-        found = self.pool.images[torch.stack(chosen)]
+        found = self.change(self.pool.images[torch.stack(chosen)])
         return Curve(lambda t, rows: found[rows], bisections=0)
 
     @abstractmethod
     def choose(self, problem: Problem, image: Tensor, others: Tensor) -> Tensor:
         """Choose one of `others` (M,), which are indices into the pool, for a factual (C, H, W)."""
+
+    def change(self, images: Tensor) -> Tensor:
+        """The answers made from the chosen images (N, C, H, W); unchanged by default."""
+        return images
 
     def settings(self) -> dict[str, object]:
         """The settings that an answer depends on, as JSON values."""
@@ -95,6 +109,33 @@ class RandomReal(RealImage):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BlurredReal(RandomReal):
+    """Answers with a random real image of the target class, blurred until its finest octave has half its power."""
+
+    name: ClassVar[str] = "blurred-real"
+    summary: ClassVar[str] = "a random real image of the target class, slightly blurred"
+
+    def change(self, images: Tensor) -> Tensor:
+        return torch.cat([blur_by_half(image, self.judged_at) for image in images.split(1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RedrawnReal(RandomReal):
+    """Answers with a random real image of the target class as the VAE draws it."""
+
+    name: ClassVar[str] = "redrawn-real"
+    summary: ClassVar[str] = "a random real image of the target class, drawn by the VAE"
+    needs: ClassVar[tuple[str, ...]] = ("vae",)
+
+    vae: GenerativeModel
+
+    def change(self, images: Tensor) -> Tensor:
+        size = (images.shape[2], images.shape[3])
+        drawn = self.vae.decode(self.vae.encode(resize_batch(images, self.judged_at or size)))
+        return resize_batch(drawn, size).clamp(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NearestReal(RealImage):
     """Answers with the real image of the target class that is nearest in L1."""
 
@@ -105,8 +146,31 @@ class NearestReal(RealImage):
         return others[(self.pool.images[others] - image).abs().sum(dim=(1, 2, 3)).argmin()]
 
 
+def blur_by_half(image: Tensor, judged_at: tuple[int, int] | None = None) -> Tensor:
+    """Blur an image (1, C, H, W) with the Gaussian that leaves half the power of the finest octave.
+
+    The octave is that of the image at the size `judged_at`, (H, W); None for its own size.
+    """
+
+    def power(of: Tensor) -> float:
+        return float(fine_power(of if judged_at is None else resize_batch(of, judged_at)))
+
+    def blurred(sigma: float) -> Tensor:
+        window = min(2 * math.ceil(4 * sigma) + 1, 2 * min(image.shape[2:]) - 1)
+        return gaussian_blur(image, [window, window], [sigma, sigma])
+
+    half = power(image) / 2
+    low, high = 0.0, 0.5
+    while power(blurred(high)) > half and high < max(image.shape):
+        low, high = high, 2 * high
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if power(blurred(middle)) > half else (low, middle)
+    return blurred(high).clamp(0, 1)
+
+
 def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> dict[str, Engine]:
-    """Make the controls, with real images from the run's inputs.
+    """Make the controls, with real images from the run's inputs; without a VAE there is no `redrawn-real`.
 
     Raises:
         UsageError: a class has fewer than two images among the inputs.
@@ -120,11 +184,17 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
             f"--controls: fewer than two of the images are of class {', '.join(few)}; "
             "the controls need real images of every class; give more images with --images, or omit --controls"
         )
-    return {
-        "factual": Factual(confidence=confidence),
-        "random-real": RandomReal(confidence=confidence, pool=pool),
-        "nearest-real": NearestReal(confidence=confidence, pool=pool),
-    }
+    judged_at = bundle.working if bundle.is_carried else None
+    made: list[Engine] = [
+        Factual(confidence=confidence),
+        RandomReal(confidence=confidence, pool=pool),
+        NearestReal(confidence=confidence, pool=pool),
+        BlurredReal(confidence=confidence, pool=pool, judged_at=judged_at),
+    ]
+    if bundle.models.has("vae"):
+        vae: Any = bundle.models.part("vae")
+        made.append(RedrawnReal(confidence=confidence, pool=pool, judged_at=judged_at, vae=vae))
+    return {engine.name: engine for engine in made}
 
 
 @torch.inference_mode()

@@ -8,8 +8,8 @@ from pathlib import Path
 POLICIES = ("random", "runner-up", "all")
 """How target classes are chosen, if not listed in a file."""
 
-CONTROLS = ("factual", "random-real", "nearest-real")
-"""Names of the controls of `cfx bench`. The fourth control is the engine `pixel`, which makes adversarial noise."""
+CONTROLS = ("factual", "random-real", "nearest-real", "blurred-real", "redrawn-real")
+"""Names of the controls of `cfx bench`. One more is the engine `pixel`, which makes adversarial noise."""
 
 
 @dataclass(frozen=True)

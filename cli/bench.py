@@ -101,7 +101,10 @@ def bench(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     confidence: ConfidenceOption = 0.9,
     controls: Annotated[
-        bool, typer.Option("--controls", help="Also run the controls: factual, real images and pixel.")
+        bool,
+        typer.Option(
+            "--controls", help="Also run the controls: factual, real images (as they are, blurred, redrawn) and pixel."
+        ),
     ] = False,
     out: Annotated[
         Path | None,

@@ -1,9 +1,11 @@
-"""The distance of an image to real images of a class, in a judge's feature space."""
+"""How an image compares with real images of a class: its distance to them in a judge's features, and its sharpness."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from .sharpness import Sharpness
 
 ROWS_AT_ONCE = 512
 FAR = 1e4  # coordinates of the padding for classes with fewer features, so far away that it is never the nearest
@@ -22,16 +24,23 @@ class RealImages(nn.Module):
         features: dimension of the judge's features, F.
         levels: number of quantiles, Q.
         neighbours: how many nearest features are averaged.
+        details: number of measures of detail for `sharpness`; 0 in files of earlier versions, which lack it.
+
+    Attributes:
+        sharpness: compares the fine detail of an image with that of real images; None without `details`.
     """
 
     features: Tensor
     distances: Tensor
 
-    def __init__(self, classes: int, count: int, features: int, levels: int, neighbours: int = 5) -> None:
+    def __init__(
+        self, classes: int, count: int, features: int, levels: int, neighbours: int = 5, details: int = 0
+    ) -> None:
         super().__init__()
         self.neighbours = neighbours
         self.register_buffer("features", torch.full((classes, count, features), FAR))
         self.register_buffer("distances", torch.zeros(classes, levels))
+        self.sharpness = Sharpness(classes, details) if details else None
 
     def distance(self, features: Tensor, labels: Tensor) -> Tensor:
         """Mean distance of features (N, F) to the nearest real features of their label (N,): (N,)."""

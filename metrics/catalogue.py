@@ -107,6 +107,15 @@ METRICS = (
         needs=("judge", "reference"),
     ),
     Metric(
+        "sharpness_percentile",
+        "sharpness percentile",
+        None,
+        "number",
+        Group.REALISM,
+        function="realism:sharpness_percentile",
+        needs=("reference",),
+    ),
+    Metric(
         "knn_agreement",
         "kNN agreement",
         "higher",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .ranges import REALISM, SHARPNESS
 from .scene import Scene
 
-REAL_SHARE = 95.0  # per cent; the share of real images that defines the range of real images
 NEIGHBOURS = 5  # as in CARLA's yNN
 EPSILON = 1e-6
 
@@ -59,9 +59,18 @@ def realism_percentile(scene: Scene) -> Tensor:
     return scene.percentile
 
 
+def sharpness_percentile(scene: Scene) -> Tensor:
+    """Percentage of real images of the target class with at most as much fine detail, in [0, 100].
+
+    Fine detail is what blur takes away: the power of the finest octaves, given that of the others
+    (`judges.sharpness.Sharpness`). No network has a part in it, so that there is nothing it could be blind to.
+    """
+    return scene.sharpness
+
+
 def looks_real(scene: Scene) -> Tensor:
-    """Whether the realism percentile is within the range of 95 % of real images: (N,) bool."""
-    return scene.percentile >= 100 - REAL_SHARE
+    """Whether realism and sharpness percentile are both within the range of real images: (N,) bool."""
+    return REALISM.holds(scene.percentile) & SHARPNESS.holds(scene.sharpness)
 
 
 def knn_agreement(scene: Scene, neighbours: int = NEIGHBOURS) -> Tensor:

@@ -136,6 +136,19 @@ class Scene:
         """Percentage of real images of the target at least as far from their class, (N,), in [0, 100]."""
         return self.reference.percentile(self.features, self.labels)
 
+    @cached_property
+    def sharpness(self) -> Tensor:
+        """Percentage of real images of the target with at most as much fine detail, (N,), in [0, 100].
+
+        Raises:
+            Missing: the features of real images were stored without their sharpness.
+        """
+        if self.reference.sharpness is None:
+            raise Missing(
+                "the bundle's reference was made by an earlier version; `cfx train DIR --only reference` makes it anew"
+            )
+        return self.reference.sharpness.percentile(self.judges_input, self.labels)
+
     @property
     def autoencoders(self) -> ClassAutoencoders:
         """The autoencoders of the single classes and of all classes."""

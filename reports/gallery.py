@@ -13,6 +13,7 @@ from pathlib import Path
 from ..answers.answer import Answer
 from ..answers.wording import rounded
 from ..metrics.catalogue import METRICS
+from ..metrics.ranges import RANGES
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Gallery:
             "classes": self.classes,
             "metrics": [{"name": m.name, "label": m.label, "better": m.better, "kind": m.kind, "yesOrNo": m.yes_or_no}
                         for m in self.metrics],
+            "ranges": [vars(each) for each in RANGES],
             "entries": [self._row(item) for item in self.items],
             "pictures": [b64encode(picture).decode() for picture in self.pictures],
         }  # fmt: skip

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...answers.answer import COUNTS, Answer
-from ...answers.wording import percent, with_article
+from ...answers.wording import looks, percent, with_article
 from ...errors import printable
 from ...metrics.catalogue import BY_NAME, METRICS, Metric
 from ...reports.tables import ARROWS
@@ -73,11 +73,15 @@ def judgement(answer: Answer) -> Text:
     verdict = ("agree", "green") if agrees else ("disagree", "bold yellow")
     target = answer.target
     text = line(verdict, f": classifiers that no engine uses give {target} {percent(sure)}")
-    real, percentile = answer.metrics.get("looks_real"), answer.value("realism_percentile")
-    if percentile is not None:
-        looks = ("looks real", "green") if real else ("does not look real", "bold yellow")
-        text = line(text, "\n", looks, f": more typical than {percentile:.0f} % of real images of {target}")
-    return text
+    realism, sharpness = answer.value("realism_percentile"), answer.value("sharpness_percentile")
+    if realism is None:
+        return text
+    typical = f"more typical than {realism:.0f} % of real images of {target}"
+    if sharpness is None:
+        why = answer.missing.get("looks_real", "the sharpness of real images is not known")
+        return line(text, "\n", typical, f"; whether it looks real is not known: {why}")
+    style = "green" if answer.metrics.get("looks_real") else "bold yellow"
+    return line(text, "\n", (looks(answer.metrics), style), f"; {typical}, sharper than {sharpness:.0f} %")
 
 
 def changes(answer: Answer) -> str:

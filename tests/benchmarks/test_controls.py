@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cfx.benchmarks.compare import read_finished
-from cfx.benchmarks.controls import RealPool
+from cfx.benchmarks.controls import RealPool, blur_by_half
 from cfx.benchmarks.finish import write_results
 from cfx.benchmarks.inputs import DataSetInputs
 from cfx.benchmarks.settings import Settings
@@ -14,6 +14,8 @@ from cfx.benchmarks.suite import Benchmark
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import UsageError
+from cfx.images.detail import fine_power
+from cfx.images.resizing import resize_batch
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,24 @@ def test_realism_is_that_of_real_images(figures):
     assert figures("pixel", "looks_real") < 0.1 < figures("vcnet", "looks_real")
     assert figures("random-real", "im1") < 1 < figures("factual", "im1"), "to the target's manifold, or the factual's"
     assert figures("random-real", "im1") < figures("pixel", "im1")
+
+
+def test_blurred_and_redrawn_images_of_the_target_do_not_look_as_real(figures):
+    for name in ("blurred-real", "redrawn-real"):
+        assert figures(name, "validity") > 0.6 and figures(name, "judge_agrees") > 0.9, name
+    assert figures("blurred-real", "looks_real") <= 0.1, "the judges believe it, and it is blurred"
+    assert figures("blurred-real", "realism_percentile") > 30, "which their features do not tell"
+    assert figures("blurred-real", "sharpness_percentile") < 2 < figures("random-real", "sharpness_percentile")
+    assert figures("redrawn-real", "looks_real") < figures("random-real", "looks_real")
+
+
+def test_a_blur_by_half_leaves_half_the_power_where_it_is_judged(digits):
+    image = digits[0][:1]
+    assert fine_power(blur_by_half(image)).item() == pytest.approx(fine_power(image).item() / 2, rel=0.01)
+    large = resize_batch(image, (84, 84))
+    found = resize_batch(blur_by_half(large, (28, 28)), (28, 28))
+    assert fine_power(found).item() == pytest.approx(fine_power(resize_batch(large, (28, 28))).item() / 2, rel=0.01)
+    assert blur_by_half(torch.full((1, 1, 8, 8), 0.5)).allclose(torch.tensor(0.5)), "nothing to blur"
 
 
 def test_distance_grows_from_none_to_any_image(figures):

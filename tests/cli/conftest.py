@@ -102,7 +102,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "second_judge": ("PatchTransformer", {"width": 8, "depth": 1}),
         "retrained": ("Retrained", {"width": 4}),
         "autoencoders": ("ClassAutoencoders", {}),
-        "reference": ("RealImages", {"classes": 10, "count": 8, "features": 16, "levels": 20}),
+        "reference": ("RealImages", {"classes": 10, "count": 8, "features": 16, "levels": 20, "details": 30}),
     }
     for name, (architecture, arguments) in parts.items():
         torch.manual_seed(0)
@@ -112,6 +112,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(model, RealImages):
             model.features.uniform_()
             model.distances.copy_(torch.rand_like(model.distances).sort(dim=1).values)
+            assert model.sharpness is not None
+            model.sharpness.blurs.copy_(torch.randn_like(model.sharpness.blurs).sort(dim=1).values)
         entry = PartEntry(architecture=architecture, arguments=arguments, measured={"test_accuracy": 0.5})
         bundle.save_part(name, model, entry)
     return directory

@@ -196,7 +196,9 @@ def test_controls_stand_beside_the_engines(run, folder_of_classes, toy):
                  "--no-lpips", "--format", "json", "--out", "c")  # fmt: skip
     assert result.code == 0, result.stderr
     engines = json.loads(result.stdout)["engines"]
-    assert list(engines) == ["pixel", "factual", "random-real", "nearest-real"]
+    assert list(engines) == ["pixel", "factual", "random-real", "nearest-real", "blurred-real"], (
+        "no VAE, no redrawn-real"
+    )
     assert all(about["control"] for about in engines.values())
 
 

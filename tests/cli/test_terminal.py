@@ -95,7 +95,8 @@ def test_the_card_says_everything(answer):
     for words in (
                   "four.png: the model sees a 4 (99.8 %)", "what would make it a 9? engine vcnet",
                   "valid: the model now sees a 9 (95.3 %), 90 % needed", "agree: classifiers", "98.0 %",
-                  "looks real: more typical than 62 %", "196 pixels (25.0 %), L1 23.4, L2 3.2",
+                  "looks real; more typical than 62 % of real images of 9, sharper than 41 %",
+                  "196 pixels (25.0 %), L1 23.4, L2 3.2",
                   "LPIPS not asked for (--lpips)", "IM1, IM2 0.83, 0.021",
                   "3 steps, 24 classifier calls (20 forward, 4 backward), 0.0123 s",
                   "cfx-out/four.vcnet.9.png"):  # fmt: skip
@@ -105,13 +106,15 @@ def test_the_card_says_everything(answer):
 def test_the_card_of_an_invalid_one(answer):
     screen = console(color_system=None)
     scores = {**answer.metrics} | {"judge_agrees": False, "looks_real": False, "realism_percentile": 0.4}
+    scores["sharpness_percentile"] = 0.2
     failed = replace(
         answer, valid=False, target_confidence=0.41, counterfactual=Seen("4", 0.55), metrics=scores, missing={}
     )
     answers.print_card(screen, failed)
     card = " ".join(text_of(screen).split())
     for words in ("not valid: the model sees a 4 (55.0 %); 41.0 % for 9, 90 % needed", "disagree: classifiers",
-                  "does not look real: more typical than 0 %", "LPIPS not available (see cfx info)"):  # fmt: skip
+                  "does not look real: untypical, blurred; more typical than 0 %",
+                  "LPIPS not available (see cfx info)"):  # fmt: skip
         assert words in card
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cfx.answers.wording import looks
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import BundleError
@@ -16,6 +17,7 @@ from cfx.judges.real_images import RealImages
 from cfx.metrics import perceptual, proximity, realism
 from cfx.metrics.catalogue import METRICS, Group
 from cfx.metrics.evaluate import evaluate, function_of, score
+from cfx.metrics.ranges import why_not_real
 from cfx.metrics.scene import Scene
 
 
@@ -65,10 +67,17 @@ def test_percentile_by_hand():
         assert reference.percentile(place, label).item() == pytest.approx(percentile)
 
 
-def test_looks_real_is_the_range_of_95_per_cent():
-    scene = scene_of(torch.zeros(4, 1, 2, 2), torch.zeros(4, 1, 2, 2))
-    scene.percentile = torch.tensor([0.0, 4.9, 5.0, 60.0])
-    assert realism.looks_real(scene).tolist() == [False, False, True, True]
+def test_looks_real_needs_both_percentiles():
+    cases = ((60.0, 50.0, ""), (2.5, 2.0, ""), (100.0, 99.5, ""), (2.4, 50.0, "untypical"), (60.0, 1.9, "blurred"),
+             (60.0, 99.6, "noisy"), (0.0, 0.0, "untypical, blurred"))  # fmt: skip
+    scene = scene_of(torch.zeros(len(cases), 1, 2, 2), torch.zeros(len(cases), 1, 2, 2))
+    scene.percentile, scene.sharpness = (torch.tensor([case[place] for case in cases]) for place in (0, 1))
+    assert realism.looks_real(scene).tolist() == [not fault for _, _, fault in cases]
+    for typical, sharp, fault in cases:
+        found = {"looks_real": not fault, "realism_percentile": typical, "sharpness_percentile": sharp}
+        assert why_not_real(found) == fault
+        assert looks(found) == (f"does not look real: {fault}" if fault else "looks real")
+    assert why_not_real({"realism_percentile": None}) == ""
 
 
 def test_im1_of_real_sevens_is_lower_for_seven_than_for_one(bundle: Bundle, digits):

@@ -1,24 +1,26 @@
-"""reference: the judge's features of real images, with which the realism of other images is measured."""
+"""reference: the judge's features of real images and their sharpness, with which the realism of images is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ...images.detail import measure_detail
 from ...images.sets.labelled import Labelled
 from ...judges.real_images import RealImages
 from ...judges.residual import ResidualNet
 from ..context import TrainingContext
 from ..part import Made, Part
+from ..sharpness import Details, fit_sharpness
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferencePart(Part):
-    """The judge's features of its training images, and the distances of each class's test images to them."""
+    """The judge's features of its training images, the distances of each class's test images to them, and sharpness."""
 
     makes: ClassVar[tuple[str, ...]] = ("reference",)
     needs: ClassVar[tuple[str, ...]] = ("judge",)
@@ -26,6 +28,7 @@ class ReferencePart(Part):
 
     count: int = 500  # real images per class, at most
     levels: int = 200  # quantiles of the distance
+    photos: int = 400  # images per class, on average, whose sharpness is measured, if they have to be read once more
 
     @torch.no_grad()
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
@@ -33,8 +36,9 @@ class ReferencePart(Part):
         per_class = [context.split.judge_train.of_class(label) for label in range(context.count)]
         count = min(self.count, max(len(data) for data in per_class))
         features = judge.head.in_features
+        details = measure_detail(context.split.judge_train.floats(slice(0, 1))).shape[1]
         arguments = {"classes": context.count, "count": count, "features": features, "levels": self.levels}
-        model = RealImages(**arguments)
+        model = RealImages(**arguments, details=details)
         for label in context.present:
             data = per_class[label][:count]
             model.features[label, : len(data)] = embed(judge, data).half()
@@ -42,7 +46,27 @@ class ReferencePart(Part):
             found = embed(judge, context.split.test.of_class(label))
             distances = model.distance(found, torch.full((len(found),), label))
             model.distances[label] = distances.quantile(torch.linspace(0, 1, self.levels))
-        return {"reference": Made(model, {**arguments})}
+        assert model.sharpness is not None
+        fit_sharpness(model.sharpness, self._details(context), context.present)
+        return {"reference": Made(model, {**arguments, "details": details})}
+
+    def _details(self, context: TrainingContext) -> Details:
+        """The detail in the judges' training images; no network is involved that could know them better than others."""
+        data = context.split.judge_train
+        if context.photos is not None:
+            data = data[: self.photos * context.count]
+        known = torch.isin(data.labels, torch.tensor(context.present))
+        found = Details.of(self._images(context, data), data.labels)
+        return found[known]
+
+    @staticmethod
+    def _images(context: TrainingContext, data: Labelled) -> Iterator[Tensor]:
+        if context.photos is None:
+            yield from (batch.floats() for batch in data.batches(500))
+            return
+        # Resized in the same two steps as answers: another way of resizing leaves another amount of fine detail.
+        for images in context.photos("judge_train", len(data)):
+            yield context.bundle.shrink(images)
 
 
 def embed(judge: ResidualNet, data: Labelled) -> Tensor:

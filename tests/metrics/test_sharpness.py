@@ -1,0 +1,150 @@
+"""The second half of realism: real images pass, and blurred, redrawn or noisy ones do not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
+
+from cfx.answers.overview import findings
+from cfx.bundles.bundle import Bundle, load_bundle
+from cfx.images.detail import FINEST, fine_power, frequencies, measure_detail, power
+from cfx.images.resizing import resize_batch
+from cfx.images.sets.labelled import Labelled
+from cfx.judges.real_images import RealImages
+from cfx.judges.sharpness import Sharpness
+from cfx.metrics.evaluate import score
+from cfx.metrics.ranges import SHARPNESS
+from cfx.metrics.scene import Scene
+from cfx.training.parts.reference import ReferencePart
+from cfx.training.sharpness import Details, fit_sharpness
+
+Digits = tuple[Tensor, Tensor]
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    return (gaussian_blur(images, [13, 13], [sigma, sigma]) * 255).round() / 255
+
+
+@pytest.fixture(scope="module")
+def sharpness(bundle: Bundle) -> Sharpness:
+    found = bundle.part("reference", RealImages).sharpness
+    assert found is not None
+    return found
+
+
+# Measures of detail
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 17, 40), (1, 3, 3), (3, 4, 9), (2, 16, 16)])
+def test_the_transform_keeps_the_power_and_measures_are_finite_and_per_image(shape):
+    images = torch.rand(5, *shape, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(power(images).sum(dim=(1, 2, 3)), images.square().sum(dim=(1, 2, 3)), rtol=1e-4)
+    found = measure_detail(images)
+    assert found.isfinite().all() and torch.allclose(found[2:3], measure_detail(images[2:3]), atol=1e-5)
+    assert measure_detail(torch.zeros_like(images)).isfinite().all()
+    assert measure_detail(images[:0]).shape == (0, found.shape[1])
+
+
+def test_the_finest_octave_is_what_changes_from_pixel_to_pixel():
+    board = (torch.arange(16)[:, None] + torch.arange(16)) % 2.0
+    wave = torch.cos(torch.arange(16) * torch.pi / 8).expand(16, 16) / 2 + 0.5  # one in 16 pixels
+    for image, share in ((board, 1.0), (wave, 0.0)):
+        changes = (image - image.mean())[None, None]
+        assert fine_power(changes).item() == pytest.approx(share * changes.square().sum().item(), rel=0.01, abs=0.05)
+    assert float(frequencies(wave[None, None])[0].max()) > 2 * FINEST
+
+
+# The laws of sharpness
+
+
+def test_real_images_have_all_percentiles_alike(sharpness: Sharpness, digits: Digits):
+    percentile = sharpness.percentile(*digits)
+    quarters = torch.histc(percentile, 4, 0, 100) / len(percentile)
+    assert quarters.sub(0.25).abs().max() < 0.08
+    assert SHARPNESS.holds(percentile).float().mean() > 0.94
+    other = sharpness.percentile(digits[0], (digits[1] + 1) % 10)
+    assert 10 < other.mean() < 90, "it is no judge of classes"
+
+
+def test_blur_lowers_it_and_noise_raises_it(sharpness: Sharpness, digits: Digits):
+    images, labels = digits
+    found = [sharpness.blur(images, labels)]
+    found += [sharpness.blur(blurred(images, sigma), labels) for sigma in (0.35, 0.5, 0.7, 1.0)]
+    for less, more in pairwise(found):
+        assert (less < more).float().mean() > 0.99
+    assert found[0].mean().abs() < 0.1 and found[2].mean() == pytest.approx(1, abs=0.1), "the unit is a blur by half"
+    for sigma in (0.5, 1.0, 2.0, 3.0):
+        assert (sharpness.percentile(blurred(images, sigma), labels) < SHARPNESS.low).all()
+    assert (sharpness.percentile(torch.full_like(images, 0.5), labels) < SHARPNESS.low).all(), "there is no detail"
+    noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    assert (sharpness.percentile(noise, labels) > SHARPNESS.high).all()
+
+
+def test_a_blurred_image_does_not_look_real_though_the_judge_sees_nothing(bundle: Bundle, digits: Digits):
+    images, labels = digits
+    with torch.inference_mode():
+        columns = score(Scene.of(bundle, images, blurred(images, 0.5), labels)).columns
+    looks, realism = columns["looks_real"], columns["realism_percentile"]
+    assert looks is not None and realism is not None
+    assert not looks.any() and (realism >= 2.5).float().mean() > 0.9
+
+
+def test_a_reference_of_an_earlier_version_says_how_to_make_it_anew(bundle: Bundle, digits: Digits, answer):
+    new = bundle.part("reference", RealImages)
+    old = RealImages(*new.features.shape, levels=new.distances.shape[1])
+    old.load_state_dict({name: each for name, each in new.state_dict().items() if not name.startswith("sharpness")})
+    opened = load_bundle("mnist")
+    opened.judges.put("reference", old)
+    scores = score(Scene.of(opened, digits[0][:2], digits[0][:2], digits[1][:2]))
+    for name in ("looks_real", "sharpness_percentile"):
+        assert scores.columns[name] is None
+        assert scores.missing[name] == (
+            "the bundle's reference was made by an earlier version; `cfx train DIR --only reference` makes it anew"
+        )
+    assert scores.columns["realism_percentile"] is not None and scores.columns["knn_agreement"] is not None
+    unknown: Any = {**answer.metrics, "looks_real": None, "sharpness_percentile": None}
+    told = [text for text, _ in findings(SimpleNamespace(**{**shown(answer), "metrics": unknown}))]  # pyright: ignore[reportArgumentType]
+    assert "realism percentile 62" in told and not any("look" in text for text in told)
+
+
+def shown(answer: Any) -> dict[str, Any]:
+    """What `findings` reads of an answer that has one metric only."""
+    names = ("target_confidence", "target", "valid", "cost")
+    return {name: getattr(answer, name) for name in names} | {"value": {"realism_percentile": 62.0}.get}
+
+
+# Fitting
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (3, 2), (40, 1)])
+def test_a_handful_of_images_is_enough(counts: tuple[int, int]):
+    labels = torch.tensor([0] * counts[0] + [2] * counts[1])
+    images = torch.rand(len(labels), 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    details = Details.of([images], labels)
+    model = Sharpness(3, details.measures.shape[1])
+    fit_sharpness(model, details, [0, 2])
+    assert all(buffer.isfinite().all() for buffer in model.buffers())
+    assert (model.blurs.diff(dim=1) >= 0).all()
+    assert (model.percentile(blurred(images, 2.0), labels) == 0).all()
+
+
+def test_photos_are_resized_as_answers_are():
+    photos = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    small = Labelled((photos[:, :, ::2, ::2] * 255).byte(), torch.tensor([0, 1, 0, 1]))
+
+    def shrink(images: Tensor) -> Tensor:
+        return resize_batch(images, (16, 16))
+
+    context: Any = SimpleNamespace(split=SimpleNamespace(judge_train=small), count=2, present=[0, 1], photos=None)
+    context.bundle = SimpleNamespace(shrink=shrink)
+    straight = ReferencePart()._details(context)
+    context.photos = lambda subset, count: photos[:count].split(3)
+    found = ReferencePart()._details(context)
+    assert torch.equal(found.measures, measure_detail(shrink(photos)))
+    assert torch.equal(straight.measures, measure_detail(small.floats()))
