@@ -77,18 +77,22 @@ class Budget:
         """Seconds that are left for anything; 0 if none are."""
         return max(0.0, self.seconds - self.spent)
 
-    def allot(self, label: str) -> float:
-        """The seconds of a fit: its share of what is left.
+    def allot(self, label: str, before: float = 0.0) -> float:
+        """The seconds of a fit in all: its share of what is left.
 
         Judges and classifiers share what is left of the first half of the budget, all others the rest. What a fit does
         not need, the next ones get.
+
+        Args:
+            label: of the fit.
+            before: seconds that it took before this start, which are part of its share.
         """
         own = self.left_to_do.get(label, Share(weight=0.0))
         alike = [share for share in self.left_to_do.values() if share.classifies == own.classifies]
         others = len(alike) < len(self.left_to_do)
         until = FOR_CLASSIFIERS if own.classifies and others else 1 - RESERVE - TRIAL
         part = own.weight / (sum(share.weight for share in alike) or 1.0)
-        return part * max(0.0, self.seconds * until - self.spent)
+        return part * max(0.0, self.seconds * until - self.spent + before)
 
     def done(self, label: str) -> None:
         """Record that a fit has ended, early or late; the remaining fits share the time that is left."""

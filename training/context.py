@@ -16,7 +16,7 @@ from ..images.sets.split import SUBSETS, Split, SubsetName
 from ..progress import SILENT, Progress
 from .budget import Budget, Timed
 from .course import Course
-from .fit import Fit, FitError
+from .fit import Fit, FitError, seconds_before
 from .recipe import Recipe
 
 CHECKPOINTS = "checkpoints"
@@ -134,7 +134,7 @@ class TrainingContext:
             fit.held_out = None
         checkpoint = self.checkpoints / f"{label}.ckpt"
         if self.budget is not None:
-            fit.seconds = max(LEAST_SECONDS, self.budget.allot(label))
+            fit.seconds = max(LEAST_SECONDS, self.budget.allot(label, seconds_before(checkpoint)))
             fit.clock = self.budget.clock
         try:
             fit.run(checkpoint, self.progress if self.budget is None else Timed(self.progress, self.budget))

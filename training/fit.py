@@ -239,8 +239,8 @@ class Fit(ABC):
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self._best = _Best(**state["best"])
-        self._timer.before = state["seconds"]
-        if state["step"] == self.total_steps:
+        self._timer.before = state.get("seconds", 0.0)
+        if state.get("course") is not None:
             self.course = Course(**state["course"])
         return state["step"]
 
@@ -266,6 +266,13 @@ class _Best:
         for name, weights in self.weights.items():
             modules[name].load_state_dict(weights)
         self.weights = {}
+
+
+def seconds_before(checkpoint: Path) -> float:
+    """Seconds that the run that wrote a checkpoint had taken until then; 0 without a checkpoint."""
+    if not checkpoint.exists():
+        return 0.0
+    return torch.load(checkpoint, weights_only=True, mmap=True).get("seconds", 0.0)
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

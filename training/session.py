@@ -169,7 +169,7 @@ class TrainingSession:
             needed = seconds_needed(context.recipe, train.images.shape[1:], len(train), shares)
             if needed > seconds:
                 context.progress.note(
-                    f"the whole training takes about {in_minutes(needed)} on this machine; within "
+                    f"the whole training takes up to about {in_minutes(needed)} on this machine; within "
                     f"{in_minutes(seconds)} it is cut short, the generative models most: judges come first"
                 )
         return budget

@@ -62,5 +62,5 @@ def print_checked(console: Console, checked: InitReport) -> None:
         mistakes = "; ".join(f"{is_} seen as {seen} ({count})" for count, is_, seen in checked.confusions)
         table.add_row("mistakes", Text(mistakes or "none"))
     console.print(Text(f"bundle {about.name} created in {checked.directory}"), table, sep="\n")
-    takes = f"the whole training takes about {in_minutes(checked.seconds)} on this machine"
+    takes = f"the whole training takes up to about {in_minutes(checked.seconds)} on this machine"
     console.print(Text(f"next: cfx train {checked.directory} --budget 20m ({takes})", "dim"))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cfx.bundles.bundle import Bundle
+from cfx.bundles.bundle import Bundle, load_bundle
+from cfx.bundles.entries import TrialEntry
 from cfx.training import recipe
 from cfx.training.parts.judge import JudgePart
 
@@ -64,13 +68,47 @@ def test_a_part_whose_basis_is_missing_says_so(run: Run, short: None, data_root:
     assert "is not trained yet; `cfx train" in result.stderr
 
 
-def test_ctrl_c_leaves_a_run_that_can_go_on(
-    run: Run, short: None, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("signalled", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_run_that_can_go_on(
+    run: Run,
+    short: None,
+    data_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signalled: signal.Signals,
+    code: int,
 ):
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signalled)
 
     with monkeypatch.context() as patch:
         patch.setattr(JudgePart, "make", interrupt)
-        assert run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge").code == 130
+        stopped = run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge")
+        assert stopped.code == code
+        assert f"interrupted; run the same command again to resume {tmp_path / 'out'}" in stopped.stderr
     assert run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge").code == 0
+
+
+def test_two_times_are_one_too_many(run: Run, tmp_path: Path):
+    result = run("train", tmp_path, "--budget", "1m", "--more", "1m")
+    assert result.code == 2 and "--budget and --more: give one of them" in result.error
+
+
+def test_a_bundle_with_a_useless_part_is_not_ready(run: Run, tmp_path: Path):
+    shutil.copytree(load_bundle("mnist").directory, tmp_path / "b")
+    (tmp_path / "b" / "contact-sheet.png").write_bytes(b"")
+    ready = run("train", tmp_path / "b")
+    assert ready.code == 0 and f"ready: cfx explain PHOTO --bundle {tmp_path / 'b'}" in ready.stdout
+    made = Bundle(tmp_path / "b")
+    made.update(
+        parts={**made.parts, "judge": replace(made.parts["judge"], verdict="useless", because="at chance")},
+        trial={"projection": TrialEntry(questions=50, valid=0.98, judges_agree=0.9, looks_real=None, seconds=0.1)},
+    )
+    result = run("train", tmp_path / "b")
+    assert result.code == 1
+    assert "useless: at chance" in result.stdout
+    assert "do not use this bundle yet: judge is useless; run `cfx train" in result.stdout
+    assert "--more 10m" in result.stdout
+    assert [*filter(None, result.stdout.partition("projection")[2].splitlines()[0].split())] == [
+        *("50", "98%", "90%", "-", "0.1"),
+    ]

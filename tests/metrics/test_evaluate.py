@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from cfx.answers.wording import looks
-from cfx.bundles.bundle import Bundle
+from cfx.bundles.bundle import Bundle, load_bundle
+from cfx.counterfactuals.projection import SharpShooter
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import BundleError
 from cfx.judges.real_images import RealImages
@@ -184,3 +187,32 @@ def test_every_function_of_the_catalogue_is_there_and_says_what_it_needs(bundle:
     alone = Scene(classifier=bundle.classifier, factuals=images, counterfactuals=found.images, targets=targets)
     without = {name for name, column in score(alone).columns.items() if column is None}
     assert without == {metric.name for metric in METRICS if metric.needs and not metric.of_set}
+
+
+@pytest.mark.parametrize(
+    ("useless", "missing", "kept"),
+    [
+        (("judge",), {"looks_real", "realism_percentile", "knn_agreement"}, {"judge_agrees", "im1"}),
+        (("judge", "second_judge"), {"judge_agrees", "judge_confidence", "looks_real"}, {"im1", "l1"}),
+        (("autoencoders",), {"im1", "im2"}, {"judge_agrees", "looks_real"}),
+        (("retrained",), {"robust_retrained"}, {"judge_agrees", "looks_real"}),
+    ],
+)
+def test_nothing_is_measured_with_a_useless_judge(
+    tmp_path: Path,
+    digits: tuple[torch.Tensor, torch.Tensor],
+    useless: tuple[str, ...],
+    missing: set[str],
+    kept: set[str],
+):
+    shutil.copytree(load_bundle("mnist").directory, tmp_path / "b")
+    made = Bundle(tmp_path / "b")
+    marked = {name: replace(made.parts[name], verdict="useless", because="right on 10.0%") for name in useless}
+    made.update(parts={**made.parts, **marked})
+    images, targets = digits[0][:4], (digits[1][:4] + 1) % 10
+    found = SharpShooter.from_bundle(made).search(made.classifier, images, targets)
+    scores = evaluate(made, images, targets, found)
+    for name in missing:
+        assert scores.columns[name] is None
+        assert scores.missing[name].startswith(f"{useless[0]} is useless: right on 10.0%; `cfx train ")
+    assert all(scores.columns[name] is not None for name in kept)

@@ -55,7 +55,9 @@ def scene_of(
 ) -> Scene:
     """Answers, with just what a metric needs of them."""
     given = judges or {}
-    held: Any = SimpleNamespace(part=lambda name: given[name], has=lambda name: name in given)
+    held: Any = SimpleNamespace(
+        part=lambda name: given[name], has=lambda name: name in given, useless=lambda name: None
+    )
     return Scene(
         classifier=classifier,
         factuals=counterfactuals if factuals is None else factuals,

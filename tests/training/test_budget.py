@@ -68,6 +68,16 @@ def test_a_second_start_of_the_same_command_knows_what_the_first_has_spent(tmp_p
     assert budget_of(tmp_path, clock, command, flow=Share(weight=1.0)).allot("flow") == pytest.approx(left, abs=0.1)
 
 
+def test_a_fit_that_was_killed_gets_the_rest_of_its_share(tmp_path: Path):
+    clock = Clock()
+    shares = {"vae": Share(weight=1.0), "flow": Share(weight=1.0)}
+    budget = budget_of(tmp_path, clock, **shares)
+    whole = budget.allot("vae")
+    clock.now += 300
+    budget.save()
+    assert budget_of(tmp_path, clock, **shares).allot("vae", before=300) == pytest.approx(whole, abs=0.1)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"seconds": "x", "command": ""}', "3"])
 def test_a_damaged_record_of_the_time_spent_is_as_good_as_none(tmp_path: Path, content: str):
     (tmp_path / "spent.json").write_text(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,38 @@ def test_two_sessions_at_once_are_refused(tiny: Recipe, split: Split[Labelled], 
     (tmp_path / "checkpoints").mkdir()
     with locked(tmp_path / "checkpoints" / ".lock"), pytest.raises(UsageError, match="another process is using"):
         session.make(only=["judge"])
+
+
+@pytest.mark.slow
+def test_more_goes_on_with_the_weak_parts_from_their_weights(tiny: Recipe, split: Split[Labelled], tmp_path: Path):
+    first = TrainingSession(tiny, split, tmp_path, command="cfx train", budget=2.0)
+    first.make(only=["classifier", "judge"])
+    entry = first.bundle.parts["judge"]
+    assert entry.trained is not None and entry.trained.steps >= 1
+    assert entry.verdict in ("weak", "useless")
+    before = first.bundle.part("judge").state_dict()
+
+    session = TrainingSession(tiny, split, tmp_path, command="cfx train", budget=2.0)
+    begun: dict[str, dict[str, torch.Tensor]] = {}
+    original = session.context.begun
+
+    def watched(name: str, model: torch.nn.Module) -> torch.nn.Module:
+        begun[name] = {key: value.clone() for key, value in original(name, model).state_dict().items()}
+        return model
+
+    session.context.begun = watched  # type: ignore[method-assign]
+    session.make(only=["judge"], more=True)
+    assert list(begun) == ["judge"], "of the parts that are named"
+    assert all(torch.equal(value, begun["judge"][key]) for key, value in before.items())
+    assert not (tmp_path / "checkpoints" / "spent.json").exists(), "the command is done"
+
+
+@pytest.mark.slow
+def test_more_of_nothing_weak_is_nothing(tiny: Recipe, made: Path, split: Split[Labelled], tmp_path: Path):
+    shutil.copytree(made, tmp_path / "b")
+    session = TrainingSession(tiny, split, tmp_path / "b", command="cfx train", budget=2.0)
+    good = {name: dataclasses.replace(entry, verdict="good") for name, entry in session.bundle.parts.items()}
+    session.bundle.update(parts=good)
+    before = digests(tmp_path / "b")
+    session.make(more=True)
+    assert digests(tmp_path / "b") == before
