@@ -11,6 +11,8 @@ from .augment import Augmentation
 from .context import TrainingContext
 from .fit import Fit, descend, set_learning_rate
 
+RIGHT = 0.99  # share of held-out images; who is right on more has better things to do with the rest of the time
+
 
 class ClassifierFit(Fit):
     """Cross-entropy with AdamW on randomly deformed images, optionally with mixup and noise.
@@ -67,6 +69,11 @@ class ClassifierFit(Fit):
     def check(self, data: Labelled) -> Tensor:
         """Cross-entropy, in nats."""
         return F.cross_entropy(self.model(data.floats()), data.labels)
+
+    def has_learned(self, data: Labelled) -> bool:
+        """Whether nearly all held-out images are classified correctly."""
+        right = sum(int((self.model(some.floats()).argmax(dim=1) == some.labels).sum()) for some in data.batches(250))
+        return right >= RIGHT * len(data)
 
 
 def train_classifier(

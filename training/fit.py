@@ -25,6 +25,8 @@ SETTLING = 0.2  # share of the steps, after a prelude, in which the averaged wei
 MOST_CHECKED = 1000  # held-out images in an evaluation
 CHECK_BATCH = 250  # held-out images converted to floats at a time
 REPORT_EVERY = 20  # steps
+LEARNED = 2  # evaluations in a row after which `has_learned` is believed
+LAST_PART = 0.7  # share of a schedule that is then taken to be over, so that the learning rate still comes down
 CHECKS_COST = 0.2  # largest share of the time that evaluations on held-out images may take
 
 
@@ -73,6 +75,8 @@ class Fit(ABC):
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
         self._best = _Best()
         self._timer = Timer()
+        self._learned = 0  # evaluations in a row after which hardly anything was left to learn
+        self._shortened = False  # whether the rest of the schedule has been shortened for that
 
     @abstractmethod
     def step(self, index: int) -> dict[str, Tensor]:
@@ -81,6 +85,10 @@ class Fit(ABC):
     def check(self, data: Labelled) -> Tensor:
         """The loss on held-out images, without noise; lower is better, the unit is up to the subclass."""
         raise NotImplementedError
+
+    def has_learned(self, data: Labelled) -> bool:
+        """Whether held-out images show that hardly anything is left to learn, so that limited time is better spent."""
+        return False
 
     def over(self, index: int) -> float:
         """The share of the run that is over at step `index`, in [0, 1]: of steps, or of its time if that is more."""
@@ -151,7 +159,7 @@ class Fit(ABC):
             report.finish()
         self._best.restore(self.modules)
         if start < self.total_steps:
-            ended = stopped or index == self.total_steps
+            ended = stopped or index == self.total_steps or self._shortened
             self.course = Course(
                 steps=index, planned=self.total_steps, seconds=round(timer.spent, 1), cut_short=not ended
             )
@@ -200,10 +208,14 @@ class Fit(ABC):
         data = self.held_out[:MOST_CHECKED]
         with torch.no_grad():
             loss = sum(float(self.check(batch)) * len(batch) for batch in data.batches(CHECK_BATCH)) / len(data)
+            self._learned = self._learned + 1 if self.seconds is not None and self.has_learned(data) else 0
         for module in self.modules.values():
             module.train()
         self._must_be_finite({"held-out loss": loss}, index + 1)
         self._best.update(loss, self.modules)
+        if self.seconds is not None and self._learned >= LEARNED and not self._shortened:
+            self._shortened = True
+            self.seconds = min(self.seconds, self._timer.spent / LAST_PART)
         self._timer.checked(self.clock, began, int(self.over(index + 1) * CHECKS))
         # While the learning rate is high, the loss may rise for a while and still improve later.
         return self.over(index) > 0.4 and self._best.since >= PATIENCE

@@ -233,6 +233,15 @@ def test_evaluations_count_in_the_time_and_take_a_fifth_of_it_at_most(data: Labe
     assert fit.now <= 1000 + 20 + 1
 
 
+def test_who_has_learned_enough_leaves_time_to_others(data: Labelled) -> None:
+    fit = Clocked(data[:200], 1000)
+    fit.held_out = data[:200]  # the loss of which goes on falling
+    fit.has_learned = lambda data: fit.now > 200  # type: ignore[method-assign]
+    fit.run()
+    assert 250 < fit.now < 500 and fit.rates[-1] < 0.05 * max(fit.rates)
+    assert fit.course is not None and not fit.course.cut_short
+
+
 def test_without_any_time_there_is_one_step(data: Labelled) -> None:
     fit = Clocked(data, 1e-3)
     fit.run()
