@@ -32,6 +32,7 @@ class Same(Engine):
     name: ClassVar[str] = "same"
     summary: ClassVar[str] = "nothing"
     paper: ClassVar[str] = "none"
+    gradients: ClassVar[bool] = False
 
     clock: Clock
     costs: float = 1.0
@@ -42,6 +43,12 @@ class Same(Engine):
             raise ModelError("no")
         self.clock.now += self.costs * len(problem)
         return Curve(lambda t, rows: problem.images[rows], bisections=0)
+
+
+class Slow(Same):
+    """As an engine that follows gradients."""
+
+    gradients: ClassVar[bool] = True
 
 
 def test_real_digits(bundle: Bundle, digits: tuple[Tensor, Tensor]):
@@ -61,7 +68,7 @@ def test_targets_are_others_than_what_is_seen(bundle: Bundle, digits: tuple[Tens
 
 
 @pytest.mark.parametrize(
-    ("seconds", "asked"), [(None, QUESTIONS), (1000.0, QUESTIONS), (20.0, ROUNDS[0] + ROUNDS[1]), (0.5, ROUNDS[0])]
+    ("seconds", "asked"), [(None, QUESTIONS), (1000.0, QUESTIONS), (19.0, ROUNDS[0] + ROUNDS[1]), (0.5, ROUNDS[0])]
 )
 def test_no_more_rounds_than_there_is_time_for(
     bundle: Bundle, digits: tuple[Tensor, Tensor], seconds: float | None, asked: int
@@ -79,6 +86,13 @@ def test_without_time_there_is_no_trial_and_an_engine_that_fails_is_left_out(
     assert try_engines(bundle, engines, digits[0], seconds=-1.0, clock=clock) == {}
     assert best_of({}) is None
     assert list(try_engines(bundle, engines, digits[0][:4])) == ["same"]
+
+
+def test_an_engine_for_which_no_time_is_left_is_not_tried(bundle: Bundle, digits: tuple[Tensor, Tensor]):
+    clock = Clock()
+    engines = {"slow": Slow(clock=clock), "same": Same(clock=clock)}
+    trial = try_engines(bundle, engines, digits[0], seconds=1.0, clock=clock)
+    assert list(trial) == ["same"], "the one without gradients comes first"
 
 
 @pytest.mark.parametrize(
