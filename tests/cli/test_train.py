@@ -54,10 +54,11 @@ def short(monkeypatch: pytest.MonkeyPatch, shorten: Callable[[recipe.Recipe, flo
 
 def test_one_part_is_made_from_the_real_data_set(run: Run, short: None, data_root: Path, tmp_path: Path):
     result = run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge")
-    assert result.code == 0, result.stderr
+    assert result.code == 1, "a judge of a step or two is useless"
+    assert "do not use this bundle yet: judge is useless" in result.stdout
     made = Bundle(tmp_path / "out")
     made.verify()
-    assert list(made.parts) == ["judge"]
+    assert list(made.parts) == ["judge"] and made.parts["judge"].verdict == "useless"
     assert 0 < made.parts["judge"].measured["test_accuracy"] < 1
     assert "judge" in result.stdout
 
@@ -86,7 +87,8 @@ def test_a_signal_leaves_a_run_that_can_go_on(
         stopped = run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge")
         assert stopped.code == code
         assert f"interrupted; run the same command again to resume {tmp_path / 'out'}" in stopped.stderr
-    assert run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge").code == 0
+    assert run("train", tmp_path / "out", "--recipe", "mnist", "--data", data_root, "--only", "judge").code == 1
+    assert list(Bundle(tmp_path / "out").parts) == ["judge"]
 
 
 def test_two_times_are_one_too_many(run: Run, tmp_path: Path):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.cells import Grid, Swap, aligned
+from cfx.counterfactuals.cells import FEATHER, Grid, Swap, aligned
 from cfx.counterfactuals.features import SpatialFeatures
 from cfx.counterfactuals.problem import ModelError
 from cfx.counterfactuals.swap import CellSwap
@@ -73,7 +73,8 @@ def test_a_cell_is_the_donors_and_the_rest_is_kept(cell: int, source: int):
     inside = found[:, box.top : box.bottom, box.left : box.right]
     assert torch.equal(inside, donor[:, other.top : other.bottom, other.left : other.right])
     far = torch.ones(SIDE, SIDE, dtype=torch.bool)
-    far[max(0, box.top - 2) : box.bottom + 2, max(0, box.left - 2) : box.right + 2] = False
+    soft = round(FEATHER * SIDE / 5)
+    far[max(0, box.top - soft) : box.bottom + soft, max(0, box.left - soft) : box.right + soft] = False
     assert torch.equal(found[:, far], image[:, far])
     assert float(found.min()) >= 0 and float(found.max()) <= 1
 
