@@ -181,6 +181,8 @@ class CellSearch:
                 if count < len(swaps)
             ]
             tried = yield Try(self._composites(fewer))
+            if not bool(tried.valid.any()):  # a classifier that gives another answer at each evaluation
+                break
             swaps = fewer[int(tried.valid.nonzero().max())]
         return swaps
 
