@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..bundles.entries import TrialEntry
-from ..counterfactuals.engine import Counterfactuals, Engine
+from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError
 from ..metrics.evaluate import score
 from ..metrics.scene import Scene
@@ -94,12 +94,10 @@ class _Tally:
         self._measured: dict[str, list[Tensor | None]] = {name: [] for name in MEASURED}
         self._seconds = 0.0
 
-    def ask(
-        self, bundle: Bundle, engine: Engine, images: Tensor, targets: Tensor, clock: Callable[[], float]
-    ) -> None:  # fmt: skip
+    def ask(self, bundle: Bundle, engine: Engine, images: Tensor, targets: Tensor, clock: Callable[[], float]) -> None:
         """Search, and score what was found."""
         start = clock()
-        found: Counterfactuals = engine.search(bundle.classifier, images, targets)
+        found = engine.search(bundle.classifier, images, targets)
         self._seconds += clock() - start
         self._valid.append(found.valid)
         columns = score(Scene.of(bundle, images, found.images, targets), frozenset(MEASURED)).columns

@@ -87,12 +87,7 @@ class Sets:
         factual_classes = indices_of((question.factual.name for question in run.questions), bundle)
         self.targets = bundle.labelling.labels_of(targets_of(run.questions, bundle)).cpu()
         self.factual_labels = bundle.labelling.labels_of(factual_classes).cpu()
-        self.factuals = self._features(files)[self.image_ids] if self._has_judge else None
-
-    @property
-    def _has_judge(self) -> bool:
-        """Whether there is a judge whose features mean something."""
-        return self.bundle.judges.has("judge") and self.bundle.judges.useless("judge") is None
+        self.factuals = self._features(files)[self.image_ids] if bundle.judges.usable("judge") else None
 
     def of(self, engine: str, rows: Tensor) -> SetScene:
         """The set of one engine's answers; `rows` (N,) bool selects them."""

@@ -15,7 +15,7 @@ Grade = Literal["good", "weak", "useless"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """How the training of a part within a time budget went; of all its fits together.
+    """How a fit went, or all fits of a part together; in bundle.toml of a training within a time budget.
 
     Attributes:
         steps: that were made.

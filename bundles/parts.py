@@ -227,6 +227,10 @@ class Models(Parts):
 class Judges(Parts):
     """The parts of a bundle that score counterfactuals; no engine may use them."""
 
+    def usable(self, name: str) -> bool:
+        """Whether there is such a judge, and what is measured with it means something."""
+        return self.has(name) and self.useless(name) is None
+
     def useless(self, name: str) -> str | None:
         """Why nothing that is measured with a judge means anything; None if it does, or if there is no such judge."""
         entry = self._entries.get(name)

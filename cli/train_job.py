@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from ..answers.trial import best_of, try_engines
 from ..bundles.bundle import Bundle
+from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import CONTROL, engine_names
 from ..memory import keep_freed_memory
 from ..training.opening import open_session, reopen_session
@@ -16,8 +15,6 @@ from .exit_code import ExitCode
 from .terminal.bundles import print_bundle_parts, print_trial
 from .terminal.terminal import Terminal
 from .train import TrainOptions
-
-CONFIDENCE = 0.9  # of the trial; the default of all commands
 
 
 def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
@@ -54,13 +51,12 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
 
 def _try(session: TrainingSession, terminal: Terminal) -> Bundle:
     """Try all engines on held-out questions, and make the best the engine of the bundle."""
-    bundle, left = session.bundle, session.seconds_left
+    bundle = session.bundle
     names = [name for name in engine_names() if name != CONTROL]
-    engines = load_engines(names, bundle, CONFIDENCE, leave_out=True, note=terminal.note)
-    began = time.monotonic()
+    engines = load_engines(names, bundle, Engine.confidence, leave_out=True, note=terminal.note)
     images = session.held_out_photos()
     with terminal.task("trying the engines"):
-        trial = try_engines(bundle, engines, images, seconds=None if left is None else left - time.monotonic() + began)
+        trial = try_engines(bundle, engines, images, seconds=session.seconds_left)
     best = best_of(trial)
     if best is None:
         terminal.note(f"no time is left to try the engines; {bundle.file.engine} stays the one of the bundle")

@@ -117,7 +117,7 @@ class Scene:
     def judges_probabilities(self) -> Tensor:
         """The mean over the judges that are not useless of their class probabilities, (N, K)."""
         first, judges = CLASSIFIER_JUDGES[0], self.judges
-        usable = [name for name in CLASSIFIER_JUDGES if judges and judges.has(name) and not judges.useless(name)]
+        usable = [name for name in CLASSIFIER_JUDGES if judges and judges.usable(name)]
         if not usable:
             self.judge(first)  # says what is missing
         logits = [

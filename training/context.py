@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
+from ..bundles.entries import Trained
 from ..bundles.finding import NAME
 from ..images.sets.labelled import Labelled, in_batches
 from ..images.sets.split import SUBSETS, Split, SubsetName
 from ..progress import SILENT, Progress
 from .budget import Budget, Timed
-from .course import Course
 from .fit import Fit, FitError, seconds_before
 from .recipe import Recipe
 
@@ -49,7 +49,7 @@ class TrainingContext:
         present: the labels that have images in every subset of the split.
         checkpoints: the directory of checkpoints.
         budget: divides the available time; None runs each fit for as long as the recipe says.
-        courses: how the fits went, by their labels.
+        trained: how the fits went, by their labels.
         earlier: by a part's name, the model whose training is to go on.
     """
 
@@ -82,7 +82,7 @@ class TrainingContext:
         self.present: list[int] = torch.stack(counts).amin(dim=0).nonzero().flatten().tolist()
         self.checkpoints = directory / CHECKPOINTS
         self.budget: Budget | None = None
-        self.courses: dict[str, Course] = {}
+        self.trained: dict[str, Trained] = {}
         self.earlier: dict[str, nn.Module] = {}
         self._bundle: Bundle | None = None
 
@@ -142,8 +142,8 @@ class TrainingContext:
             fit.run(checkpoint, self.progress if self.budget is None else Timed(self.progress, self.budget))
         except FitError as error:
             raise FitError(f"{label}: {error}") from error
-        if fit.course is not None:
-            self.courses[label] = fit.course
+        if fit.trained is not None:
+            self.trained[label] = fit.trained
         if self.budget is not None:
             self.budget.done(label)
 

@@ -1,31 +1,13 @@
-"""How a training run goes: its time, its reports, its learning rate, and what is recorded of it."""
+"""How a training run goes: its time, its reports and its learning rate."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from ..progress import Task
 
 REPORT_EVERY_S = 5.0  # seconds between two reports, if steps are slow
-
-
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """How a training run went.
-
-    Attributes:
-        steps: that were made.
-        planned: steps of the whole run.
-        seconds: that it took, over all restarts.
-        cut_short: whether it ended because its time was over.
-    """
-
-    steps: int
-    planned: int
-    seconds: float
-    cut_short: bool
 
 
 class Timer:

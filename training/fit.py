@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..bundles.entries import Trained
 from ..errors import CfxError, OutputError
 from ..images.sets.labelled import Labelled
 from ..progress import SILENT, Progress
-from .course import Course, Report, Timer, one_cycle
+from .course import Report, Timer, one_cycle
 
 CHECKS = 20  # evaluations on held-out images in a full run
 PATIENCE = 6  # evaluations without improvement before the run stops early
@@ -52,7 +53,7 @@ class Fit(ABC):
             Learning rates and the prelude then follow the share of the time that is over, if that is more than the
             share of the steps, so that a run that is cut short ends with a small learning rate, too.
         clock: gives the time in seconds.
-        course: how the run went, when it has ended.
+        trained: how the run went, when it has ended.
         prelude: share of the steps, at the start, that use a simpler loss. Held-out images are not evaluated until
             the steps after it have taken effect.
         held_out: images that are not trained on. If given, training stops early when the loss on them no longer
@@ -68,7 +69,7 @@ class Fit(ABC):
         self.held_out: Labelled | None = None
         self.seconds: float | None = None
         self.clock: Callable[[], float] = time.monotonic
-        self.course: Course | None = None
+        self.trained: Trained | None = None
         self.seed = seed
         self.modules: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -160,7 +161,7 @@ class Fit(ABC):
         self._best.restore(self.modules)
         if start < self.total_steps:
             ended = stopped or index == self.total_steps or self._shortened
-            self.course = Course(
+            self.trained = Trained(
                 steps=index, planned=self.total_steps, seconds=round(timer.spent, 1), cut_short=not ended
             )
         if checkpoint:
@@ -224,7 +225,7 @@ class Fit(ABC):
         state = {
             "step": step,
             "seconds": self._timer.spent,
-            "course": None if self.course is None else asdict(self.course),
+            "trained": None if self.trained is None else asdict(self.trained),
             "total_steps": self.total_steps,
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -252,8 +253,8 @@ class Fit(ABC):
             optimizer.load_state_dict(state["optimizers"][name])
         self._best = _Best(**state["best"])
         self._timer.before = state.get("seconds", 0.0)
-        if state.get("course") is not None:
-            self.course = Course(**state["course"])
+        if state.get("trained") is not None:
+            self.trained = Trained(**state["trained"])
         return state["step"]
 
 

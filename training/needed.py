@@ -54,7 +54,7 @@ def seconds_needed(recipe: Recipe, shape: Sequence[int], images: int, shares: Ma
     (own,) = part.fits(()).values()
     taken: list[float] = []
     with torch.random.fork_rng(devices=[]):
-        model = ResidualNet(channels=shape[0], classes=max(2, len(recipe.classes)), **{"width": 24, **part.network})
+        model = ResidualNet(**part.arguments(shape[0], len(recipe.classes)))
         optimizer = torch.optim.AdamW(model.parameters())
         batch = torch.rand(recipe.batch_size, *shape)
         labels = torch.zeros(recipe.batch_size, dtype=torch.int64)

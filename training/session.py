@@ -124,10 +124,7 @@ class TrainingSession:
             self._new_file().write(self.directory)
         self._want(only)
         command = " ".join(["more"] * more + sorted(only))
-        if more:
-            only = [name for name, entry in self.bundle.parts.items() if entry.verdict in ("weak", "useless")
-                    and (not only or name in only)]  # fmt: skip
-        parts = self._parts_to_make(only) if only or not more else []
+        parts = self._parts_to_go_on_with(only) if more else self._parts_to_make(only)
         made: set[str] = set()
         for part in parts:
             for needed in part.needs:
@@ -204,6 +201,12 @@ class TrainingSession:
         }
         return [part for part in self.parts if part in named or not stale.isdisjoint(part.makes)]
 
+    def _parts_to_go_on_with(self, only: Sequence[str]) -> list[Part]:
+        """The weak and useless parts, of those that `only` names if it does, and those that they invalidate."""
+        found = [name for name, entry in self.bundle.parts.items() if entry.verdict in ("weak", "useless")]
+        chosen = [name for name in found if not only or name in only]
+        return self._parts_to_make(chosen) if chosen else []
+
     def _make(self, part: Part) -> None:
         context = self.context
         for name, made in part.make(context).items():
@@ -276,14 +279,14 @@ def with_verdict(entry: PartEntry, verdict: Verdict | None) -> PartEntry:
 
 def trained_in(context: TrainingContext, part: Part) -> Trained | None:
     """How the fits of a part went, together; None if it has none."""
-    courses = [context.courses[label] for label in part.fits(context.present) if label in context.courses]
-    if not courses:
+    fits = [context.trained[label] for label in part.fits(context.present) if label in context.trained]
+    if not fits:
         return None
     return Trained(
-        steps=sum(course.steps for course in courses),
-        planned=sum(course.planned for course in courses),
-        seconds=round(sum(course.seconds for course in courses), 1),
-        cut_short=any(course.cut_short for course in courses),
+        steps=sum(fit.steps for fit in fits),
+        planned=sum(fit.planned for fit in fits),
+        seconds=round(sum(fit.seconds for fit in fits), 1),
+        cut_short=any(fit.cut_short for fit in fits),
     )
 
 

@@ -56,7 +56,7 @@ def scene_of(
     """Answers, with just what a metric needs of them."""
     given = judges or {}
     held: Any = SimpleNamespace(
-        part=lambda name: given[name], has=lambda name: name in given, useless=lambda name: None
+        part=lambda name: given[name], usable=lambda name: name in given, useless=lambda name: None
     )
     return Scene(
         classifier=classifier,

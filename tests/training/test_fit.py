@@ -216,7 +216,7 @@ def test_a_fit_ends_when_its_time_is_over_however_slow_its_steps_become(data: La
     fit = Clocked(data, 200, growth=growth)
     fit.prelude = 0.5
     fit.run()
-    course = fit.course
+    course = fit.trained
     assert course is not None and course.cut_short
     assert 200 <= fit.now <= 200 + fit.costs
     assert course.steps == len(fit.rates) < course.planned
@@ -239,13 +239,13 @@ def test_who_has_learned_enough_leaves_time_to_others(data: Labelled) -> None:
     fit.has_learned = lambda data: fit.now > 200  # type: ignore[method-assign]
     fit.run()
     assert 250 < fit.now < 500 and fit.rates[-1] < 0.05 * max(fit.rates)
-    assert fit.course is not None and not fit.course.cut_short
+    assert fit.trained is not None and not fit.trained.cut_short
 
 
 def test_without_any_time_there_is_one_step(data: Labelled) -> None:
     fit = Clocked(data, 1e-3)
     fit.run()
-    assert fit.course is not None and (fit.course.steps, fit.course.cut_short) == (1, True)
+    assert fit.trained is not None and (fit.trained.steps, fit.trained.cut_short) == (1, True)
 
 
 def test_with_time_enough_the_course_is_that_of_the_steps(data: Labelled) -> None:
@@ -253,7 +253,7 @@ def test_with_time_enough_the_course_is_that_of_the_steps(data: Labelled) -> Non
     timed.seconds = 1e6
     whole.run()
     timed.run()
-    assert timed.course is not None and not timed.course.cut_short
+    assert timed.trained is not None and not timed.trained.cut_short
     assert all(torch.equal(tensor, weights(timed)[name]) for name, tensor in weights(whole).items())
 
 
@@ -269,7 +269,7 @@ def test_time_before_a_kill_counts(data: Labelled, tmp_path: Path, told: Any) ->
     assert 70 <= len(resumed.rates) <= 90, "60 per cent of the time were over"
     again = Clocked(data, 200)
     again.run(tmp_path / "c")
-    assert not again.rates and again.course == resumed.course
+    assert not again.rates and again.trained == resumed.trained
 
 
 @pytest.mark.parametrize(("prelude", "first"), [(0.0, 50), (0.5, 0.7 * 1000)])

@@ -35,9 +35,13 @@ class JudgePart(Part):
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:
         return {"judge": 2.0}
 
+    def arguments(self, channels: int, classes: int) -> dict[str, Any]:
+        """Those of its `ResidualNet`."""
+        return {"channels": channels, "classes": classes, "width": 24, **self.network}
+
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
         torch.manual_seed(1)
-        arguments = {"channels": context.sizes["channels"], "classes": context.count, "width": 24, **self.network}
+        arguments = self.arguments(context.sizes["channels"], context.count)
         model = context.begun("judge", ResidualNet(**arguments))
         epochs = context.length(self.epochs, self.steps)
         train_classifier(context, model, "judge", epochs=epochs, seed=1, judges=True)
