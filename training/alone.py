@@ -33,7 +33,6 @@ from .sizes import Sizes, choose_scale, choose_sizes, ground_note
 
 ENGINE = "pixel"  # needs nothing but the classifier
 ENGINE_WITH_IMAGES = "swap"  # needs real images
-SECONDS = 5.0  # for one check of a classifier that is not kept
 LOOKED_AT = 8  # images on which a classifier is tried if none are labelled
 REMEDY = "`cfx init` and `cfx train` make a bundle that has it"
 
@@ -77,7 +76,7 @@ def open_with_images(foreign: Foreign, source: str, options: ClassifierOptions, 
     sizes = choose_sizes(options, foreign, survey.size, survey.channels)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     sample = images.load(order[: SAMPLE[1]], sizes.shape, resize=sizes.resize, scale=scale).data
-    matched, checked = examine(foreign, images, sample, named, options, seconds=SECONDS, brief=True)
+    matched, checked = examine(foreign, images, sample, named, options, brief=True)
     entry = ImagesEntry(source=source, scale=scale, ground=survey.ground, flip=options.flip)
     file = description(foreign, sizes, matched, checked.entry, looks_light_on_dark(sample), images=entry)
     says = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"

@@ -18,6 +18,7 @@ from .output_kind import settle_output
 from .probe import TIME_LIMIT, Probe
 
 IMAGENET = "imagenet"
+BRIEFLY = 5.0  # seconds for one check of a classifier that is not kept
 
 
 def class_names(classes: Path | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -48,7 +49,6 @@ def examine(
     named: Sequence[str] | None,
     options: ClassifierOptions,
     *,
-    seconds: float = TIME_LIMIT,
     brief: bool = False,
 ) -> tuple[Matched, Checked]:
     """Examine a classifier on labelled images.
@@ -59,16 +59,14 @@ def examine(
         sample: some of them, read.
         named: names of the classifier's classes, or of its labels, that the user gave.
         options: the user's other settings.
-        seconds: for one check, as in `Probe`.
-        brief: as in `check`.
+        brief: as in `check`; each check takes `BRIEFLY` seconds at most.
 
     Raises:
         UsageError: the classifier fails, its output or classes cannot be told, or it is not what the user says.
     """
     names = named if named is not None else foreign.classes
-    probe = Probe(
-        foreign, sample, options.preprocessing, len(images.classes if names is None else names), seconds=seconds
-    )
+    count = len(images.classes if names is None else names)
+    probe = Probe(foreign, sample, options.preprocessing, count, seconds=BRIEFLY if brief else TIME_LIMIT)
     label = settle_output(probe, names, options.label)
     matched = match_classes(probe, images, named, label=label, among=options.among)
     return matched, check(probe, matched, brief=brief)
