@@ -20,16 +20,18 @@ class KnownPart:
         what: a short description.
         homes: "room.module:Class" of each possible class of its model. No other class is ever imported for a bundle.
         judge: whether it only scores; engines may not use it.
+        explains: whether it is a classifier that can be explained.
     """
 
     name: str
     what: str
     homes: tuple[str, ...]
     judge: bool = False
+    explains: bool = False
 
 
 KNOWN_PARTS = (
-    KnownPart("classifier", "the classifier that is explained", ("classifiers.convolutional:ConvNet",)),
+    KnownPart("classifier", "the classifier that is explained", ("classifiers.convolutional:ConvNet",), explains=True),
     KnownPart("judge", "an independent classifier that only scores", ("judges.residual:ResidualNet",), judge=True),
     KnownPart(
         "second_judge",
@@ -51,6 +53,7 @@ KNOWN_PARTS = (
         ("generative.conditional_vae:ConditionalVAE",),
     ),
     KnownPart("flow", "normalizing flow", ("generative.flow:ImageFlow",)),
+    KnownPart("matching", "velocity field between images and noise", ("generative.velocity:VelocityField",)),
     KnownPart("donors", "real images of each class, from which swap takes cells", ("generative.donors:Donors",)),
     KnownPart(
         "autoencoders",
@@ -70,6 +73,8 @@ KNOWN_PARTS = (
 BY_NAME = {part.name: part for part in KNOWN_PARTS}
 JUDGES = frozenset(part.name for part in KNOWN_PARTS if part.judge)
 """The names of the parts that engines may not use."""
+CLASSIFIERS = tuple(part.name for part in KNOWN_PARTS if part.explains)
+"""The names of the parts that can be explained."""
 
 _HOMES = {home.partition(":")[2]: home for part in KNOWN_PARTS for home in part.homes}
 

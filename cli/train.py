@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import UsageError
-from .options.choices import seconds
-from .options.types import Common, QuietOption, ThreadsOption, given_path
+from .options.choices import DEVICES, check_choice, seconds
+from .options.types import Common, DeviceOption, QuietOption, ThreadsOption, given_path
 from .running import run_job
 
 
@@ -25,6 +25,7 @@ class TrainOptions:
     recipe: str | None
     data: Path
     joint: bool
+    device: str
 
 
 def train(
@@ -60,6 +61,7 @@ def train(
     joint: Annotated[
         bool, typer.Option("--joint", help="With --recipe: train classifier and conditional VAE jointly, as in VCNet.")
     ] = False,
+    device: DeviceOption = "auto",
     quiet: QuietOption = False,
     threads: ThreadsOption = 0,
 ) -> None:
@@ -81,6 +83,7 @@ def train(
         raise UsageError("--budget and --more: give one of them; --more TIME is the time to go on for")
     if joint and recipe is None:
         raise UsageError("--joint: trains a recipe's own classifier; give --recipe")
+    check_choice("device", device, DEVICES)
     options = TrainOptions(
         bundle=bundle,
         seconds=seconds("--more", more) if more else None if budget is None else seconds("--budget", budget),
@@ -89,5 +92,6 @@ def train(
         recipe=recipe,
         data=data,
         joint=joint,
+        device=device,
     )
     run_job("train_job", options, Common(quiet=quiet, threads=threads))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from ..answers.trial import best_of, try_engines
-from ..bundles.bundle import Bundle
+from ..bundles.bundle import Bundle, pick_device
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import CONTROL, engine_names
 from ..memory import keep_freed_memory
 from ..training.opening import open_session, reopen_session
 from ..training.recipe import find_recipe
 from ..training.session import TrainingSession, check_is_of, is_finished
-from .engines import load_engines
+from .engines import EngineLoader
 from .exit_code import ExitCode
+from .options.engines import EngineChoice
 from .terminal.bundles import print_bundle_parts, print_trial
 from .terminal.terminal import Terminal
 from .train import TrainOptions
@@ -29,11 +30,18 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
         terminal.note(f"{directory}: every part is trained; retrain one with --only PART, or go on with --more TIME")
         print_bundle_parts(terminal.out, finished)
         return _say_whether_ready(finished, terminal)
+    device = pick_device(options.device)
     if options.recipe is None:
-        session = reopen_session(directory, progress=terminal, budget=options.seconds)
+        session = reopen_session(directory, progress=terminal, budget=options.seconds, device=device)
     else:
         session = open_session(
-            options.recipe, options.data, directory, progress=terminal, joint=options.joint, budget=options.seconds
+            options.recipe,
+            options.data,
+            directory,
+            progress=terminal,
+            joint=options.joint,
+            budget=options.seconds,
+            device=device,
         )
     for note in session.notes:
         terminal.note(note)
@@ -52,8 +60,8 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
 def _try(session: TrainingSession, terminal: Terminal) -> Bundle:
     """Try all engines on held-out questions, and make the best the engine of the bundle."""
     bundle = session.bundle
-    names = [name for name in engine_names() if name != CONTROL]
-    engines = load_engines(names, bundle, Engine.confidence, leave_out=True, note=terminal.note)
+    names = tuple(name for name in engine_names() if name != CONTROL)
+    engines = EngineLoader(EngineChoice(names=names, every=True), terminal.note).load(bundle, Engine.confidence)
     images = session.held_out_photos()
     with terminal.task("trying the engines"):
         trial = try_engines(bundle, engines, images, seconds=session.seconds_left)

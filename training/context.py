@@ -24,6 +24,8 @@ LEAST_SECONDS = 1e-3  # of a fit for which no time is left: it makes one step
 
 Model = TypeVar("Model", bound=nn.Module)
 
+AT_ONCE = 250  # images in a batch of `photos`
+
 Photos = Callable[[SubsetName, int], Iterator[Tensor]]
 """Loads the first `count` images of a split's subset at the classifier's resolution, in batches (N, C, H, W)."""
 
@@ -41,6 +43,7 @@ class TrainingContext:
         progress: receives every fit as a task.
         photos: required if the classifier takes another resolution than that of `split`.
         names: gives the names of images; without it, they are named by subset and number.
+        device: of the images and the models.
 
     Attributes:
         sizes: `channels` and `size` (H, W) of the images, as the networks' arguments.
@@ -62,12 +65,14 @@ class TrainingContext:
         progress: Progress = SILENT,
         photos: Photos | None = None,
         names: Names | None = None,
+        device: str = "cpu",
     ) -> None:
         self.recipe = recipe
-        self.split = split
+        self.device = torch.device(device)
+        self.split = split = split.map(lambda _, images: images.to(self.device))
         self.directory = directory
         self.progress = progress
-        self.photos = photos
+        self._photos = photos
         self._names = names
         channels, *size = split.train.images.shape[1:]
         self.sizes: dict[str, Any] = {"channels": channels, "size": size}
@@ -85,6 +90,24 @@ class TrainingContext:
         self.trained: dict[str, Trained] = {}
         self.earlier: dict[str, nn.Module] = {}
         self._bundle: Bundle | None = None
+
+    @property
+    def is_resized(self) -> bool:
+        """Whether the classifier takes another resolution than that of `split`."""
+        return self._photos is not None
+
+    def photos(self, name: SubsetName, count: int) -> Iterator[Tensor]:
+        """The first `count` images of a subset at the classifier's resolution, in batches (N, C, H, W)."""
+        if self._photos is None:
+            yield from (batch.floats() for batch in self.split.subset(name)[:count].batches(AT_ONCE))
+            return
+        batches = self._photos(name, count)
+        while True:
+            with torch.device("cpu"):  # a decoder's tensors are there
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch.to(self.device)
 
     def name(self, subset: SubsetName, place: int) -> str:
         """The name of an image of a subset: its file, if it has one."""
@@ -104,7 +127,7 @@ class TrainingContext:
             BundleError: it is damaged or does not exist yet.
         """
         if self._bundle is None:
-            self._bundle = Bundle(self.directory)
+            self._bundle = Bundle(self.directory, str(self.device))
         return self._bundle
 
     @property
@@ -149,6 +172,7 @@ class TrainingContext:
 
     def begun(self, name: str, model: Model) -> Model:
         """A new model of a part, with the weights of the one whose training is to go on, if there is one."""
+        model.to(self.device)
         earlier = self.earlier.get(name)
         if earlier is not None:
             weights, own = earlier.state_dict(), model.state_dict()
@@ -160,11 +184,8 @@ class TrainingContext:
     @torch.no_grad()
     def probabilities(self, name: SubsetName, most: int | None = None) -> Tensor:
         """The classifier's probabilities of the labels, (N, L), of a subset's images, or of its first `most`."""
-        data = self.split.subset(name)[:most]
-        if self.photos is not None:
-            classifier = self.bundle.classifier
-            return torch.cat([self._condition(classifier(images)) for images in self.photos(name, len(data))])
-        return torch.cat([self.probabilities_of(batch.floats()) for batch in data.batches(1000)])
+        classifier, count = self.bundle.classifier, len(self.split.subset(name)[:most])
+        return torch.cat([self._condition(classifier(images)) for images in self.photos(name, count)])
 
     @torch.no_grad()
     def probabilities_of(self, images: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ from typing import Generic, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
 
 from ..errors import unknown_name
 from ..generative.layers import GaussianPosterior
 from ..images.sets.labelled import Labelled
+from .averaging import moving_average
 from .fit import Fit
 
 LIKELIHOODS = ("bernoulli", "gaussian")
@@ -88,19 +88,6 @@ class ElboFit(Fit, Generic[Model]):
         """Copy the averaged weights into the model and return it in eval mode."""
         self.model.load_state_dict(self.averaged.state_dict())
         return self.model.eval()
-
-
-def moving_average(model: nn.Module, decay: float = 0.999) -> AveragedModel:
-    """The model with a moving average of its weights over the last thousand steps, or the last fifth if that is less.
-
-    The latter keeps the initial weights out of the average of a short run.
-    """
-
-    def update(average: Tensor, weight: Tensor, count: Tensor | int) -> Tensor:
-        share = min(decay, 1 - 1 / (1 + float(count) / 5))
-        return torch.lerp(weight, average, share)
-
-    return AveragedModel(model, avg_fn=update)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

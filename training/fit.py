@@ -109,7 +109,7 @@ class Fit(ABC):
         epoch, place = divmod(index, self.steps_per_epoch)
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            self._order = (epoch, torch.randperm(len(self.data), generator=generator))
+            self._order = (epoch, torch.randperm(len(self.data), generator=generator, device="cpu"))
         return self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
 
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
@@ -130,6 +130,7 @@ class Fit(ABC):
             OutputError: the checkpoint cannot be written.
         """
         start = self._resume(checkpoint)
+        device = self.data.images.device
         timer = self._timer
         timer.start(self.clock)
         saved = self.clock()
@@ -139,7 +140,7 @@ class Fit(ABC):
         stopped = start >= self.total_steps
         with (
             self._reports(progress, "" if checkpoint is None else checkpoint.stem, start) as report,
-            torch.random.fork_rng(devices=[]),
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         ):
             while not stopped and index < self.total_steps and not (index and self._time_is_up()):
                 torch.manual_seed(self.seed * 7_368_787 + index)
@@ -244,7 +245,7 @@ class Fit(ABC):
     def _resume(self, checkpoint: Path | None) -> int:
         if checkpoint is None or not checkpoint.exists():
             return 0
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, weights_only=True, map_location=self.data.images.device)
         if state["total_steps"] != self.total_steps:
             return 0
         for name, module in self.modules.items():
@@ -285,7 +286,7 @@ def seconds_before(checkpoint: Path) -> float:
     """Seconds that the run that wrote a checkpoint had taken until then; 0 without a checkpoint."""
     if not checkpoint.exists():
         return 0.0
-    return torch.load(checkpoint, weights_only=True, mmap=True).get("seconds", 0.0)
+    return torch.load(checkpoint, weights_only=True, mmap=True, map_location="cpu").get("seconds", 0.0)
 
 
 def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -29,6 +29,7 @@ def open_session(
     progress: Progress = SILENT,
     joint: bool = False,
     budget: float | None = None,
+    device: str = "cpu",
 ) -> TrainingSession:
     """Read the data set of one of `RECIPES` and open a session for it.
 
@@ -51,10 +52,13 @@ def open_session(
         joint=joint,
         budget=budget,
         began=began,
+        device=device,
     )
 
 
-def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: float | None = None) -> TrainingSession:
+def reopen_session(
+    directory: Path, *, progress: Progress = SILENT, budget: float | None = None, device: str = "cpu"
+) -> TrainingSession:
     """Read the images that a bundle made by `cfx init` names, and open a session for it.
 
     Raises:
@@ -110,6 +114,7 @@ def reopen_session(directory: Path, *, progress: Progress = SILENT, budget: floa
         progress=progress,
         budget=budget,
         began=began,
+        device=device,
         photos=photos if bundle.is_carried else None,
         names=file_name,
         notes=tuple(notes),

@@ -61,6 +61,7 @@ class Part(ABC):
         optional: whether a bundle is complete without it. True by default, so that bundles made before a part was
             added stay complete.
         by_default: whether a new bundle wants it, although it is optional.
+        patient: whether it takes so long that it is left out if a time budget is not enough for all parts.
         classifies: whether it is a classifier or a judge: those get up to half of a time budget, for without them the
             rest is worth nothing.
     """
@@ -70,6 +71,7 @@ class Part(ABC):
     invalidates: ClassVar[tuple[str, ...]] = ()
     optional: ClassVar[bool] = True
     by_default: ClassVar[bool] = False
+    patient: ClassVar[bool] = False
     classifies: ClassVar[bool] = False
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:

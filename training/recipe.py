@@ -109,6 +109,7 @@ RECIPES = {
             "flow": {"network": {"couplings": 3}},
             "autoencoders": {"epochs": 12.0},
             "reference": {"count": 250},
+            "matching": {"epochs": 30.0},
         },
         augmentation=Augmentation(degrees=3, scale=0.08, shear=0.03, shift=0.07, flip=True),
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class TrainingSession:
         joint: train classifier and conditional VAE in one loss, as in VCNet's paper.
         budget: seconds for all parts; None runs each fit for as long as the recipe says.
         began: start of the budget's time, on `time.monotonic`'s clock; now, if None.
-        photos, names: as in `TrainingContext`.
+        device, photos, names: as in `TrainingContext`.
         notes: what the user should know about the images.
     """
 
@@ -65,11 +66,14 @@ class TrainingSession:
         joint: bool = False,
         budget: float | None = None,
         began: float | None = None,
+        device: str = "cpu",
         photos: Photos | None = None,
         names: Names | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        self.context = TrainingContext(recipe, split, directory, progress=progress, photos=photos, names=names)
+        self.context = TrainingContext(
+            recipe, split, directory, progress=progress, photos=photos, names=names, device=device
+        )
         self.parts = parts_of(recipe, joint=joint)
         self.directory = directory
         self.command = command
@@ -90,8 +94,6 @@ class TrainingSession:
 
     def held_out_photos(self, count: int = 60) -> Tensor:
         """Images on which no part was trained, (N, C, H, W) in [0, 1], at the classifier's resolution."""
-        if self.context.photos is None:
-            return self.context.split.held_out[:count].floats()
         return torch.cat([*self.context.photos("held_out", count)])[:count]
 
     def make(self, only: Sequence[str] = (), *, more: bool = False) -> Bundle:
@@ -115,7 +117,9 @@ class TrainingSession:
         if len(context.present) < 2:
             raise DataError(f"{context.recipe.name}: images of one class only; a counterfactual needs at least two")
         self._make_room()
-        with locked(context.checkpoints / ".lock"):
+        # What a part draws at random or counts up is made on the device; the CPU's default costs nothing this way.
+        on_device = nullcontext() if context.device.type == "cpu" else context.device
+        with locked(context.checkpoints / ".lock"), on_device:
             return self._make_all(only, more=more)
 
     def _make_all(self, only: Sequence[str], *, more: bool) -> Bundle:
@@ -132,6 +136,8 @@ class TrainingSession:
                     context.bundle.must_have(needed)
             made |= set(part.makes)
         if self.seconds is not None:
+            if not command:
+                parts = self._affordable(parts, self.seconds)
             context.budget = self._budget(parts, self.seconds, command)
         if more:
             names = [name for part in parts for name in part.makes if self.bundle.has(name)]
@@ -152,18 +158,39 @@ class TrainingSession:
             shutil.rmtree(context.checkpoints, ignore_errors=True)
         return bundle
 
+    def _affordable(self, parts: list[Part], seconds: float) -> list[Part]:
+        """The parts without those that take long, if the time is not enough for all; the bundle wants them no more."""
+        patient = [part for part in parts if part.patient]
+        if not patient or self._seconds_needed(parts) <= seconds:
+            return parts
+        names = [name for part in patient for name in part.makes]
+        self.bundle.update(wanted=tuple(name for name in wanted_by(self.bundle.file) if name not in names))
+        for name in names:
+            self.context.progress.note(
+                f"{name} is left out, because {in_minutes(seconds)} are not enough for it; "
+                f"`cfx train {self.directory} --only {name}` makes it later"
+            )
+        return [part for part in parts if not part.patient]
+
+    def _shares(self, parts: Sequence[Part]) -> dict[str, Share]:
+        """The share of each fit of some parts."""
+        return {
+            label: Share(weight=weight, classifies=part.classifies)
+            for part in parts
+            for label, weight in part.fits(self.context.present).items()
+        }
+
+    def _seconds_needed(self, parts: Sequence[Part]) -> float:
+        """About how long the whole training of some parts takes here."""
+        train = self.context.split.train
+        return seconds_needed(self.context.recipe, train.images.shape[1:], len(train), self._shares(parts))
+
     def _budget(self, parts: Sequence[Part], seconds: float, command: str) -> Budget:
         """The time budget of some parts, and a note if it is not enough for their whole training."""
         context = self.context
-        shares = {
-            label: Share(weight=weight, classifies=part.classifies)
-            for part in parts
-            for label, weight in part.fits(context.present).items()
-        }
-        budget = Budget(seconds, shares, context.checkpoints / SPENT, command=command, began=self.began)
+        budget = Budget(seconds, self._shares(parts), context.checkpoints / SPENT, command=command, began=self.began)
         if budget.spent < seconds / 10:  # not when training is resumed
-            train = context.split.train
-            needed = seconds_needed(context.recipe, train.images.shape[1:], len(train), shares)
+            needed = self._seconds_needed(parts)
             if needed > seconds:
                 context.progress.note(
                     f"the whole training takes up to about {in_minutes(needed)} on this machine; within "

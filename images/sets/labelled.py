@@ -30,6 +30,10 @@ class Labelled:
     def __getitem__(self, index: Tensor | slice) -> Labelled:
         return Labelled(self.images[index], self.labels[index])
 
+    def to(self, device: torch.device) -> Labelled:
+        """The same images and labels on a device."""
+        return Labelled(self.images.to(device), self.labels.to(device))
+
     def of_class(self, label: int) -> Labelled:
         """The images of one class."""
         return self[self.labels == label]

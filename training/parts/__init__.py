@@ -13,6 +13,7 @@ from .donors import DonorsPart
 from .flow import FlowPart
 from .joint import JointPart
 from .judge import JudgePart
+from .matching import MatchingPart
 from .reference import ReferencePart
 from .retrained import RetrainedPart
 from .second_judge import SecondJudgePart
@@ -30,6 +31,7 @@ PARTS: tuple[type[Part], ...] = (
     AutoencodersPart,
     ReferencePart,
     DonorsPart,
+    MatchingPart,
 )
 """In the order in which they are made: a part comes after the parts that it needs."""
 

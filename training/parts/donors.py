@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,12 +48,11 @@ class DonorsPart(Part):
             of_label = (labels[indices] == label).nonzero().flatten()
             surest = confidence[of_label].sort(descending=True, stable=True).indices[:count]
             chosen.append(indices[of_label[surest]])
-        places = torch.cat(chosen)
-        images = torch.stack([image for _, image in in_full(context, places)])
-        names = [context.name("train", place) for place in sorted(places.tolist())]
-        model = Donors.of(images, labels[places.sort().values], names)
+        places = torch.cat(chosen).sort().values
+        names = [context.name("train", place) for place in places.tolist()]
+        model = Donors.of(in_full(context, places), labels[places], names)
         arguments: dict[str, object] = {
-            "count": len(images),
+            "count": len(places),
             "channels": shape[0],
             "size": list(shape[1:]),
             "length": len(model.name_bytes),
@@ -61,15 +60,12 @@ class DonorsPart(Part):
         return {"donors": Made(model, arguments)}
 
 
-def in_full(context: TrainingContext, places: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Training images at the classifier's resolution, (C, H, W) uint8, by their places in ascending order."""
-    wanted = places.sort().values.tolist()
-    if context.photos is None:
-        yield from ((place, context.split.train.images[place]) for place in wanted)
-        return
-    of_interest, begin = set(wanted), 0
-    for batch in context.photos("train", max(wanted) + 1):
-        for offset, image in enumerate(batch):
-            if begin + offset in of_interest:
-                yield begin + offset, (image * 255).round().to(torch.uint8)
+def in_full(context: TrainingContext, places: Tensor) -> Tensor:
+    """Training images at the classifier's resolution, (N, C, H, W) uint8, by their places (N,) in ascending order."""
+    chosen: list[Tensor] = []
+    begin = 0
+    for batch in context.photos("train", int(places[-1]) + 1):
+        inside = places[(places >= begin) & (places < begin + len(batch))] - begin
+        chosen.append((batch[inside] * 255).round().to(torch.uint8))
         begin += len(batch)
+    return torch.cat(chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,20 +53,13 @@ class ReferencePart(Part):
     def _details(self, context: TrainingContext) -> Details:
         """The detail in the judges' training images; no network is involved that could know them better than others."""
         data = context.split.judge_train
-        if context.photos is not None:
+        if context.is_resized:
             data = data[: self.photos * context.count]
         known = torch.isin(data.labels, torch.tensor(context.present))
-        found = Details.of(self._images(context, data), data.labels)
-        return found[known]
-
-    @staticmethod
-    def _images(context: TrainingContext, data: Labelled) -> Iterator[Tensor]:
-        if context.photos is None:
-            yield from (batch.floats() for batch in data.batches(500))
-            return
         # Resized in the same two steps as answers: another way of resizing leaves another amount of fine detail.
-        for images in context.photos("judge_train", len(data)):
-            yield context.bundle.shrink(images)
+        images = map(context.bundle.shrink, context.photos("judge_train", len(data)))
+        found = Details.of(images, data.labels)
+        return found[known]
 
 
 def embed(judge: ResidualNet, data: Labelled) -> Tensor:

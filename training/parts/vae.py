@@ -160,7 +160,7 @@ class VAEPart(Part):
         vae = bundle.part("vae", VAE)
         latents = vae.encode(sample.images)
         between = torch.lerp(latents, latents.roll(1, 0), 0.5)
-        random = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+        random = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(latents)
         return [
             ("drawn by the VAE", vae.decode(latents)),
             ("half-way to the left neighbour", vae.decode(between)),
