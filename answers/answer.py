@@ -47,6 +47,7 @@ class Envelope:
 
     Attributes:
         bundle, digest: name and sha256 of the bundle.
+        classifier: name of the part of the bundle that was explained.
         settings: settings of the engine.
         confidence: minimum probability of the target in a valid counterfactual.
         device: device that the models ran on.
@@ -56,6 +57,7 @@ class Envelope:
 
     bundle: str
     digest: str
+    classifier: str = "classifier"
     settings: Mapping[str, object]
     confidence: float
     device: str
@@ -68,6 +70,7 @@ class Envelope:
             "version": VERSION,
             "settings": dict(self.settings),
             "bundle": {"name": self.bundle, "digest": self.digest},
+            "classifier": self.classifier,
             "device": self.device,
             "seed": self.seed,
         }

@@ -16,6 +16,7 @@ from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..classifiers.foreign.live import open_live
 from ..classifiers.foreign.opening import open_classifier
 from ..counterfactuals.registry import DEFAULT_ENGINE, load_engine
+from ..counterfactuals.settings import check_names
 from ..errors import UsageError, unknown_name
 from ..images.reading import scale_of
 from ..images.scale import Scale
@@ -41,6 +42,7 @@ def explain(
     donors: str | PathLike[str] | None = None,
     preprocessing: Mapping[str, object] | None = None,
     engine: str | None = None,
+    settings: Mapping[str, object] | None = None,
     confidence: float = 0.9,
     metrics: Sequence[str] | None = None,
     device: str = "auto",
@@ -67,6 +69,7 @@ def explain(
             `std`, `size`, `channels`, `scale`, `order`, `output`, `label`, ...; without it and `donors`, the classifier
             is called with images in [0, 1].
         engine: name of the engine; None for the bundle's own, or else cfx's default.
+        settings: of the engine, by name, such as {"max_steps": 80}; `cfx info --engine NAME` lists them.
         confidence: minimum probability of the target in a valid counterfactual.
         metrics: names of the metrics to compute (docs/metrics.md); None for all but LPIPS.
         device: "auto", "cpu", "cuda" or "mps"; a loaded bundle stays on its device.
@@ -82,7 +85,7 @@ def explain(
 
     Raises:
         InputError: an image cannot be read.
-        UsageError: the class, engine, metric, bundle or device is unknown, or the classifier does not match its
+        UsageError: a class, engine, setting, metric, bundle or device is unknown, or the classifier does not match its
             description or the donors.
         BundleError: the bundle is damaged, or lacks a part that the engine needs.
     """
@@ -95,13 +98,13 @@ def explain(
             raise UsageError("classifier: a bundle has a classifier of its own; give one of the two")
         fields = dict(preprocessing or {})
         label = fields.pop("label", None)
-        settings = ClassifierOptions(
+        description = ClassifierOptions(
             classes=None if classes is None else tuple(classes),
             preprocessing={field: as_field(value) for field, value in fields.items()},
             label=None if label is None else str(label),
             window=window,
         )
-        loaded, images = open_alone(classifier, each_of(images), donors, settings, pick_device(device))
+        loaded, images = open_alone(classifier, each_of(images), donors, description, pick_device(device))
     else:
         described = {"classes": classes, "donors": donors, "preprocessing": preprocessing}
         for what, value in described.items():
@@ -110,7 +113,9 @@ def explain(
         chosen = "mnist" if bundle is None else bundle
         loaded = chosen if isinstance(chosen, Bundle) else load_bundle(str(chosen), pick_device(device))
     name = engine or loaded.engine or DEFAULT_ENGINE
-    searching = load_engine(name).from_models(loaded.models, confidence=confidence)
+    kind = load_engine(name)
+    check_names(kind, settings or {})
+    searching = kind.from_models(loaded.models, confidence=confidence, **(settings or {}))
     wanted = target_class(str(target), loaded)
     scale = loaded.scale if window is None else Scale(*window, clips=True)
     if scale is None and isinstance(images, list | tuple):

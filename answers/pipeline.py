@@ -67,6 +67,7 @@ def answer_batch(
     envelope = Envelope(
         bundle=bundle.name,
         digest=bundle.digest,
+        classifier=bundle.explained,
         settings=engine.settings(),
         confidence=engine.confidence,
         device=str(bundle.device),

@@ -173,7 +173,7 @@ class Benchmark:
         if isinstance(self.targets, Listed):
             targets = {"sha256": hashlib.sha256(expanded(settings.targets).read_bytes()).hexdigest()}
         needed = {name for engine in self.engines.values() for name in engine.needs}
-        used = [name for name in bundle.parts if name == "classifier" or name in needed or bundle.judges.has(name)]
+        used = [name for name in bundle.parts if name == bundle.explained or name in needed or bundle.judges.has(name)]
         plugins = {name: plugin_of(name) for name in self.engines if name in engine_names()}
         return {
             "versions": {name: versions()[name] for name in ("cfx", "torch")},
@@ -181,6 +181,7 @@ class Benchmark:
             "plugins": {name: plugin for name, plugin in plugins.items() if plugin is not None},
             "bundle": {"name": bundle.name, "digest": bundle.digest},
             "parts": bundle.digests(used),
+            "classifier": bundle.explained,
             "engines": {name: engine.settings() for name, engine in self.engines.items()},
             "images": {"count": len(self.inputs), "sha256": self.inputs.digest()},
             "scale": str(self.inputs.scale) if isinstance(self.inputs, FileInputs) and self.inputs.scale else None,

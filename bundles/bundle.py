@@ -38,11 +38,13 @@ class Bundle:
     Args:
         directory: of the bundle.
         device: of the models.
+        explained: name of the part that is explained, if it has several classifiers.
         alone: the description of a classifier without a bundle, and the classifier; `directory` does not exist then.
 
     Attributes:
         directory: of the bundle.
         device: of the models.
+        explained: name of the part that is explained.
         file: bundle.toml.
         models: the parts that engines may use.
         judges: the parts that only score.
@@ -57,9 +59,15 @@ class Bundle:
     judges: Judges
 
     def __init__(
-        self, directory: Path, device: str = "cpu", *, alone: tuple[BundleFile, nn.Module] | None = None
+        self,
+        directory: Path,
+        device: str = "cpu",
+        explained: str = "classifier",
+        *,
+        alone: tuple[BundleFile, nn.Module] | None = None,
     ) -> None:
         self.directory = directory
+        self.explained = explained
         self.device = torch.device(device)
         self.is_alone = alone is not None
         if alone is None:
@@ -71,7 +79,7 @@ class Bundle:
 
     def _open(self, file: BundleFile) -> None:
         self.file = file
-        self.models = Models(file, self.directory, self.device)
+        self.models = Models(file, self.directory, self.device, self.explained)
         self.judges = Judges(file, self.directory, self.device)
 
     @property
@@ -135,7 +143,7 @@ class Bundle:
     @property
     def is_foreign(self) -> bool:
         """Whether the classifier was supplied by the user."""
-        entry = self.parts.get("classifier")
+        entry = self.parts.get(self.explained)
         return entry is not None and entry.foreign is not None
 
     @property
@@ -146,7 +154,7 @@ class Bundle:
     @property
     def notes(self) -> tuple[str, ...]:
         """What every answer about the classifier should say."""
-        foreign = self.parts["classifier"].foreign if self.is_foreign else None
+        foreign = self.parts[self.explained].foreign if self.is_foreign else None
         notes: list[str] = []
         if foreign is not None and foreign.among:
             count = len(self.classes)
@@ -352,11 +360,16 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
-def load_bundle(name: str = "mnist", device: str = "cpu") -> Bundle:
+def load_bundle(name: str = "mnist", device: str = "cpu", explained: str = "classifier") -> Bundle:
     """Open a bundle by name ("mnist") or directory; its models are loaded at first use.
+
+    Args:
+        name: of the bundle.
+        device: of the models.
+        explained: name of the part that is explained, if it has several classifiers.
 
     Raises:
         UsageError: there is no such bundle.
-        BundleError: it is damaged.
+        BundleError: it is damaged, or has no classifier of that name.
     """
-    return Bundle(find_bundle(name), device)
+    return Bundle(find_bundle(name), device, explained)

@@ -21,10 +21,10 @@ from ..classifiers.foreign.contract import ForeignEntry
 from ..classifiers.foreign.opening import Foreign, files_of, on_logits, reopen
 from ..classifiers.foreign.outputs import LOGITS_OF
 from ..classifiers.foreign.preprocessing import Preprocessing
-from ..errors import BundleError
+from ..errors import BundleError, unknown_name
 from .entries import PartEntry
 from .file import BundleFile
-from .known_parts import BY_NAME, JUDGES, build
+from .known_parts import BY_NAME, CLASSIFIERS, JUDGES, build
 from .labelling import Labelling
 
 Kind = TypeVar("Kind", bound=nn.Module)
@@ -167,6 +167,7 @@ class Models(Parts):
 
     Attributes:
         name: of the bundle.
+        explained: name of the part that is explained.
         labels: names of the labels that the parts were trained with.
         labelling: how the classifier's classes correspond to these labels.
         shape: (C, H, W) of the images that the classifier takes.
@@ -176,9 +177,14 @@ class Models(Parts):
         flip: whether left and right do not matter to the class.
     """
 
-    def __init__(self, file: BundleFile, directory: Path, device: torch.device) -> None:
+    def __init__(self, file: BundleFile, directory: Path, device: torch.device, explained: str = "classifier") -> None:
         super().__init__(file, directory, device)
-        classifier = file.parts.get("classifier")
+        self.explained = explained
+        if explained not in CLASSIFIERS:
+            raise BundleError(
+                f"bundle {file.name}: {unknown_name('classifier', explained, [*filter(self.has, CLASSIFIERS)])}"
+            )
+        classifier = file.parts.get(explained)
         foreign = None if classifier is None else classifier.foreign
         self.labels = list(file.classes)
         self.labelling = Labelling(None if foreign is None or foreign.among else foreign.columns)
@@ -221,7 +227,7 @@ class Models(Parts):
     @property
     def classifier(self) -> nn.Module:
         """The classifier that is explained."""
-        return self.part("classifier")
+        return self.part(self.explained)
 
 
 class Judges(Parts):

@@ -24,8 +24,8 @@ from .options.choices import (
     check_output,
     check_run,
     check_targets,
-    chosen_engines,
 )
+from .options.engines import EngineChoice, SetOption, choose_engines
 from .options.types import (
     BlackOption,
     BundleOption,
@@ -48,7 +48,7 @@ class BenchOptions:
 
     Attributes:
         engines: names of the engines.
-        every_engine: "all" was asked for, so engines that cannot be used are left out.
+        explained: name of the part of the bundle that is explained.
         settings: the settings of the benchmark.
         gates: the gates, parsed.
         min_pairs: a gate fails if its figure is computed over fewer pairs.
@@ -57,8 +57,8 @@ class BenchOptions:
     """
 
     bundle: str
-    engines: tuple[str, ...]
-    every_engine: bool
+    explained: str
+    engines: EngineChoice
     settings: Settings
     device: str
     gates: tuple[Gate, ...]
@@ -72,6 +72,9 @@ class BenchOptions:
 
 def bench(
     bundle: BundleOption = "mnist",
+    classifier: Annotated[
+        str, typer.Option(metavar="NAME", help="Part of the bundle that is explained, if it has several classifiers.")
+    ] = "classifier",
     engines: Annotated[
         str, typer.Option("--engines", "--engine", metavar="NAMES|all", help="Engines to compare, separated by commas.")
     ] = "all",
@@ -99,6 +102,7 @@ def bench(
         str, typer.Option(metavar="random|runner-up|all|CSV", help="Target classes; CSV: a file of image,target rows.")
     ] = "random",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
+    settings: SetOption = None,
     confidence: ConfidenceOption = 0.9,
     controls: Annotated[
         bool,
@@ -164,20 +168,19 @@ def bench(
     check_output("--out", out, directory=True)
     check_output("--junit", junit, directory=False)
     check_run("--baseline", baseline)
-    names, every_engine = chosen_engines(engines)
-    if controls and CONTROL not in names and CONTROL in engine_names():
-        names.append(CONTROL)
+    also = (CONTROL,) if controls and CONTROL in engine_names() else ()
+    chosen = choose_engines(engines, settings or (), also=also)
     if junit is not None and not fail_under:
         raise UsageError("--junit: reports gates, and there are none; give at least one --fail-under")
     gates = tuple(parse_gate(text, baseline=baseline is not None) for text in fail_under or ())
-    check_engines(gates, [*names, *(CONTROLS if controls else ())])
+    check_engines(gates, [*chosen.names, *(CONTROLS if controls else ())])
     seconds = None if timeout is None else choices.seconds("--timeout", timeout)
     if junit is not None:
         junit.unlink(missing_ok=True)  # a report of an earlier run must not be taken for one of this run
     options = BenchOptions(
         bundle=bundle,
-        engines=tuple(names),
-        every_engine=every_engine,
+        explained=classifier,
+        engines=chosen,
         settings=Settings(
             images=images,
             data=data,

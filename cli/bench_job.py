@@ -19,7 +19,7 @@ from ..reports.junit import JUnitReport
 from ..reports.outcomes import check_gate
 from ..reports.summary import Summary
 from .bench import BenchOptions
-from .engines import load_engines
+from .engines import EngineLoader
 from .exit_code import ExitCode
 from .stopping import TimedOut, time_limit
 from .terminal.tables import print_changes, print_summary
@@ -88,9 +88,9 @@ class Bench:
 
     def _benchmark(self) -> Benchmark:
         options = self.options
-        bundle = load_bundle(options.bundle, pick_device(options.device))
-        confidence, note = options.settings.confidence, self.terminal.note
-        engines = load_engines(options.engines, bundle, confidence, leave_out=options.every_engine, note=note)
+        loader = EngineLoader(options.engines, self.terminal.note)
+        bundle = load_bundle(options.bundle, pick_device(options.device), options.explained)
+        engines = loader.load(bundle, options.settings.confidence)
         return Benchmark(bundle, engines, options.settings, options.command)
 
     def _close(

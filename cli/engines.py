@@ -3,52 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import by_rank, load_engine
+from ..counterfactuals.settings import parse_settings
 from ..errors import UsageError
+from .options.engines import EngineChoice
 
 
-def load_engines(
-    names: Sequence[str], bundle: Bundle, confidence: float, *, leave_out: bool, note: Callable[[str], None]
-) -> dict[str, Engine]:
-    """Load engines with the bundle's models.
+@dataclass(frozen=True)
+class EngineLoader:
+    """The classes of engines, and the values of their settings. Making it loads no model.
 
     Args:
-        names: names of the engines.
-        bundle: holds the models.
-        confidence: minimum probability of the target in a valid counterfactual.
-        leave_out: leave out engines that cannot be loaded, with a note, instead of raising. Used for "all".
+        choice: names and settings; engines that cannot be imported are left out if every engine was asked for.
         note: called with a sentence for each engine that is left out.
 
-    Returns:
-        The engines by name.
-
     Raises:
-        UsageError, BundleError: an engine cannot be loaded, or the bundle has the models of none of them.
+        UsageError: an engine cannot be imported, or has no such setting, or it cannot have this value.
     """
-    kinds: dict[str, type[Engine]] = {}
-    for name in names:
-        try:
-            kinds[name] = load_engine(name)
-        except UsageError as error:
-            if not leave_out:
-                raise
-            note(f"{error}; it is left out")
-    engines: dict[str, Engine] = {}
-    for name in by_rank(kinds) if leave_out else kinds:
-        kind, models = kinds[name], bundle.models
-        missing = [part for part in kind.needs if not models.has(part)]
-        if missing and leave_out:
-            note(f"engine {name} is left out: bundle {bundle.name} has no {', '.join(missing)}")
-            continue
-        if kind.gradients and not models.differentiable and leave_out:
-            note(f"engine {name} is left out: it needs gradients of the classifier, which is a black box")
-            continue
-        engines[name] = kind.from_models(models, confidence=confidence)
-    if not engines:
-        raise UsageError(
-            f"bundle {bundle.name}: none of the engines can be used; see the notes above, and choose others"
-        )
-    return engines
+
+    choice: EngineChoice
+    note: Callable[[str], None]
+    values: dict[str, dict[str, object]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        set_here = self.choice.settings.items()
+        values = {name: parse_settings(load_engine(name), texts) for name, texts in set_here}
+        object.__setattr__(self, "values", values)
+
+    def load(self, bundle: Bundle, confidence: float, default: Sequence[str] = ()) -> dict[str, Engine]:
+        """The engines by name, with the bundle's models.
+
+        Args:
+            bundle: holds the models.
+            confidence: minimum probability of the target in a valid counterfactual.
+            default: the names of the engines to load if the choice has none.
+
+        Raises:
+            UsageError, BundleError: an engine cannot be loaded, or the bundle has the models of none of them.
+        """
+        choice = self.choice
+        kinds = self._kinds(choice.names or default)
+        for name in self.values:
+            if name not in kinds:
+                raise UsageError(
+                    f"--set {name}.{next(iter(self.values[name]))}: bundle {bundle.name} is answered by "
+                    f"{', '.join(kinds)}; add --engine {name}"
+                )
+        engines: dict[str, Engine] = {}
+        for name in by_rank(kinds) if choice.every else kinds:
+            kind, models = kinds[name], bundle.models
+            missing = [part for part in kind.needs if not models.has(part)]
+            if missing and choice.every:
+                self.note(f"engine {name} is left out: bundle {bundle.name} has no {', '.join(missing)}")
+                continue
+            if kind.gradients and not models.differentiable and choice.every:
+                self.note(f"engine {name} is left out: it needs gradients of the classifier, which is a black box")
+                continue
+            engines[name] = kind.from_models(models, confidence=confidence, **self.values.get(name, {}))
+        if not engines:
+            raise UsageError(
+                f"bundle {bundle.name}: none of the engines can be used; see the notes above, and choose others"
+            )
+        return engines
+
+    def _kinds(self, names: Sequence[str]) -> dict[str, type[Engine]]:
+        kinds: dict[str, type[Engine]] = {}
+        for name in names:
+            try:
+                kinds[name] = load_engine(name)
+            except UsageError as error:
+                if not self.choice.every:
+                    raise
+                self.note(f"{error}; it is left out")
+        return kinds

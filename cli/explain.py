@@ -19,10 +19,10 @@ from .options.choices import (
     check_choice,
     check_confidence,
     check_output,
-    chosen_engines,
     sides,
     window,
 )
+from .options.engines import EngineChoice, SetOption, choose_engines
 from .options.types import (
     BlackOption,
     Common,
@@ -62,17 +62,17 @@ class ExplainOptions:
     """The options of `cfx explain`, parsed. `explain` describes each.
 
     Attributes:
-        engines: names of the engines; empty for the bundle's own.
-        every_engine: "all" was asked for, so engines that cannot be used are left out.
-        classifier: explained instead of that of a bundle.
+        engines: the engines and their settings.
+        classifier: explained without a bundle.
+        explained: name of the part of the bundle that is explained; None for its classifier.
     """
 
     images: tuple[str, ...]
     target: str
-    engines: tuple[str, ...]
-    every_engine: bool
+    engines: EngineChoice
     bundle: str
     classifier: OwnClassifier | None
+    explained: str | None
     confidence: float
     out: Path
     format: str
@@ -111,6 +111,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
+    settings: SetOption = None,
     confidence: ConfidenceOption = 0.9,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to.", parser=given_path)] = Path(
         "cfx-out"
@@ -132,7 +133,7 @@ def explain(
         str | None,
         typer.Option(
             metavar="FILE|CODE|NAME",
-            help=f"Classifier to explain without a bundle: {own.KINDS}.",
+            help=f"Classifier to explain without a bundle: {own.KINDS}; with --bundle, a classifier of the bundle.",
             show_default=False,
             rich_help_panel=own.PANEL,
         ),
@@ -201,7 +202,10 @@ def explain(
             raise UsageError(f"{described[0]}: describes a classifier without a bundle; add --classifier")
         check_bundle(bundle or DEFAULT_BUNDLE)
     elif bundle is not None:
-        raise UsageError(f"--classifier {classifier}: bundle {bundle} has a classifier of its own; give one of the two")
+        described = [name for name, value in about.items() if value is not None]
+        if described:
+            raise UsageError(f"{described[0]}: describes a classifier without a bundle; leave out --bundle")
+        check_bundle(bundle)
     else:
         alone = OwnClassifier(
             spec=classifier,
@@ -222,14 +226,13 @@ def explain(
         if among_mine and labelled is None:
             raise UsageError("--among-mine: needs --images DIR, whose classes are meant")
     check_output("--out", out, directory=True)
-    names, every_engine = ([], False) if engine is None else chosen_engines(engine)
     options = ExplainOptions(
         images=tuple(images),
         target=target,
-        engines=tuple(names),
-        every_engine=every_engine,
+        engines=choose_engines(engine, settings or ()),
         bundle=bundle or DEFAULT_BUNDLE,
         classifier=alone,
+        explained=classifier if bundle is not None else None,
         confidence=confidence,
         out=out,
         format=format,

@@ -30,7 +30,7 @@ from ..reports.gallery import GalleryItem
 from ..reports.manifest import versions
 from ..reports.page import write_page
 from ..reports.run import PAGE
-from .engines import load_engines
+from .engines import EngineLoader
 from .exit_code import ExitCode
 from .explain import ExplainOptions
 from .explain_files import AnswerFiles, record_of
@@ -61,15 +61,10 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             return ExitCode.WRONG_USAGE
         with terminal.task("loading the models"):
             keep_freed_memory()
+            loader = EngineLoader(options.engines, terminal.note)
             bundle = open_subject(options, [each.path for each in inputs], terminal)
             target = target_class(options.target, bundle)
-            engines = load_engines(
-                options.engines or [bundle.engine or DEFAULT_ENGINE],
-                bundle,
-                options.confidence,
-                leave_out=options.every_engine,
-                note=terminal.note,
-            )
+            engines = loader.load(bundle, options.confidence, [bundle.engine or DEFAULT_ENGINE])
             load_scoring(bundle)
         explainer = Explainer(options, terminal, inputs, bundle, engines, errors)
         try:
@@ -270,7 +265,7 @@ class Explainer:
         except ModelError as error:
             if len(batch.inputs) == 1:
                 what = batch.inputs[0].name
-                if isinstance(error, NothingToOffer) and options.every_engine:
+                if isinstance(error, NothingToOffer) and options.engines.every:
                     self.terminal.note(f"{what}: engine {name} is left out: {error}")
                     return
                 self.errors.add(what, ModelError(f"{what}: engine {name}: {error}"))

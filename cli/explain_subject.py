@@ -25,7 +25,7 @@ def open_subject(options: ExplainOptions, photos: Sequence[Path], terminal: Term
     """
     device = pick_device(options.device)
     if options.classifier is None:
-        return load_bundle(options.bundle, device)
+        return load_bundle(options.bundle, device, options.explained or "classifier")
     alone = examined(options.classifier, photos, device)
     for note in alone.notes:
         terminal.note(note)

@@ -14,12 +14,14 @@ from .._version import VERSION
 from .exit_code import ExitCode
 from .info import InfoOptions
 from .information import Information, Unavailable
-from .terminal.information import print_information
+from .terminal.information import print_engine, print_information
 from .terminal.terminal import Terminal
 
 
 def run(options: InfoOptions, terminal: Terminal) -> ExitCode:
     """Collect the information, print it, and return the exit code."""
+    if options.engine is not None:
+        return _show_engine(options.engine, options, terminal)
     with terminal.task("collecting information"):
         information = collect(options)
     if options.format == "json":
@@ -29,6 +31,18 @@ def run(options: InfoOptions, terminal: Terminal) -> ExitCode:
     intact = all(bundle.verified for bundle in information.bundles)
     intact &= not any(each.broken for each in information.unavailable)
     return ExitCode.DONE if intact else ExitCode.ANSWERED_NO
+
+
+def _show_engine(name: str, options: InfoOptions, terminal: Terminal) -> ExitCode:
+    """Print one engine with its settings."""
+    from . import info_models  # imports torch
+
+    details = info_models.engine_details(name)
+    if options.format == "json":
+        terminal.json(details.as_json())
+    else:
+        print_engine(terminal.out, details)
+    return ExitCode.DONE
 
 
 def collect(options: InfoOptions) -> Information:

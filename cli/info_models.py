@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -12,10 +12,20 @@ from ..bundles.bundle import Bundle
 from ..bundles.entries import PartEntry
 from ..bundles.finding import shipped
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, engine_names, load_engine
+from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, clashes, engine_names, load_engine, plugin_of
+from ..counterfactuals.settings import settings_of
 from ..errors import CfxError
 from ..metrics.perceptual import REMEDY, backbone
-from .information import BundleAbout, DeviceAbout, EngineAbout, Information, PartAbout, Unavailable
+from .information import (
+    BundleAbout,
+    DeviceAbout,
+    EngineAbout,
+    EngineDetails,
+    Information,
+    PartAbout,
+    SettingAbout,
+    Unavailable,
+)
 
 
 def look(information: Information, directories: Sequence[Path]) -> Information:
@@ -55,18 +65,39 @@ def engines() -> tuple[tuple[EngineAbout, ...], list[Unavailable]]:
             loaded[name] = load_engine(name)
         except CfxError as error:
             missing.append(Unavailable(f"engine {name}", str(error)))
-    about = tuple(
-        EngineAbout(
-            name=name,
-            summary=loaded[name].summary,
-            needs=loaded[name].needs,
-            paper=loaded[name].paper,
-            default=name == DEFAULT_ENGINE,
-            control=name == CONTROL,
-        )
-        for name in by_rank(loaded)
+    missing += [Unavailable(f"a second engine {name}", why) for name, why in clashes().items()]
+    return tuple(engine_about(name, loaded[name]) for name in by_rank(loaded)), missing
+
+
+def engine_about(name: str, engine: type[Engine]) -> EngineAbout:
+    """Describe an engine."""
+    return EngineAbout(
+        name=name,
+        summary=engine.summary,
+        needs=engine.needs,
+        paper=engine.paper,
+        default=name == DEFAULT_ENGINE,
+        control=name == CONTROL,
+        plugin=plugin_of(name),
     )
-    return about, missing
+
+
+def engine_details(name: str) -> EngineDetails:
+    """Describe an engine and each of its settings.
+
+    Raises:
+        UsageError: as `load_engine`.
+    """
+    engine = load_engine(name)
+    return EngineDetails(
+        engine=engine_about(name, engine),
+        gradients=engine.gradients,
+        caution=engine.caution,
+        settings=tuple(
+            SettingAbout(name=each.name, type=each.type, default=each.default, **asdict(each.meaning))
+            for each in settings_of(engine)
+        ),
+    )
 
 
 def all_bundles(directories: Sequence[Path]) -> tuple[tuple[BundleAbout, ...], list[Unavailable]]:

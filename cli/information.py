@@ -27,6 +27,34 @@ class EngineAbout:
     paper: str
     default: bool
     control: bool
+    plugin: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingAbout:
+    """A setting of an engine, which `--set ENGINE.NAME=VALUE` changes."""
+
+    name: str
+    type: str
+    default: object
+    what: str
+    source: str
+    least: float | None
+    most: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineDetails:
+    """An engine with all of its settings."""
+
+    engine: EngineAbout
+    gradients: bool
+    caution: str | None
+    settings: tuple[SettingAbout, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """The JSON object."""
+        return {"schema": SCHEMA, **asdict(self)}
 
 
 @dataclass(frozen=True, kw_only=True)

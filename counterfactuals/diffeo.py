@@ -12,6 +12,7 @@ from ..generative.flow import ImageFlow
 from .ascent import Ascent, Search
 from .engine import Engine
 from .problem import Problem
+from .settings import setting
 from .tightening import Curve
 
 
@@ -31,9 +32,16 @@ class DiffeomorphicAscent(Engine):
     needs: ClassVar[tuple[str, ...]] = ("flow",)
 
     flow: ImageFlow
-    learning_rate: float = 0.05  # root mean square length of a step, in base standard deviations
-    max_steps: int = 100  # with the full prior, then again with a tenth of it
-    prior_weight: float = 0.5  # weight of a nat of the base's log-density against a nat of the classifier's
+    learning_rate: float = setting(
+        0.05,
+        "root mean square length of a step, in base standard deviations",
+        source="Dombrowski et al. 2022, code (Adam, 5e-2)",
+        least=0,
+    )
+    max_steps: int = setting(100, "steps at most with the full prior, then again with a tenth of it", least=1)
+    prior_weight: float = setting(
+        0.5, "weight of a nat of the base's log-density against a nat of the classifier's", least=0
+    )
 
     def find(self, problem: Problem) -> Curve:
         origin = self.flow.encode(problem.images)

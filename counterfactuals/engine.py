@@ -23,7 +23,10 @@ from ..bundles.parts import Models
 from ..errors import BundleError, UsageError
 from .goal import TargetClass
 from .problem import Classifier, Problem
+from .settings import check_settings
 from .tightening import PATH_FRAMES, About, Curve, frames, tighten
+
+CONTRACT = 1  # version of what `Engine` asks of its subclasses
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Engine(ABC):
     """What its answers are not, in one sentence, where no judge can tell."""
     rank: ClassVar[int] = 100
     """Position of the engine where several are listed together, lowest first."""
+    contract: ClassVar[int] = CONTRACT
+    """Version of this contract. A package with an engine states the number that it was written for."""
 
     confidence: float = 0.9
     working: tuple[int, int] | None = None  # size (H, W) at which its models work; None: the images' own
@@ -88,6 +93,7 @@ class Engine(ABC):
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise UsageError(f"confidence {self.confidence:g}: choose a probability between 0 and 1, such as 0.9")
+        check_settings(self)
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, **settings: object) -> Self:

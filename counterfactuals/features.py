@@ -1,4 +1,4 @@
-"""Features of a classifier at its last layer that still has a height and a width."""
+"""Features of a classifier: at its last layer with a height and a width, and in front of its last linear layer."""
 
 from __future__ import annotations
 
@@ -69,6 +69,48 @@ class SpatialFeatures:
         finally:
             handle.remove()
         return kept[-1], logits
+
+
+class PenultimateFeatures:
+    """Reads the input of the last linear layer of a classifier, with a hook that is removed after each call.
+
+    Args:
+        classifier: image batch -> logits (N, K).
+        image: (1, C, H, W) in [0, 1], on which the layer is found.
+
+    Attributes:
+        layer: the linear layer whose outputs are the logits, or the last one if none is; None if there is none.
+    """
+
+    def __init__(self, classifier: Callable[[Tensor], Tensor], image: Tensor) -> None:
+        self.classifier = classifier
+        self.layer: nn.Linear | None = None
+        if not isinstance(classifier, nn.Module):
+            return
+        called: list[nn.Module] = []
+        linear = [module for module in classifier.modules() if isinstance(module, nn.Linear)]
+        handles = [module.register_forward_hook(lambda each, *_: called.append(each)) for module in linear]
+        try:
+            with torch.no_grad():
+                classes = classifier(image).shape[1]
+        finally:
+            for handle in handles:
+                handle.remove()
+        found = [module for module in called if isinstance(module, nn.Linear)]
+        last = [module for module in found if module.out_features == classes] or found
+        self.layer = last[-1] if last else None
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (N, C, H, W) -> features (N, F) and logits (N, K), differentiable if images and classifier are."""
+        assert self.layer is not None
+        kept: list[Tensor] = []
+        handle = self.layer.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
+        try:
+            logits = self.classifier(images)
+        finally:
+            handle.remove()
+        found = kept[-1]  # (N, ..., F): some networks apply the layer to every position, and average its outputs
+        return found.flatten(1, -2).mean(dim=1) if found.dim() > 2 else found, logits
 
 
 def is_spatial(output: object) -> TypeGuard[Tensor]:

@@ -13,6 +13,7 @@ from ..generative.contract import GenerativeModel
 from .ascent import Ascent, Search
 from .engine import Engine
 from .problem import Problem
+from .settings import setting
 from .tightening import Curve
 
 
@@ -39,12 +40,16 @@ class LatentAscent(Engine):
 
     vae: GenerativeModel
     anchors: LatentAnchors
-    learning_rate: float = 0.2  # root mean square length of a step, in latent standard deviations
-    max_steps: int = 40
-    prior_weight: float = 1.0  # weight of a nat of the prior against a nat of the classifier's log-probability
-    neighbours: int = 3  # real images whose mean is the prototype
-    typical: float = 0.65  # share of real images with another real image within the limit
-    residual: bool | None = None  # keep what the VAE cannot decode; None: only if changes are carried to larger images
+    learning_rate: float = setting(0.2, "root mean square length of a step, in latent standard deviations", least=0)
+    max_steps: int = setting(40, "steps at most", least=1)
+    prior_weight: float = setting(
+        1.0, "weight of a nat of the prior against a nat of the classifier's log-probability", least=0
+    )
+    neighbours: int = setting(3, "real images whose mean is the prototype", least=1)
+    typical: float = setting(0.65, "share of real images with another real image within the limit", least=0, most=1)
+    residual: bool | None = setting(
+        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
+    )
 
     def find(self, problem: Problem) -> Curve:
         origin = self.vae.encode(problem.images)

@@ -10,6 +10,7 @@ import torch
 from .ascent import Ascent, Search
 from .engine import Engine
 from .problem import Problem
+from .settings import setting
 from .tightening import Curve
 
 
@@ -28,8 +29,8 @@ class PixelAscent(Engine):
     )
     rank: ClassVar[int] = 90
 
-    learning_rate: float = 0.02  # root mean square length of a step, in units of the pixel range
-    max_steps: int = 2000
+    learning_rate: float = setting(0.02, "root mean square length of a step, in units of the pixel range", least=0)
+    max_steps: int = setting(2000, "steps at most", least=1)
 
     def find(self, problem: Problem) -> Curve:
         shape = problem.images.shape

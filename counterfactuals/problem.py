@@ -11,7 +11,7 @@ from torch import Tensor
 from ..bundles.labelling import SAME, Labelling
 from ..errors import CfxError
 from ..images.resizing import resize_batch
-from .features import SpatialFeatures
+from .features import PenultimateFeatures, SpatialFeatures
 from .goal import TargetClass
 
 Classifier = Callable[[Tensor], Tensor]
@@ -81,6 +81,7 @@ class Problem:
         self.backward_calls = torch.zeros(count, dtype=torch.int64)
         self.steps = torch.zeros(count, dtype=torch.int64)
         self.watch: Callable[[int], None] | None = None
+        self._penultimate: PenultimateFeatures | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -132,8 +133,8 @@ class Problem:
         """
         return self._evaluate(self.in_full(generated, rows), rows)
 
-    def _evaluate(self, images: Tensor, rows: Tensor) -> Tensor:
-        result = self._classifier(clamped(images)).log_softmax(dim=1)
+    def _evaluate(self, images: Tensor, rows: Tensor, classify: Classifier | None = None) -> Tensor:
+        result = (classify or self._classifier)(clamped(images)).log_softmax(dim=1)
         if not torch.isfinite(result.detach()).all():
             raise ModelError("the classifier or generative model returned NaN or infinity: check its weights")
         self.count(rows, backward=result.requires_grad)
@@ -154,6 +155,38 @@ class Problem:
     def spatial_features(self) -> SpatialFeatures:
         """The classifier's features at its last layer with a height and a width. Their calls are not counted here."""
         return SpatialFeatures(self._classifier, self.factuals[:1])
+
+    def features(self, generated: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluates the classifier on generated images, and reads what its last linear layer gets.
+
+        Args:
+            generated: (M, C, h, w); clamped to [0, 1] here.
+            rows: (M,) index of the question that each image belongs to.
+
+        Returns:
+            (M, F) features and (M, K) log-probabilities, differentiable if the images and the classifier are. The
+            calls are counted, as those of `log_probabilities`.
+
+        Raises:
+            ModelError: the classifier has no linear layer to look at, or its output is not finite.
+        """
+        if self._penultimate is None:
+            self._penultimate = PenultimateFeatures(self._classifier, self.factuals[:1])
+        found = self._penultimate
+        if found.layer is None:
+            raise ModelError(
+                "the classifier shows no linear layer whose input could be read as features (a program or a plain "
+                "function shows none); use an engine that reads none, such as swap or projection"
+            )
+        kept: list[Tensor] = []
+
+        def classify(images: Tensor) -> Tensor:
+            features, logits = found(images)
+            kept.append(features)
+            return logits
+
+        result = self._evaluate(self.in_full(generated, rows), rows, classify)
+        return kept[0], result
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:

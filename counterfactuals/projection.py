@@ -13,6 +13,7 @@ from ..generative.anchors import LatentAnchors
 from ..generative.contract import ConditionalModel, GenerativeModel
 from .engine import Engine
 from .problem import Candidates, Problem
+from .settings import setting
 from .tightening import Curve
 
 
@@ -38,10 +39,12 @@ class SharpShooter(Engine):
     vae: GenerativeModel
     conditional_vae: ConditionalModel
     anchors: LatentAnchors
-    points: int = 8  # on the line, evaluated in one batch
-    bisections: int = 3  # between the last invalid and the first valid point
-    residual: bool | None = None  # keep what the VAE cannot decode; None: only if changes are carried to larger images
-    neighbours: int = 8  # number of real images tried if the projection is not valid
+    points: int = setting(8, "points on the line, evaluated in one batch", least=1)
+    bisections: int = setting(3, "halvings between the last invalid and the first valid point", least=0)
+    residual: bool | None = setting(
+        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
+    )
+    neighbours: int = setting(8, "real images that are tried if the projection is not valid", least=1)
 
     def find(self, problem: Problem) -> Curve:
         origin = self.vae.encode(problem.images)

@@ -32,7 +32,7 @@ def plugin_of(name: str) -> str | None:
     entry = _entries()[name]
     if entry.value.startswith("cfx."):
         return None
-    return "unknown" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+    return _package(entry)
 
 
 def load_engine(name: str) -> type[Engine]:
@@ -45,7 +45,7 @@ def load_engine(name: str) -> type[Engine]:
     if name not in found:
         raise unknown_name("engine", name, found)
     entry = found[name]
-    from .engine import Engine
+    from .engine import CONTRACT, Engine
 
     try:
         engine = entry.load()
@@ -54,10 +54,37 @@ def load_engine(name: str) -> type[Engine]:
         raise UsageError(f"engine {name!r}: {entry.value} cannot be imported ({reason}); reinstall it") from error
     if not (isinstance(engine, type) and issubclass(engine, Engine)):
         raise UsageError(f"engine {name!r}: {entry.value} is not a subclass of Engine; tell its author")
+    if engine.contract != CONTRACT:
+        raise UsageError(
+            f"engine {name!r}: {plugin_of(name)} is written for version {engine.contract} of the contract of engines, "
+            f"and this cfx has version {CONTRACT}; install a version of the package for this cfx"
+        )
     return engine
 
 
+def clashes() -> dict[str, str]:
+    """By the name of an engine that several packages provide, a sentence that says which one is used."""
+    by_name: dict[str, list[EntryPoint]] = {}
+    for entry in _sorted_entries():
+        by_name.setdefault(entry.name, []).append(entry)
+    return {
+        name: f"{', '.join(map(_package, entries))} all provide it; that of {_package(entries[-1])} is used; "
+        "uninstall the others"
+        for name, entries in by_name.items()
+        if len({entry.value for entry in entries}) > 1
+    }
+
+
 def _entries() -> dict[str, EntryPoint]:
-    # cfx's own come last, so that another package cannot take one of their names.
-    entries = sorted(entry_points(group=GROUP), key=lambda entry: entry.value.startswith("cfx."))
-    return {entry.name: entry for entry in entries}
+    return {entry.name: entry for entry in _sorted_entries()}
+
+
+def _sorted_entries() -> list[EntryPoint]:
+    """All entry points. cfx's own come last, so that another package cannot take one of their names."""
+    return sorted(
+        entry_points(group=GROUP), key=lambda entry: (entry.value.startswith("cfx."), _package(entry), entry.value)
+    )
+
+
+def _package(entry: EntryPoint) -> str:
+    return "an unknown package" if entry.dist is None else f"{entry.dist.name} {entry.dist.version}"

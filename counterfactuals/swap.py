@@ -17,6 +17,7 @@ from .cells import Grid, Swap, aligned
 from .engine import Engine
 from .features import SpatialFeatures
 from .problem import NothingToOffer, Problem
+from .settings import setting
 from .tightening import About, Curve, Region
 
 SMALLEST_CELL = 12  # pixels, where the image is large enough for `FEWEST_CELLS` of them
@@ -60,12 +61,14 @@ class CellSwap(Engine):
     gradients: ClassVar[bool] = False
 
     donors: DonorSource
-    cells: int | None = None  # along a side; None: by the size of the image, from 5 to 7
-    nearest: int = 8  # donors that are tried for a question
-    rounds: int = 4  # of ranking and trying
-    align: bool = True  # whether donors are shifted and scaled a little to where the factual is
-    flip: bool = False  # whether mirrored donors are donors, if they are aligned
-    numbers: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48)  # of swaps that are tried together
+    cells: int | None = setting(None, "cells along a side; none: by the size of the image, from 5 to 7", least=1)
+    nearest: int = setting(8, "donors that are tried for a question", least=1)
+    rounds: int = setting(4, "rounds of ranking and trying", least=1)
+    align: bool = setting(True, "whether donors are shifted and scaled a little to where the factual is")
+    flip: bool = setting(False, "whether mirrored donors are donors, too; the bundle's choice unless set")
+    numbers: tuple[int, ...] = setting(
+        (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48), "numbers of swaps that are tried together", least=1
+    )
     _seen: dict[int, Known] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod

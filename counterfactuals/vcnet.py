@@ -12,6 +12,7 @@ from torch import Tensor
 from ..generative.contract import ConditionalModel
 from .engine import Engine
 from .problem import Problem
+from .settings import setting
 from .tightening import Curve
 
 
@@ -34,9 +35,13 @@ class VCNet(Engine):
     gradients: ClassVar[bool] = False
 
     conditional_vae: ConditionalModel
-    bisections: int = 4  # of the line of conditions, which locates the point to a sixteenth of it
-    residual: bool | None = None  # keep what the VAE cannot decode; None: only if changes are carried to larger images
-    shrinkages: tuple[float, ...] = (0.75, 0.5, 0.25, 0.0)  # factors of the latent, tried while an image is not valid
+    bisections: int = setting(4, "halvings of the line of conditions; 4 locate the point to a sixteenth", least=0)
+    residual: bool | None = setting(
+        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
+    )
+    shrinkages: tuple[float, ...] = setting(
+        (0.75, 0.5, 0.25, 0.0), "factors of the latent that are tried while an image is not valid", least=0, most=1
+    )
 
     def find(self, problem: Problem) -> Curve:
         rows = problem.every_row()

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # read when torch is imported; cli/threads.py says why
+
 import numpy as np
 import pytest
 import torch

@@ -110,3 +110,15 @@ def test_modules_that_a_page_names_are_there():
 def test_linked_pages_are_there():
     links = re.findall(r"\[[^]]*\]\((?!http)([^)#]+)\)", README)
     assert links and all((ROOT / link).exists() for link in links)
+
+
+@pytest.mark.parametrize("language", ["toml", "python"])
+def test_the_engine_that_the_docs_write_is_the_one_in_the_examples(language: str):
+    text = (ROOT / "docs" / "write-an-engine.md").read_text(encoding="utf-8")
+    package = ROOT / "examples" / "plugin"
+    files = [path.read_text(encoding="utf-8") for path in (*package.glob("**/*.py"), package / "pyproject.toml")]
+    found = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert found
+    for block in found:
+        for piece in block.strip("\n").split("\n\n"):
+            assert any(all(line in content for line in piece.splitlines()) for content in files), piece

@@ -187,6 +187,7 @@ def score(
             envelope = Envelope(
                 bundle=bundle.name,
                 digest=bundle.digest,
+                classifier=bundle.explained,
                 settings=settings,
                 confidence=threshold,
                 device=bundle.device.type,

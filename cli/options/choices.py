@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ...benchmarks.settings import POLICIES
 from ...bundles.finding import find_bundle
-from ...counterfactuals.registry import engine_names
 from ...errors import DataError, UsageError, unknown_name
 from ...files import expanded
 from ...images.finding import existing
@@ -100,25 +99,6 @@ def seconds(option: str, text: str) -> float:
     if not total:
         raise UsageError(f"{option} {text!r}: not a time; write it as 90s, 20m, 2h or 1h30m")
     return total
-
-
-def chosen_engines(wanted: str) -> tuple[list[str], bool]:
-    """Parse names such as "latent,vcnet"; "all" gives every engine.
-
-    Returns:
-        The names, and whether "all" is among them, so that engines that cannot be used are left out.
-
-    Raises:
-        UsageError: a name is unknown.
-    """
-    known = engine_names()
-    names = [name for name in dict.fromkeys(word.strip() for word in wanted.split(",")) if name]
-    if "all" in names:
-        return known, True
-    for name in names or [wanted]:
-        if name not in known:
-            raise unknown_name("engine", name, [*known, "all"])
-    return names, False
 
 
 def batch_size(wanted: str) -> int | None:

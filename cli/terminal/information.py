@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..information import BundleAbout, Information, PartAbout
+from ...counterfactuals.settings import text_of
+from ..information import BundleAbout, EngineDetails, Information, PartAbout
 
 
 def print_information(console: Console, information: Information) -> None:
@@ -33,6 +34,33 @@ def print_information(console: Console, information: Information) -> None:
             console.print()
             console.print(Text(title, "bold"))
             console.print(table)
+
+
+def print_engine(console: Console, details: EngineDetails) -> None:
+    """Print what an engine does, what it needs, and its settings."""
+    engine = details.engine
+    needs = ", ".join(engine.needs) or "no part of a bundle"
+    gradients = "gradients of the classifier" if details.gradients else "no gradients: it explains black boxes, too"
+    console.print(Text.assemble((engine.name, "bold"), f": {engine.summary}"))
+    console.print(Text(f"{engine.paper}\nneeds {needs}, and {gradients}", "dim"))
+    if engine.plugin is not None:
+        console.print(Text(f"from the package {engine.plugin}", "dim"))
+    if details.caution is not None:
+        console.print(Text(details.caution, "yellow"))
+    console.print()
+    if not details.settings:
+        console.print("it has no settings")
+        return
+    table = Table("setting", "type", "default", "what it is", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for each in details.settings:
+        ends = ((">=", each.least), ("<=", each.most))
+        limits = [f"{sign} {end:g}" for sign, end in ends if end is not None]
+        what = Text(f"{each.what} ({', '.join(limits)})" if limits else each.what)
+        if each.source:
+            what.append(f"\n{each.source}", "dim")
+        table.add_row(Text(each.name), Text(each.type), Text(text_of(each.default)), what)
+    console.print(table)
+    console.print(f"\nchange one with --set {engine.name}.{details.settings[0].name}=VALUE")
 
 
 def bundle_lines(bundle: BundleAbout) -> Text:

@@ -131,7 +131,10 @@ def test_a_thousand_classes_have_the_names_of_imagenet(run: Run, here: Path, tmp
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--classifier", "alone_models:make", "--bundle", "mnist"], "bundle mnist has a classifier of its own"),
+        (
+            ["--classifier", "alone_models:make", "--bundle", "mnist"],
+            "bundle mnist: unknown classifier 'alone_models:make'",
+        ),
         (["--mean", "0.5"], "--mean: describes a classifier without a bundle; add --classifier"),
         (["--input-size", "28"], "--input-size: describes a classifier without a bundle"),
         (["--images", "digits"], "--images: describes a classifier without a bundle"),
@@ -199,6 +202,8 @@ def test_wrong_uses_from_python_are_one_sentence(bundle: Bundle, folder: Path):
     classifier = bundle.part("classifier")
     with pytest.raises(UsageError, match="a bundle has a classifier of its own; give one of the two"):
         cfx.explain(FOUR, classifier=classifier, bundle="mnist")
+    with pytest.raises(UsageError, match="unknown setting of pixel 'steps': did you mean 'max_steps'"):
+        cfx.explain(FOUR, classifier=classifier, engine="pixel", settings={"steps": 3})
     with pytest.raises(UsageError, match="donors: describes a classifier without a bundle"):
         cfx.explain(FOUR, donors=folder)
     with pytest.raises(UsageError, match="--classes names 2 classes and the classifier ConvNet has 10"):

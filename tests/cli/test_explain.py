@@ -201,6 +201,14 @@ def test_the_target_is_a_class_by_name_or_index_or_the_runner_up(explain: Run, t
     assert by_name["files"]["counterfactual"] == "cfx-out/four.pixel.eight-8.png"
 
 
+def test_settings_are_used_and_recorded(explain: Run):
+    record = explain(example("four"), "--set", "pixel.max_steps=3", "--format", "json").records[0]
+    assert record["settings"]["max_steps"] == 3 and record["cost"]["steps"] <= 3
+    assert record["classifier"] == "classifier"
+    part = explain(example("four"), "--classifier", "classifier", "--format", "json", "--out", "other").records[0]
+    assert part["classifier"] == "classifier" and part["settings"]["max_steps"] != 3
+
+
 def test_the_same_seed_gives_the_same_bytes(explain: Run):
     content = []
     for out in ("first", "second"):
@@ -360,6 +368,16 @@ WRONG = [
     (["--batch-size", "0"], r"--batch-size.*; see cfx explain --help"),
     (["--nonsense"], r"No such option: --nonsense.*; see cfx explain --help"),
     (["--engine", "vcnet"], r"bundle toy: has no part 'conditional_vae'"),
+    (["--set", "pixel"], r"--set 'pixel': expected ENGINE.FIELD=VALUE"),
+    (["--set", "pixle.max_steps=3"], r"--set pixle.max_steps=3: unknown engine 'pixle': did you mean 'pixel'"),
+    (["--set", "pixel.max_step=3"], r"unknown setting of pixel 'max_step': did you mean 'max_steps'"),
+    (["--set", "pixel.max_steps=x"], r"--set pixel.max_steps=x: expected a whole number"),
+    (["--set", "pixel.max_steps=0"], r"--set pixel.max_steps=0: choose 1 or more"),
+    (["--set", "pixel.max_steps=3", "--set", "pixel.max_steps=4"], r"pixel.max_steps is set twice"),
+    (["--set", "pixel.confidence=0.5"], r"use --confidence"),
+    (["--set", "latent.max_steps=3"], r"latent is not among the engines|add --engine latent"),
+    (["--engine", "pixel", "--set", "latent.max_steps=3"], r"latent is not among the engines of this command, pixel"),
+    (["--classifier", "judge"], r"bundle toy: unknown classifier 'judge': known are classifier"),
 ]
 
 

@@ -1,0 +1,5 @@
+from cfx.testing import EngineSuite
+
+
+class TestNearestUnlikeNeighbour(EngineSuite):
+    engine = "nun"

@@ -1,0 +1,273 @@
+"""Laws that every engine keeps, on real images and the classifier of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ..bundles.bundle import Bundle, load_bundle
+from ..bundles.known_parts import JUDGES
+from ..counterfactuals.engine import Counterfactuals, Engine
+from ..counterfactuals.problem import NothingToOffer
+from ..counterfactuals.registry import engine_names, load_engine
+from ..counterfactuals.settings import parse_settings, settings_of, text_of
+from ..counterfactuals.tightening import PATH_FRAMES
+from ..errors import BundleError, UsageError
+from ..generative.donors import Donors
+
+LEVEL = 1 / 255  # of an 8-bit image
+PER_CLASS = 20  # real images that are looked at for each class, to find one that the classifier gets right
+
+
+class EngineSuite:
+    """The tests of one engine. Subclass it in a test file, and name the engine.
+
+    Attributes:
+        engine: name of the engine, under which it is installed.
+        bundle_name: name or directory of the bundle whose models and images are used; it needs the part `donors`.
+        settings: values of the engine's fields, such as fewer steps, which make the tests fast.
+        count: number of questions.
+        most_calls: the engine's budget: how often it may ask the classifier about one image.
+        uncounted: calls of the classifier in each search that are no candidates, such as looking for a layer.
+        alike: share of the images that must come out the same alone and in a batch. The last digit of a convolution
+            depends on the size of the batch, so the path of an iterating engine may fork; that of others may not.
+    """
+
+    engine: ClassVar[str]
+    bundle_name: ClassVar[str] = "mnist"
+    settings: ClassVar[Mapping[str, Any]] = {}
+    count: ClassVar[int] = 6
+    most_calls: ClassVar[int] = 5000
+    uncounted: ClassVar[int] = 0
+    alike: ClassVar[float] = 1.0
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bundle(cls) -> Bundle:
+        """The bundle whose models and images are used."""
+        return load_bundle(cls.bundle_name)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def built(cls, bundle: Bundle) -> Engine:
+        """The engine with the bundle's models."""
+        return load_engine(cls.engine).from_bundle(bundle, **cls.settings)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def questions(cls, bundle: Bundle) -> tuple[Tensor, Tensor]:
+        """Real images (N, C, H, W) that the classifier gets right, and another class as target of each (N,)."""
+        return questions_of(bundle, cls.count)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def found(cls, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]) -> Counterfactuals:
+        """The answers to all questions, with their paths."""
+        return built.search(bundle.classifier, *questions, path=True, seed=3)
+
+    def test_it_is_found_by_its_name(self) -> None:
+        assert self.engine in engine_names(), "installed packages provide no engine of this name in cfx.engines"
+        kind = load_engine(self.engine)
+        assert kind.name == self.engine
+        assert kind.summary and kind.paper
+
+    def test_it_needs_no_judge(self) -> None:
+        assert JUDGES.isdisjoint(load_engine(self.engine).needs)
+
+    def test_answers_are_eight_bit_images(self, found: Counterfactuals, questions: tuple[Tensor, Tensor]) -> None:
+        images, targets = questions
+        assert found.images.shape == images.shape and found.images.dtype == torch.float32
+        assert torch.isfinite(found.images).all()
+        assert found.images.min() >= 0 and found.images.max() <= 1
+        assert ((found.images * 255) - (found.images * 255).round()).abs().max() < 1e-3
+        assert torch.equal(found.targets, targets)
+        assert not found.images.requires_grad, "a gradient leaks out of the search"
+
+    def test_valid_means_valid(self, bundle: Bundle, built: Engine, found: Counterfactuals) -> None:
+        probabilities = bundle.classifier(found.images).softmax(dim=1)
+        confidence = probabilities.gather(1, found.targets[:, None]).squeeze(1)
+        again = (probabilities.argmax(dim=1) == found.targets) & (confidence >= built.confidence)
+        assert torch.equal(again, found.valid)
+        assert torch.allclose(confidence, found.confidence, atol=1e-4)
+
+    def test_an_answer_never_contradicts_itself(
+        self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        """Validity, class and confidence are from one evaluation, whatever the classifier says at the next."""
+        images, targets = (values[:2] for values in questions)
+        limited = replace(built, **({"max_steps": 5} if hasattr(built, "max_steps") else {}))
+        found = limited.search(Undecided(bundle.classifier), images, targets)
+        meets = (found.predicted == targets) & (found.confidence >= built.confidence)
+        assert torch.equal(found.valid, meets)
+        assert (found.predicted_confidence >= found.confidence).all()
+
+    def test_the_same_seed_gives_the_same_bytes(
+        self, bundle: Bundle, built: Engine, found: Counterfactuals, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        again = built.search(bundle.classifier, *questions, seed=3)
+        assert torch.equal(again.images, found.images)
+        assert again.path is None
+
+    def test_a_batch_equals_its_images_one_by_one(
+        self, bundle: Bundle, built: Engine, found: Counterfactuals, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        images, targets = questions
+        alone = [
+            built.search(bundle.classifier, images[row : row + 1], targets[row : row + 1], seed=3)
+            for row in range(len(images))
+        ]
+        assert torch.equal(torch.cat([one.valid for one in alone]), found.valid)
+        # Rounding to 8 bits may fall either way where float sums differ in their last digit.
+        different = (torch.cat([one.images for one in alone]) - found.images).abs().amax(dim=(1, 2, 3))
+        assert (different <= 2 * LEVEL).float().mean() >= self.alike
+
+    def test_the_path_leads_from_the_factual_to_the_counterfactual(
+        self, found: Counterfactuals, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        assert found.path is not None
+        assert found.path.shape == (len(found), PATH_FRAMES, *found.images.shape[1:])
+        assert torch.equal(found.path[:, 0], questions[0])
+        assert torch.equal(found.path[:, -1], found.images)
+
+    def test_calls_are_counted_and_within_the_budget(
+        self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        counting = Counting(bundle.classifier)
+        found = built.search(counting, *questions, seed=3)
+        assert counting.seen - int(found.forward_calls.sum()) == self.uncounted
+        assert (found.forward_calls > 0).all() and (found.forward_calls <= self.most_calls).all()
+        assert (found.backward_calls <= found.forward_calls).all()
+        if not built.gradients:
+            assert (found.backward_calls == 0).all(), "it says that it needs no gradients"
+
+    def test_the_classifier_is_left_as_it_was(
+        self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        classifier = bundle.classifier
+        classifier.train().requires_grad_(True)
+        hooks = _hooks(classifier)
+        before = {name: value.clone() for name, value in classifier.state_dict().items()}
+        try:
+            built.search(classifier, *(values[:1] for values in questions))
+            assert all(module.training for module in classifier.modules())
+            assert all(each.requires_grad and each.grad is None for each in classifier.parameters())
+            assert all(torch.equal(before[name], value) for name, value in classifier.state_dict().items())
+            assert _hooks(classifier) == hooks, "a hook was left behind"
+        finally:
+            classifier.eval().requires_grad_(False)
+
+    def test_a_black_box_is_refused_or_served(
+        self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        kind = load_engine(self.engine)
+        if kind.gradients:
+            models = load_bundle(self.bundle_name).models
+            models.differentiable = False
+            with pytest.raises(BundleError, match="black box"):
+                kind.from_models(models, **self.settings)
+            return
+
+        def black_box(images: Tensor) -> Tensor:
+            with torch.inference_mode():
+                return bundle.classifier(images).clone()
+
+        images, targets = (values[:2] for values in questions)
+        found = built.search(black_box, images, targets)
+        seen = bundle.classifier(found.images).softmax(dim=1).gather(1, targets[:, None]).squeeze(1)
+        assert torch.allclose(seen, found.confidence, atol=1e-4)
+
+    def test_a_failed_search_is_an_answer(
+        self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        """Nothing is valid for a classifier that never sees the target; only having no attempt at all is an error."""
+        images, targets = (values[:2] for values in questions)
+        limited = replace(built, **({"max_steps": 2} if hasattr(built, "max_steps") else {}))
+        try:
+            found = limited.search(Never(bundle.classifier, targets), images, targets)
+        except NothingToOffer:
+            return
+        assert not found.valid.any()
+        assert torch.isfinite(found.images).all()
+
+    def test_an_empty_batch_is_answered_with_an_empty_one(
+        self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        images, targets = (values[:0] for values in questions)
+        assert len(built.search(bundle.classifier, images, targets)) == 0
+
+    def test_settings_survive_a_round_trip(self, bundle: Bundle, built: Engine) -> None:
+        kind = load_engine(self.engine)
+        for each in settings_of(kind):
+            assert parse_settings(kind, {each.name: text_of(each.default)}) == {each.name: each.default}
+        again = kind.from_bundle(bundle, **built.settings())
+        assert again.settings() == built.settings()
+
+    @pytest.mark.parametrize("confidence", [0.0, 1.0, 90.0])
+    def test_a_confidence_that_is_no_probability_is_refused(self, bundle: Bundle, confidence: float) -> None:
+        with pytest.raises(UsageError, match="choose a probability between 0 and 1"):
+            load_engine(self.engine).from_bundle(bundle, confidence=confidence)
+
+
+class Counting(nn.Module):
+    """Counts the images that pass through a classifier."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.seen = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen += len(images)
+        return self.classifier(images)
+
+
+class Undecided(nn.Module):
+    """Adds other noise to a classifier's logits at each evaluation."""
+
+    def __init__(self, classifier: nn.Module, noise: float = 5.0) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.noise = noise
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.classifier(images)
+        return logits + self.noise * torch.randn(logits.shape, generator=self.generator)
+
+
+class Never(nn.Module):
+    """A classifier that never sees some classes."""
+
+    def __init__(self, classifier: nn.Module, classes: Tensor) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.classes = classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(images).index_fill(1, self.classes, -50.0)
+
+
+def questions_of(bundle: Bundle, count: int) -> tuple[Tensor, Tensor]:
+    """Real images of a bundle that its classifier gets right, (N, C, H, W), and another class as target of each."""
+    donors, present = bundle.part("donors", Donors), torch.tensor(bundle.present)
+    labels = bundle.labelling.labels_of(present)
+    images: list[Tensor] = []
+    targets: list[int] = []
+    with torch.no_grad():
+        for place in range(count):
+            turn, own = divmod(place, len(present))
+            candidates = donors.of_label(int(labels[own])).images[turn : turn + PER_CLASS]
+            right = bundle.classifier(candidates).argmax(dim=1) == present[own]
+            images.append(candidates[int(right.int().argmax())])
+            other = 1 + place % (len(present) - 1)
+            targets.append(int(present[(own + other) % len(present)]))
+    return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
+
+
+def _hooks(classifier: nn.Module) -> int:
+    return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in classifier.modules())

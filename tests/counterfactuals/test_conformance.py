@@ -1,0 +1,41 @@
+"""Every engine passes the conformance suite."""
+
+from __future__ import annotations
+
+import pytest
+
+from cfx.counterfactuals.registry import engine_names
+from cfx.testing import EngineSuite
+
+
+class TestLatent(EngineSuite):
+    engine = "latent"
+    alike = 0.5
+
+
+class TestDiffeo(EngineSuite):
+    engine = "diffeo"
+    alike = 0.5
+
+
+class TestVCNet(EngineSuite):
+    engine = "vcnet"
+
+
+class TestProjection(EngineSuite):
+    engine = "projection"
+
+
+class TestSwap(EngineSuite):
+    engine = "swap"
+    uncounted = 1  # it looks for the layer of its features
+
+
+class TestPixel(EngineSuite):
+    engine = "pixel"
+    alike = 0.5
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_every_engine_is_under_test(name: str):
+    assert name in {suite.engine for suite in EngineSuite.__subclasses__()}

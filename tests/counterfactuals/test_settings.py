@@ -1,0 +1,90 @@
+"""Settings of engines: from text to value and back, ranges, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import pytest
+
+from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.registry import engine_names, load_engine
+from cfx.counterfactuals.settings import parse_settings, setting, settings_of, text_of
+from cfx.counterfactuals.tightening import Curve
+from cfx.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(Engine):
+    """An engine with a field of each kind, one of them without a word about it."""
+
+    name: ClassVar[str] = "plain"
+    summary: ClassVar[str] = "does nothing"
+    paper: ClassVar[str] = "none"
+
+    steps: int = setting(3, "steps", least=1, most=9)
+    rate: float = 0.5
+    limit: float | None = None
+    keep: bool = True
+    shares: tuple[float, ...] = setting((0.5, 1.0), "shares", least=0, most=1)
+    way: Literal["up", "down"] = "up"
+
+    def find(self, problem: Problem) -> Curve:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_every_setting_of_our_engines_says_what_it_is(name: str):
+    for each in settings_of(load_engine(name)):
+        assert each.meaning.what, f"{name}.{each.name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("steps=7", {"steps": 7}),
+        ("rate=1e-3", {"rate": 0.001}),
+        ("limit=none", {"limit": None}),
+        ("limit=2", {"limit": 2.0}),
+        ("keep=False", {"keep": False}),
+        ("shares=0, 0.25,1", {"shares": (0.0, 0.25, 1.0)}),
+        ("way=down", {"way": "down"}),
+    ],
+)
+def test_values_are_parsed_by_type(text: str, value: dict[str, object]):
+    name, _, said = text.partition("=")
+    parsed = parse_settings(Plain, {name: said})
+    assert parsed == value
+    assert parse_settings(Plain, {name: text_of(parsed[name])}) == value
+    assert Plain(**parsed).settings()[name] == value[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps=many", "--set plain.steps=many: expected a whole number"),
+        ("steps=1.5", "expected a whole number"),
+        ("steps=10", "choose 9 or less"),
+        ("steps=0", "choose 1 or more"),
+        ("rate=fast", "expected a number"),
+        ("rate=nan", "not a number"),
+        ("limit=x", "expected a number, or none"),
+        ("keep=yes", "expected true or false"),
+        ("shares=0.5,2", "choose 1 or less"),
+        ("way=left", "expected one of up, down"),
+        ("step=3", "did you mean 'steps'"),
+        ("confidence=0.5", "use --confidence, which holds for all engines"),
+        ("working=3", "unknown setting of plain"),
+    ],
+)
+def test_a_wrong_setting_is_named(text: str, message: str):
+    name, _, said = text.partition("=")
+    with pytest.raises(UsageError) as error:
+        parse_settings(Plain, {name: said})
+    assert message in str(error.value)
+
+
+def test_a_value_out_of_range_is_refused_from_python_too():
+    with pytest.raises(UsageError, match="engine plain: steps=0: choose 1 or more"):
+        Plain(steps=0)
