@@ -8,6 +8,10 @@ from cfx.counterfactuals.registry import engine_names
 from cfx.testing import EngineSuite
 
 
+class TestLeap(EngineSuite):
+    engine = "leap"
+
+
 class TestLatent(EngineSuite):
     engine = "latent"
     alike = 0.5
