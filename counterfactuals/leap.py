@@ -46,7 +46,7 @@ class Leap(Engine):
     guidance: tuple[float, ...] = setting(
         (2.0, 5.0), "weights of the condition when landing, tried one after the other", least=0
     )
-    melting: float = setting(0.3, "level of noise at which what has landed is melted; 0: it is not", least=0, most=1)
+    melting: float = setting(0.4, "level of noise at which what has landed is melted; 0: it is not", least=0, most=1)
     lift_steps: int = setting(2, "steps of the solver from a level to the next", least=1)
     land_steps: int = setting(4, "steps of the solver from a level down to the image", least=1)
     melt_steps: int = setting(3, "steps of the solver when melting", least=1)

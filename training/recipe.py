@@ -90,6 +90,7 @@ RECIPES = {
         tuple("0123456789"),
         light_on_dark=True,
         images="mnist",
+        engine="leap",
         parts={"classifier": {"network": {"width": 16}}, "retrained": {"network": {"width": 10}}},
         mixup=1.0,
         noise=0.1,

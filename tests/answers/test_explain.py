@@ -15,7 +15,6 @@ from PIL import Image
 import cfx
 from cfx.answers import explain as module
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.registry import DEFAULT_ENGINE
 from cfx.metrics.catalogue import METRICS
 
 FOUR = Path(__file__).parents[2] / "examples" / "four.png"
@@ -56,7 +55,7 @@ def test_it_does_what_the_command_does(bundle: Bundle, digits):
     answers = list(cfx.explain(digits[0][:3], bundle=bundle))
     assert [answer.question.source.name for answer in answers] == ["image 0", "image 1", "image 2"]
     for answer in answers:
-        assert answer.engine == DEFAULT_ENGINE
+        assert answer.engine == bundle.engine == "leap"
         assert answer.target != answer.factual.name
         of_images = [metric.name for metric in METRICS if metric.function is not None and not metric.of_set]
         assert list(answer.metrics) == of_images
