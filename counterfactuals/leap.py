@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..generative.velocity import VelocityField
 from .engine import Engine
-from .problem import Candidates, Problem
+from .problem import Candidates, ModelError, Problem
 from .settings import setting
 from .tightening import Curve
 
@@ -59,13 +59,16 @@ class Leap(Engine):
         walk = Walk(self, problem)
         best, chosen, guidance = self._first_valid(problem, walk)
         below, above = walk.levels[chosen - 1], walk.levels[chosen]
+        # The level grows with t up to the highest one that is not valid, at t = low, and from there to the valid one.
+        low = torch.where(below > 0, 0.5, 0.0)
 
         def draw(t: Tensor, rows: Tensor) -> Tensor:
-            level = torch.lerp(below[rows], above[rows], t)
-            lifted = walk.between(chosen[rows] - 1, level, rows)
-            return walk.landed(lifted, level, rows, guidance[rows])
+            first = below[rows] * t / low[rows].clamp(min=0.5)
+            then = torch.lerp(below[rows], above[rows], (t - low[rows]) / (1 - low[rows]))
+            level = torch.where(t < low[rows], first, then)
+            return walk.landed(walk.at(level, rows), level, rows, guidance[rows])
 
-        return Curve(draw, bisections=self.bisections, end=best)
+        return Curve(draw, bisections=self.bisections, end=best, low=low)
 
     def _first_valid(self, problem: Problem, walk: Walk) -> tuple[Candidates, Tensor, Tensor]:
         """The first valid landing of each image, or else the most convincing one.
@@ -146,8 +149,9 @@ class Walk:
                 self.reached[low] = each
         return self.states[number, images]
 
-    def between(self, number: Tensor, level: Tensor, rows: Tensor) -> Tensor:
-        """The states of questions (M,) at levels (M,), which lie above those of these numbers (M,)."""
+    def at(self, level: Tensor, rows: Tensor) -> Tensor:
+        """The states of questions (M,) at levels (M,), none of them higher than the first that was not lifted to."""
+        number = torch.searchsorted(self.levels, level.contiguous(), right=True) - 1
         below = self.states[number, self.place[rows]]
         return self.field.integrate(below, self.levels[number], level, self.origin[rows], steps=self.engine.lift_steps)
 
@@ -158,6 +162,8 @@ class Walk:
         if s:
             mixed = torch.lerp(landed.clamp(-1, 1), self.noise[self.place[rows]], s)
             landed = self.field.integrate(mixed, zero + s, zero, wanted, steps=self.engine.melt_steps)
+        if not torch.isfinite(landed).all():
+            raise ModelError("the part matching returned NaN or infinity: check its weights")
         landed, factuals = (landed / 2 + 0.5).clamp(0, 1), self.images[rows]
         changed = (landed - factuals).abs().amax(dim=1, keepdim=True) >= self.engine.tolerance
         return torch.where(changed, landed, factuals)

@@ -50,6 +50,7 @@ class Curve:
         draw: draw(t (M,), rows (M,)) -> images (M, C, h, w), before rounding.
         grid: values of t in (0, 1) to evaluate, in one batch, before bisecting; if empty, tightening bisects directly.
         bisections: how often to halve the interval in which validity begins.
+        low: (N,) values of t at which each curve is known not to be valid, and below which nothing is tried; None: 0.
         end: the candidates at t = 1, if the engine has already evaluated them.
         accept: accept(t (M,), rows (M,)) -> (M,) bool, which points the engine accepts if they are valid; None: all
             of them. Tightening treats the others like invalid points.
@@ -59,6 +60,7 @@ class Curve:
     draw: Callable[[Tensor, Tensor], Tensor]
     grid: Sequence[float] = ()
     bisections: int = 8
+    low: Tensor | None = None
     end: Candidates | None = None
     accept: Callable[[Tensor, Tensor], Tensor] | None = None
     about: Callable[[float, int], About] | None = None
@@ -79,7 +81,7 @@ def tighten(problem: Problem, curve: Curve) -> tuple[Tensor, Candidates]:
     t = torch.ones(len(rows), device=rows.device)
     found = curve.end or problem.candidates(curve.draw(t, rows), rows)
     searching = rows[found.valid]
-    low = torch.zeros_like(t)
+    low = torch.zeros_like(t) if curve.low is None else curve.low.clone()
 
     def evaluate(at: Tensor, rows: Tensor) -> tuple[Candidates, Tensor]:
         """The points at t = `at` on the curves `rows`, and whether each is valid and accepted by the engine."""
