@@ -32,21 +32,22 @@ from ..questions import load_batch, read_questions
 
 @dataclass
 class Call:
-    """One call to a model: the function, its arguments, and whether gradients were computed through it."""
+    """One call to a model: the function, its arguments and options, and whether gradients were computed through it."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
+    options: dict[str, Any]
     differentiated: bool = False
 
     def repeat(self) -> None:
         """Make the same call again."""
         if not self.differentiated:
             with torch.no_grad():
-                self.function(*self.arguments)
+                self.function(*self.arguments, **self.options)
             return
         with torch.enable_grad():
             arguments = [a.requires_grad_() if a.is_floating_point() else a for a in self.arguments]
-            result = self.function(*arguments)
+            result = self.function(*arguments, **self.options)
             asked = [a for a in arguments if a.requires_grad]
             torch.autograd.grad(result.sum(), asked, allow_unused=True)
 
@@ -61,15 +62,15 @@ class Recorder:
     def wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap `function` so that its calls are recorded."""
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             self.depth += 1
             try:
-                result = function(*arguments)
+                result = function(*arguments, **options)
             finally:
                 self.depth -= 1
             if self.depth == 0:
                 kept = tuple(a.detach().clone() if isinstance(a, Tensor) else a for a in arguments)
-                recorded = Call(function, kept)
+                recorded = Call(function, kept, options)
                 self.calls.append(recorded)
                 if isinstance(result, Tensor) and result.requires_grad:
 
@@ -103,7 +104,8 @@ class Recorder:
 def models_of(engine: Engine, classifier: nn.Module) -> list[nn.Module]:
     """The classifier and the generative models of a search. Other parts count as the engine's own work."""
     parts = [getattr(engine, name) for name in engine.needs]
-    return [classifier, *(part for part in parts if isinstance(part, nn.Module) and hasattr(part, "decode"))]
+    generative = [part for part in parts if hasattr(part, "decode") or hasattr(part, "integrate")]
+    return [classifier, *(part for part in generative if isinstance(part, nn.Module))]
 
 
 def passes(engine: Engine, classifier: nn.Module, images: Tensor, targets: Tensor) -> list[Call]:
@@ -136,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m cfx.benchmarks.studies.overhead", description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="directory of a run of cfx bench, for its questions")
     parser.add_argument("--bundle", default="mnist", help="bundle, by name or directory")
-    parser.add_argument("--engines", default="latent,diffeo,vcnet,projection,pixel")
+    parser.add_argument("--engines", default="leap,latent,diffeo,vcnet,projection,pixel")
     parser.add_argument("-n", type=int, default=256, help="number of images, in one batch")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
