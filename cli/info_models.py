@@ -14,8 +14,9 @@ from ..bundles.finding import shipped
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, clashes, engine_names, load_engine, plugin_of
 from ..counterfactuals.settings import settings_of
-from ..errors import CfxError
+from ..errors import BundleError, CfxError
 from ..metrics.perceptual import REMEDY, backbone
+from ..training.parts import wanted_parts
 from .information import (
     BundleAbout,
     DeviceAbout,
@@ -127,7 +128,21 @@ def describe(bundle: Bundle) -> BundleAbout:
         verified=not damaged,
         problem="; ".join(damaged) + "; restore the bundle" if damaged else None,
         parts={name: part_about(entry) for name, entry in bundle.parts.items()},
+        lacks=lacks(bundle),
     )
+
+
+def lacks(bundle: Bundle) -> dict[str, str]:
+    """Parts that a new bundle would have and this one does not, and why, or what makes them; none before training."""
+    if set(bundle.parts) <= {"classifier"}:
+        return {}
+    found: dict[str, str] = {}
+    for name in wanted_parts():
+        try:
+            bundle.must_have(name)
+        except BundleError as error:
+            found[name] = str(error).removeprefix(f"bundle {bundle.name}: ")
+    return found
 
 
 def part_about(entry: PartEntry) -> PartAbout:

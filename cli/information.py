@@ -72,7 +72,7 @@ class PartAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleAbout:
-    """A bundle: its classes, its parts, and whether its files are intact."""
+    """A bundle: its classes, its parts, those that it lacks and why, and whether its files are intact."""
 
     name: str
     directory: str
@@ -83,6 +83,7 @@ class BundleAbout:
     verified: bool
     problem: str | None
     parts: Mapping[str, PartAbout]
+    lacks: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ def print_information(console: Console, information: Information) -> None:
         tables["bundles"].add_row(bundle.name, bundle_lines(bundle))
         for name, part in bundle.parts.items():
             tables["bundles"].add_row(f"  {name}", part_line(part))
+        for name, why in bundle.lacks.items():
+            tables["bundles"].add_row(f"  {name}", Text(why, "dim"))
     for missing in information.unavailable:
         tables["not available"].add_row(missing.what, Text(missing.why))
     for title, table in tables.items():

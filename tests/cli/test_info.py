@@ -50,7 +50,17 @@ def test_what_there_is(run: Run, installed: Path):
     assert toy["name"] == "toy" and toy["verified"] and toy["problem"] is None and toy["shape"] == [1, 28, 28]
     assert toy["bytes"] == sum(path.stat().st_size for path in installed.glob("*.safetensors"))
     assert toy["parts"]["classifier"]["measured"] == {"test_accuracy": 0.5}
+    assert toy["lacks"]["matching"].endswith("--only matching` makes it") and "judge" not in toy["lacks"]
     assert [what["what"] for what in found["unavailable"]] == ["LPIPS"]
+
+
+def test_one_engine_with_its_settings(run: Run):
+    about = json.loads(run("info", "--engine", "latent", "--format", "json").stdout)
+    steps = next(each for each in about["settings"] if each["name"] == "max_steps")
+    assert (steps["type"], steps["default"], steps["least"]) == ("int", 40, 1)
+    text = run("info", "--engine", "latent").stdout
+    assert "needs vae, anchors, and gradients" in text and "steps at most (>= 1)" in text
+    assert run("info", "--engine", "latnt").error.startswith("unknown engine 'latnt': did you mean 'latent'?")
 
 
 def test_for_people(run: Run, installed: Path):
