@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
@@ -13,7 +12,6 @@ from ..errors import UsageError
 from .options.engines import EngineChoice
 
 
-@dataclass(frozen=True)
 class EngineLoader:
     """The classes of engines, and the values of their settings. Making it loads no model.
 
@@ -25,14 +23,10 @@ class EngineLoader:
         UsageError: an engine cannot be imported, or has no such setting, or it cannot have this value.
     """
 
-    choice: EngineChoice
-    note: Callable[[str], None]
-    values: dict[str, dict[str, object]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        set_here = self.choice.settings.items()
-        values = {name: parse_settings(load_engine(name), texts) for name, texts in set_here}
-        object.__setattr__(self, "values", values)
+    def __init__(self, choice: EngineChoice, note: Callable[[str], None]) -> None:
+        self.choice = choice
+        self.note = note
+        self.values = {name: parse_settings(load_engine(name), texts) for name, texts in choice.settings.items()}
 
     def load(self, bundle: Bundle, confidence: float, default: Sequence[str] = ()) -> dict[str, Engine]:
         """The engines by name, with the bundle's models.
