@@ -260,6 +260,7 @@ def test_an_engine_is_two_files(
     records = [json.loads(line) for line in out.splitlines()]
     assert [record["engine"] for record in records] == [
         "jump",
+        "leap",
         "latent",
         "diffeo",
         "vcnet",
