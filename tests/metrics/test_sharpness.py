@@ -141,10 +141,11 @@ def test_photos_are_resized_as_answers_are():
     def shrink(images: Tensor) -> Tensor:
         return resize_batch(images, (16, 16))
 
-    context: Any = SimpleNamespace(split=SimpleNamespace(judge_train=small), count=2, present=[0, 1], photos=None)
+    context: Any = SimpleNamespace(split=SimpleNamespace(judge_train=small), count=2, present=[0, 1], is_resized=False)
     context.bundle = SimpleNamespace(shrink=shrink)
+    context.photos = lambda subset, count: small[:count].floats().split(3)
     straight = ReferencePart()._details(context)
-    context.photos = lambda subset, count: photos[:count].split(3)
+    context.is_resized, context.photos = True, lambda subset, count: photos[:count].split(3)
     found = ReferencePart()._details(context)
     assert torch.equal(found.measures, measure_detail(shrink(photos)))
     assert torch.equal(straight.measures, measure_detail(small.floats()))
