@@ -100,8 +100,7 @@ class EngineSuite:
     ) -> None:
         """Validity, class and confidence are from one evaluation, whatever the classifier says at the next."""
         images, targets = (values[:2] for values in questions)
-        limited = replace(built, **({"max_steps": 5} if hasattr(built, "max_steps") else {}))
-        found = limited.search(Undecided(bundle.classifier), images, targets)
+        found = with_steps(built, 5).search(Undecided(bundle.classifier), images, targets)
         meets = (found.predicted == targets) & (found.confidence >= built.confidence)
         assert torch.equal(found.valid, meets)
         assert (found.predicted_confidence >= found.confidence).all()
@@ -186,9 +185,8 @@ class EngineSuite:
     ) -> None:
         """Nothing is valid for a classifier that never sees the target; only having no attempt at all is an error."""
         images, targets = (values[:2] for values in questions)
-        limited = replace(built, **({"max_steps": 2} if hasattr(built, "max_steps") else {}))
         try:
-            found = limited.search(Never(bundle.classifier, targets), images, targets)
+            found = with_steps(built, 2).search(Never(bundle.classifier, targets), images, targets)
         except NothingToOffer:
             return
         assert not found.valid.any()
@@ -211,6 +209,11 @@ class EngineSuite:
     def test_a_confidence_that_is_no_probability_is_refused(self, bundle: Bundle, confidence: float) -> None:
         with pytest.raises(UsageError, match="choose a probability between 0 and 1"):
             load_engine(self.engine).from_bundle(bundle, confidence=confidence)
+
+
+def with_steps(engine: Engine, count: int) -> Engine:
+    """The engine with at most so many steps, if it iterates."""
+    return replace(engine, max_steps=count) if hasattr(engine, "max_steps") else engine
 
 
 class Counting(nn.Module):

@@ -1,10 +1,41 @@
-"""Moving averages of weights, which vary less than the latest weights."""
+"""Fits that end with a moving average of the weights, which varies less than the latest weights."""
 
 from __future__ import annotations
+
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+
+from ..images.sets.labelled import Labelled
+from .fit import Fit
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class AveragedFit(Fit, Generic[Model]):
+    """A fit of one model, whose averaged weights are checked and returned. Each step must update `average`.
+
+    Args:
+        model: the model to train.
+        data, batch_size, epochs, seed: as in `Fit`.
+    """
+
+    def __init__(self, model: Model, data: Labelled, batch_size: int, epochs: float, seed: int) -> None:
+        super().__init__(data, batch_size, epochs, seed)
+        self.model = model
+        self.average = moving_average(model)
+
+    @property
+    def averaged(self) -> Model:
+        """The model with the moving average of the weights."""
+        return cast(Model, self.average.module)
+
+    def finished(self) -> Model:
+        """Copy the averaged weights into the model and return it in eval mode."""
+        self.model.load_state_dict(self.averaged.state_dict())
+        return self.model.eval()
 
 
 def moving_average(model: nn.Module, decay: float = 0.999) -> AveragedModel:

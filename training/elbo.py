@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, cast
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +11,14 @@ from torch import Tensor
 from ..errors import unknown_name
 from ..generative.layers import GaussianPosterior
 from ..images.sets.labelled import Labelled
-from .averaging import moving_average
-from .fit import Fit
+from .averaging import AveragedFit
 
 LIKELIHOODS = ("bernoulli", "gaussian")
 
 Model = TypeVar("Model", bound=GaussianPosterior)
 
 
-class ElboFit(Fit, Generic[Model]):
+class ElboFit(AveragedFit[Model]):
     """Trains an autoencoder with a Gaussian posterior; adversarial losses may start after a prelude.
 
     Args:
@@ -47,11 +46,9 @@ class ElboFit(Fit, Generic[Model]):
         prelude: float,
         seed: int,
     ) -> None:
-        super().__init__(data, batch_size, epochs, seed)
+        super().__init__(model, data, batch_size, epochs, seed)
         if likelihood not in LIKELIHOODS:
             raise unknown_name("likelihood", likelihood, LIKELIHOODS)
-        self.model = model
-        self.average = moving_average(model)
         self.beta = beta
         self.likelihood = likelihood
         self.prelude = prelude
@@ -78,16 +75,6 @@ class ElboFit(Fit, Generic[Model]):
         size = images[0].numel()
         variance = losses["reconstruction"] / (2 * size)
         return size / 2 * variance.log() + losses["kl"] / (4 * variance)
-
-    @property
-    def averaged(self) -> Model:
-        """The model with the moving average of the weights, which varies less than the latest weights."""
-        return cast(Model, self.average.module)
-
-    def finished(self) -> Model:
-        """Copy the averaged weights into the model and return it in eval mode."""
-        self.model.load_state_dict(self.averaged.state_dict())
-        return self.model.eval()
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

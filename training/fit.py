@@ -289,10 +289,13 @@ def seconds_before(checkpoint: Path) -> float:
     return torch.load(checkpoint, weights_only=True, mmap=True, map_location="cpu").get("seconds", 0.0)
 
 
-def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Take one optimiser step on a loss."""
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip: float | None = None) -> None:
+    """Take one optimiser step on a loss, with the norm of the gradient of each group limited to `clip`."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    if clip is not None:
+        for group in optimizer.param_groups:
+            nn.utils.clip_grad_norm_(group["params"], clip)
     optimizer.step()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..images.sets.labelled import Labelled
+from ..images.sets.labelled import Labelled, in_batches
 from ..images.sets.split import Split
 from ..intervals import wilson
 from .part import Measured, Verdict
@@ -42,6 +42,15 @@ def reconstruction(split: Split[Labelled], images: Tensor, drawn: Tensor) -> Mea
     return {
         "reconstruction_error": round(float(error), 5),
         "variance_explained": round(1 - float(error / spread.clamp(min=1e-9)), 5),
+    }
+
+
+def recognition(judge: nn.Module, test: Labelled, drawn: Tensor, labels: Tensor) -> Measured:
+    """The shares of drawn images (N, C, H, W) with their labels (N,), and of real ones, that a judge recognises."""
+    images, own = sample_of(test)
+    return {
+        "judge_recognises": share(in_batches(judge, drawn).argmax(dim=1) == labels),
+        "judge_recognises_real": share(in_batches(judge, images).argmax(dim=1) == own),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
 
 import torch
@@ -11,7 +11,6 @@ import torch.nn.functional as F
 
 from ..bundles.file import BundleFile
 from ..judges.residual import ResidualNet
-from .budget import Share
 from .fit import descend
 from .parts import parts_of, wanted_by
 from .parts.judge import JudgePart
@@ -32,23 +31,21 @@ def seconds_for(file: BundleFile, images: int) -> float:
     recipe = recipe_for(file.name, file.classes, shape, images)
     present = range(len(file.classes)) if file.present is None else file.present
     left_out = OF_A_CLASSIFIER if "classifier" in file.parts else ()
-    shares = {
-        label: Share(weight=weight)
+    weight = sum(
+        sum(part.fits(present).values())
         for part in parts_of(recipe)
         if {*part.makes} <= {*wanted_by(file)} and not {*part.makes} & {*left_out}
-        for label, weight in part.fits(present).items()
-    }
-    return seconds_needed(recipe, shape, images, shares)
+    )
+    return weight * seconds_per_weight(recipe, shape, images)
 
 
-def seconds_needed(recipe: Recipe, shape: Sequence[int], images: int, shares: Mapping[str, Share]) -> float:
-    """About how long fits take if none is cut short, from the time of a few steps of a judge.
+def seconds_per_weight(recipe: Recipe, shape: Sequence[int], images: int) -> float:
+    """About how long a fit whose share has a weight of 1 takes if it is not cut short, from a few steps of a judge.
 
     Args:
         recipe: with the lengths of the fits in steps.
         shape: (C, H, W) of the images.
         images: the number of training images.
-        shares: of the fits; their weights are proportional to the time that they take.
     """
     part = JudgePart(**recipe.parts.get("judge", {}))
     (own,) = part.fits(()).values()
@@ -63,5 +60,4 @@ def seconds_needed(recipe: Recipe, shape: Sequence[int], images: int, shares: Ma
             descend(optimizer, F.cross_entropy(model(batch), labels))
             taken.append(time.perf_counter() - began)
     steps = recipe.length(part.epochs, part.steps, images) * images / recipe.batch_size
-    per_weight = steps * median(taken[1:]) / own
-    return per_weight * sum(share.weight for share in shares.values())
+    return steps * median(taken[1:]) / own

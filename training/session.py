@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from ..images.sets.split import Split
 from ..progress import SILENT, Progress, in_minutes
 from .budget import Budget, Share
 from .context import Names, Photos, TrainingContext
-from .needed import seconds_needed
+from .needed import seconds_per_weight
 from .part import Part, Verdict
 from .parts import parts_of, wanted_by, wanted_parts
 from .recipe import Recipe
@@ -180,10 +181,15 @@ class TrainingSession:
             for label, weight in part.fits(self.context.present).items()
         }
 
+    @cached_property
+    def _seconds_per_weight(self) -> float:
+        """The speed of this machine, measured once."""
+        train = self.context.split.train
+        return seconds_per_weight(self.context.recipe, train.images.shape[1:], len(train))
+
     def _seconds_needed(self, parts: Sequence[Part]) -> float:
         """About how long the whole training of some parts takes here."""
-        train = self.context.split.train
-        return seconds_needed(self.context.recipe, train.images.shape[1:], len(train), self._shares(parts))
+        return self._seconds_per_weight * sum(share.weight for share in self._shares(parts).values())
 
     def _budget(self, parts: Sequence[Part], seconds: float, command: str) -> Budget:
         """The time budget of some parts, and a note if it is not enough for their whole training."""

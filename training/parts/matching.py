@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from ...bundles.bundle import Bundle
 from ...generative.velocity import VelocityField
 from ...images.sets.labelled import Labelled, in_batches
-from ..averaging import moving_average
+from ..averaging import AveragedFit
 from ..context import TrainingContext
-from ..fit import Fit, set_learning_rate
-from ..measures import MEASURED_ON, is_chance, sample_of, share, verdict_on
+from ..fit import descend, set_learning_rate
+from ..measures import MEASURED_ON, is_chance, recognition, share, verdict_on
 from ..part import Made, Measured, Part, Sample, Verdict
 from ..precision import half_where_fast
 
@@ -25,7 +25,7 @@ DRAWING_STEPS = 16  # of Heun's method
 CONFIDENT = 0.1  # share of a class's images, those of which the classifier is surest, that are typical of it
 
 
-class MatchingFit(Fit):
+class MatchingFit(AveragedFit[VelocityField]):
     """Conditional flow matching with straight paths: the velocity at (1 - t) image + t noise is noise - image.
 
     Levels t are drawn from a logit-normal distribution, which favours the middle, where the velocity is hardest to
@@ -53,14 +53,12 @@ class MatchingFit(Fit):
         clip: float = 1.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(data, batch_size, epochs, seed)
-        self.model = model
+        super().__init__(model, data, batch_size, epochs, seed)
         self.probabilities = probabilities
         self.predict = predict
         self.learning_rate = learning_rate
         self.dropped = dropped
         self.clip = clip
-        self.average = moving_average(model)
         self.modules = {"model": model, "average": self.average}
         self.optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.99), weight_decay=0.01)
         self.optimizers = {"model": self.optimizer}
@@ -71,10 +69,7 @@ class MatchingFit(Fit):
         dropped = torch.rand(len(images)) < self.dropped
         level, noise = torch.sigmoid(torch.randn(len(images))), torch.randn_like(images)
         loss = self.loss(self.model, images, level, noise, self.probabilities[self.chosen(index)], dropped)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        self.optimizer.step()
+        descend(self.optimizer, loss, clip=self.clip)
         self.average.update_parameters(self.model)
         return {"loss": loss.detach()}
 
@@ -100,16 +95,6 @@ class MatchingFit(Fit):
         level = (torch.arange(len(images)) + 0.5) / len(images)
         noise = torch.randn(images.shape, generator=random, device="cpu").to(images)
         return self.loss(self.averaged, images, level, noise, self.predict(images))
-
-    @property
-    def averaged(self) -> VelocityField:
-        """The model with the moving average of the weights."""
-        return cast(VelocityField, self.average.module)
-
-    def finished(self) -> VelocityField:
-        """Copy the averaged weights into the model and return it in eval mode."""
-        self.model.load_state_dict(self.averaged.state_dict())
-        return self.model.eval()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,13 +137,9 @@ class MatchingPart(Part):
         assert isinstance(model, VelocityField)
         labels = torch.tensor(context.present).repeat(-(-DRAWN // len(context.present)))[:DRAWN]
         drawn = draw(model, labels)
-        seen = in_batches(context.bundle.part("judge"), drawn).argmax(dim=1) == labels
-        images, own = sample_of(context.split.test)
-        real = in_batches(context.bundle.part("judge"), images).argmax(dim=1) == own
         classified = context.probabilities_of(drawn).argmax(dim=1) == labels
         return {
-            "judge_recognises": share(seen),
-            "judge_recognises_real": share(real),
+            **recognition(context.bundle.part("judge"), context.split.test, drawn, labels),
             "classifier_recognises": share(classified),
         }
 

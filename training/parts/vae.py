@@ -16,7 +16,7 @@ from ..adversary import Discriminator, hinge_loss
 from ..context import TrainingContext
 from ..elbo import ElboFit
 from ..fit import descend, set_learning_rate
-from ..measures import LEAST_EXPLAINED, MEASURED_ON, is_chance, reconstruction, sample_of, share, verdict_on
+from ..measures import LEAST_EXPLAINED, MEASURED_ON, is_chance, recognition, reconstruction, sample_of, verdict_on
 from ..part import Made, Measured, Part, Sample, Verdict
 
 
@@ -133,13 +133,9 @@ class VAEPart(Part):
         assert isinstance(model, VAE)
         images, labels = sample_of(context.split.test)
         drawn = in_batches(lambda batch: model.decode(model.encode(batch)), images)
-        judge = context.bundle.part("judge")
-        kept = in_batches(judge, drawn).argmax(dim=1) == labels
-        real = in_batches(judge, images).argmax(dim=1) == labels
         return {
             **reconstruction(context.split, images, drawn),
-            "judge_recognises": share(kept),
-            "judge_recognises_real": share(real),
+            **recognition(context.bundle.part("judge"), context.split.test, drawn, labels),
         }
 
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
