@@ -17,7 +17,8 @@ from cfx.judges.autoencoders import ClassAutoencoders
 from cfx.judges.residual import ResidualNet
 from cfx.judges.transformer import PatchTransformer
 from cfx.training.adversary import Discriminator
-from cfx.training.elbo import kl_to_standard_normal, moving_average
+from cfx.training.averaging import moving_average
+from cfx.training.elbo import kl_to_standard_normal
 
 
 def test_the_flow_is_a_bijection_on_real_digits(bundle: Bundle, digits):
