@@ -8,15 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..generative.velocity import VelocityField
-from .engine import Engine
-from .problem import Candidates, ModelError, Problem
+from .landing import FieldEngine, Landing
+from .problem import Candidates, Problem
 from .settings import setting
 from .tightening import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leap(Engine):
+class Leap(FieldEngine):
     """Lifts the factual to a level of noise along a velocity field, and lands under the target class.
 
     The lift follows the field that is conditioned on the classifier's own probabilities of the factual: landing under
@@ -24,9 +23,7 @@ class Leap(Engine):
     the level, the more is forgotten, and the lowest valid one wins. Levels are tried upwards, then again with more
     guidance; images with a valid answer leave the search.
 
-    What lands from a level that is not its own is a little blurred. It is therefore *melted*: mixed with the noise into
-    which the factual itself was lifted, at a low level, and landed again. Where nothing has changed, this gives the
-    factual's own pixels back; elsewhere it restores fine detail.
+    What has landed is melted, as `Landing` says.
 
     Source: Cao et al. 2025, LeapFactual, arXiv 2510.14623, which lifts and lands in the latent space of a VAE, for a
     fixed time. In pixels, the level as the path, and melting are ours.
@@ -39,19 +36,11 @@ class Leap(Engine):
     needs: ClassVar[tuple[str, ...]] = ("matching",)
     gradients: ClassVar[bool] = False
 
-    matching: VelocityField
     levels: tuple[float, ...] = setting(
         (0.7, 0.85, 1.0), "levels of noise to which the factual is lifted, upwards", least=0.01, most=1
     )
     guidance: tuple[float, ...] = setting(
         (2.0, 5.0), "weights of the condition when landing, tried one after the other", least=0
-    )
-    melting: float = setting(0.4, "level of noise at which what has landed is melted; 0: it is not", least=0, most=1)
-    lift_steps: int = setting(2, "steps of the solver from a level to the next", least=1)
-    land_steps: int = setting(4, "steps of the solver from a level down to the image", least=1)
-    melt_steps: int = setting(3, "steps of the solver when melting", least=1)
-    tolerance: float = setting(
-        0.02, "changes of a pixel below this, of 1, are the solver's error and taken back", least=0, most=1
     )
     bisections: int = setting(0, "halvings between the last invalid and the first valid level", least=0)
 
@@ -96,7 +85,7 @@ class Leap(Engine):
         return best, chosen, weight
 
 
-class Walk:
+class Walk(Landing):
     """The states of a batch's factuals at growing levels of noise, lifted when they are first needed.
 
     Several questions about one image share its states.
@@ -110,31 +99,11 @@ class Walk:
     """
 
     def __init__(self, engine: Leap, problem: Problem) -> None:
-        self.engine = engine
-        self.field = engine.matching
-        self.images = images = problem.images
-        rows = problem.every_row()
-        self.levels = torch.tensor((0.0, *engine.levels), device=images.device)
-        self.origin = problem.condition(problem.log_probabilities(images, rows))
-        self.wanted = self.field.typical[problem.targets]
-        # One row for each image, and the place of each question's image among them.
-        _, place = torch.unique(images.flatten(1), dim=0, return_inverse=True)
-        self.first = torch.zeros(int(place.max()) + 1, dtype=torch.int64, device=rows.device)
-        self.first[place.flip(0)] = rows.flip(0)
-        self.place = place
-        start = images[self.first] * 2 - 1
+        super().__init__(engine, problem)
+        start = problem.images[self.first] * 2 - 1
+        self.levels = torch.tensor((0.0, *engine.levels), device=start.device)
         self.states = start.repeat(len(self.levels), 1, 1, 1, 1)
         self.reached = torch.zeros_like(self.first)  # number of the highest level to which each is lifted
-        self.noise = self._noise(start)
-
-    def _noise(self, start: Tensor) -> Tensor:
-        """The noise into which each image is lifted, (M, C, h, w): e in x_s = (1 - s) x + s e."""
-        s = self.engine.melting
-        if not s:
-            return start
-        low = torch.zeros(len(start), device=start.device)
-        lifted = self.field.integrate(start, low, low + s, self.origin[self.first], steps=2 * self.engine.lift_steps)
-        return (lifted - (1 - s) * start) / s
 
     def lifted(self, number: int, rows: Tensor) -> Tensor:
         """The states (M, C, h, w) of questions (M,) at the level of this number."""
@@ -154,16 +123,3 @@ class Walk:
         number = torch.searchsorted(self.levels, level.contiguous(), right=True) - 1
         below = self.states[number, self.place[rows]]
         return self.field.integrate(below, self.levels[number], level, self.origin[rows], steps=self.engine.lift_steps)
-
-    def landed(self, lifted: Tensor, level: Tensor, rows: Tensor, guidance: Tensor) -> Tensor:
-        """Images (M, C, h, w) of questions (M,) that were lifted to levels (M,), landed under the target."""
-        wanted, zero, s = self.wanted[rows], torch.zeros_like(level), self.engine.melting
-        landed = self.field.integrate(lifted, level, zero, wanted, steps=self.engine.land_steps, guidance=guidance)
-        if s:
-            mixed = torch.lerp(landed.clamp(-1, 1), self.noise[self.place[rows]], s)
-            landed = self.field.integrate(mixed, zero + s, zero, wanted, steps=self.engine.melt_steps)
-        if not torch.isfinite(landed).all():
-            raise ModelError("the part matching returned NaN or infinity: check its weights")
-        landed, factuals = (landed / 2 + 0.5).clamp(0, 1), self.images[rows]
-        changed = (landed - factuals).abs().amax(dim=1, keepdim=True) >= self.engine.tolerance
-        return torch.where(changed, landed, factuals)

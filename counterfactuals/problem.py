@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 import torch
@@ -94,6 +95,12 @@ class Problem:
     def is_carried(self) -> bool:
         """Whether engines generate images smaller than the factuals, so that only changes are carried over."""
         return self.images.shape != self.factuals.shape
+
+    def in_own_size(self) -> Problem:
+        """The same questions, for a search that generates images at the factuals' own size. Calls are counted here."""
+        other = copy(self)
+        other.images, other._baseline = self.factuals, None
+        return other
 
     def keeps_the_rest(self, asked_for: bool | None) -> bool:
         """Whether to keep details that a model cannot reconstruct: as asked for, or if None, as `is_carried`."""

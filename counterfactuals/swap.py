@@ -78,6 +78,11 @@ class CellSwap(Engine):
         return super().from_models(models, **{"working": None, **settings})
 
     def find(self, problem: Problem) -> Curve:
+        composites = self.propose(problem)
+        return Curve(composites.draw, bisections=6, about=composites.about)
+
+    def propose(self, problem: Problem) -> Composites:
+        """Search, and return for each question the swaps of the best composite found."""
         grid = Grid(self._size(problem), self._cells(problem), match_colour=problem.images.shape[1] == 3)
         features = problem.spatial_features()
         found = features if features.layer is not None else None
@@ -91,19 +96,7 @@ class CellSwap(Engine):
             if len(each.images)
         }
         swaps: dict[int, list[Swap]] = {row: [] for row in chosen} | run(problem, grid, searches, found)
-
-        def first(t: float, row: int) -> list[Swap]:
-            return swaps[row][: math.ceil(t * len(swaps[row]) - 1e-6)]
-
-        def draw(t: Tensor, rows: Tensor) -> Tensor:
-            pairs = zip(t.tolist(), rows.tolist(), strict=True)
-            drawn = [grid.composite(problem.images[row], chosen[row].images, first(at, row)) for at, row in pairs]
-            return torch.stack(drawn) if drawn else problem.images[:0]
-
-        def about(t: float, row: int) -> About:
-            return self._about(grid, chosen[row], first(t, row))
-
-        return Curve(draw, bisections=6, about=about)
+        return Composites(grid, problem.images, chosen, swaps)
 
     def _size(self, problem: Problem) -> tuple[int, int]:
         return (problem.images.shape[2], problem.images.shape[3])
@@ -166,18 +159,48 @@ class CellSwap(Engine):
         if not any(len(each.images) for each in chosen.values()):
             raise NothingToOffer(chosen[0].missing)
 
-    def _about(self, grid: Grid, donors: OfClass, swaps: Sequence[Swap]) -> About:
-        notes: list[str] = []
+
+@dataclass(frozen=True)
+class Composites:
+    """The best composite found for each question, as its swaps.
+
+    Attributes:
+        grid: the cells.
+        factuals: (N, C, H, W) in [0, 1].
+        donors: of each question.
+        swaps: of each question, none if there are no donors.
+    """
+
+    grid: Grid
+    factuals: Tensor
+    donors: Mapping[int, OfClass]
+    swaps: Mapping[int, list[Swap]]
+
+    def first(self, t: float, row: int) -> list[Swap]:
+        """The share `t` of a question's swaps that is made first."""
+        return self.swaps[row][: math.ceil(t * len(self.swaps[row]) - 1e-6)]
+
+    def draw(self, t: Tensor, rows: Tensor) -> Tensor:
+        """The composites (M, C, H, W) of the questions `rows` (M,) with shares `t` (M,) of their swaps."""
+        pairs = zip(t.tolist(), rows.tolist(), strict=True)
+        drawn = [
+            self.grid.composite(self.factuals[row], self.donors[row].images, self.first(at, row)) for at, row in pairs
+        ]
+        return torch.stack(drawn) if drawn else self.factuals[:0]
+
+    def about(self, t: float, row: int) -> About:
+        """Where the cells of a composite come from, and a warning if they are many."""
+        donors, swaps, notes = self.donors[row], self.first(t, row), []
         if not donors.names:
             notes.append(f"swap: {donors.missing}")
-        elif len(swaps) > COLLAGE * len(grid):
+        elif len(swaps) > COLLAGE * len(self.grid):
             notes.append(
-                f"collage: these photographs have little in common; {len(swaps)} of {len(grid)} cells were replaced; "
-                f"the nearest donor is {donors.names[0]}"
+                f"collage: these photographs have little in common; {len(swaps)} of {len(self.grid)} cells were "
+                f"replaced; the nearest donor is {donors.names[0]}"
             )
         regions = []
         for swap in swaps:
-            box = grid.box(swap.cell)
+            box = self.grid.box(swap.cell)
             size = {"width": box.right - box.left, "height": box.bottom - box.top}
             regions.append(Region(x=box.left, y=box.top, **size, donor=donors.names[swap.donor]))
         return About(tuple(regions), tuple(notes))

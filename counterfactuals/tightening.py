@@ -50,7 +50,7 @@ class Curve:
         draw: draw(t (M,), rows (M,)) -> images (M, C, h, w), before rounding.
         grid: values of t in (0, 1) to evaluate, in one batch, before bisecting; if empty, tightening bisects directly.
         bisections: how often to halve the interval in which validity begins.
-        low: (N,) values of t at which each curve is known not to be valid, and below which nothing is tried; None: 0.
+        low: (N,) values of t up to which nothing is tried, such as where each curve is known not to be valid; None: 0.
         end: the candidates at t = 1, if the engine has already evaluated them.
         accept: accept(t (M,), rows (M,)) -> (M,) bool, which points the engine accepts if they are valid; None: all
             of them. Tightening treats the others like invalid points.

@@ -261,6 +261,7 @@ def test_an_engine_is_two_files(
     assert [record["engine"] for record in records] == [
         "jump",
         "leap",
+        "graft",
         "latent",
         "diffeo",
         "vcnet",

@@ -34,7 +34,7 @@ def photos(digits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return ((large * 0.8 + grain).clamp(0, 1) * 255).round() / 255, labels
 
 
-@pytest.mark.parametrize("name", ["latent", "diffeo", "vcnet", "projection", "pixel"])
+@pytest.mark.parametrize("name", ["leap", "latent", "diffeo", "vcnet", "projection", "pixel"])
 def test_the_answer_is_the_photo_plus_a_smooth_change(bundle: Bundle, photos: tuple[Tensor, Tensor], name: str):
     images, labels = photos
     classifier, targets = Large(bundle.classifier), (labels + 1) % 10

@@ -12,6 +12,11 @@ class TestLeap(EngineSuite):
     engine = "leap"
 
 
+class TestGraft(EngineSuite):
+    engine = "graft"
+    uncounted = 1  # it looks for the layer of its features
+
+
 class TestLatent(EngineSuite):
     engine = "latent"
     alike = 0.5

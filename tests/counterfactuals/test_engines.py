@@ -11,7 +11,7 @@ from cfx.images.reading import read_image
 from cfx.images.writing import write_png
 
 COUNT = 16
-LEAST_VALID = {"leap": 16, "latent": 15, "diffeo": 15, "vcnet": 15, "projection": 16, "pixel": 16, "swap": 16}
+LEAST_VALID = {"leap": 16, "graft": 16, "latent": 15, "diffeo": 15, "vcnet": 15, "projection": 16, "pixel": 16, "swap": 16}
 
 
 @pytest.fixture(scope="module")
