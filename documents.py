@@ -70,6 +70,16 @@ class Table:
             raise self.wrong(name, wanted, values)
         return tuple(self._checked(f"{name}[{place}]", value, kind) for place, value in enumerate(values))
 
+    def rows(self, name: str, kind: type[T], count: int) -> tuple[tuple[T, ...], ...]:
+        """A list of lists, each of `count` values of one type; empty if it is missing."""
+        values = self.values.get(name)
+        if values is None:
+            return ()
+        if not isinstance(values, list | tuple):
+            raise self.wrong(name, "a list of lists", values)
+        inner = Table({f"{name}[{n}]": row for n, row in enumerate(values)}, self.where, self.error, self.remedy)
+        return tuple(inner.several(each, kind, count) or () for each in inner.values)
+
     def mapping(self, name: str, kind: type[T]) -> dict[str, T]:
         """A table of values of one type; empty if it is missing."""
         table = self.table(name)

@@ -126,6 +126,56 @@ class TrialEntry:
         return without_none(vars(self))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """How often a target was reached.
+
+    Attributes:
+        reached: number of questions whose answer was valid, and which the judge, if there is one, sees as the target.
+        asked: number of questions.
+    """
+
+    reached: int
+    asked: int
+
+    @property
+    def share(self) -> float:
+        """The share of the questions."""
+        return self.reached / self.asked
+
+    def __str__(self) -> str:
+        return f"{self.reached} of {self.asked}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReachEntry:
+    """How often an engine reached each class from each other one, with held-out images.
+
+    Attributes:
+        engine: its name.
+        confidence: that was asked for.
+        pairs: by the class seen in the image and the target.
+    """
+
+    engine: str
+    confidence: float
+    pairs: Mapping[tuple[int, int], Reached]
+
+    @classmethod
+    def from_json(cls, table: Table) -> ReachEntry:
+        """Read from bundle.toml's table `reach`."""
+        rows = table.rows("pairs", int, 4)
+        if not all(0 <= reached <= asked and asked for _, _, asked, reached in rows):
+            raise table.wrong("pairs", "lists of a class, a target, questions asked, and those reached", rows)
+        pairs = {(seen, target): Reached(asked=asked, reached=reached) for seen, target, asked, reached in rows}
+        return cls(engine=table.need("engine", str), confidence=table.need("confidence", float), pairs=pairs)
+
+    def as_json(self) -> dict[str, object]:
+        """The inverse of `from_json`; a pair is a list of the class seen, the target, questions, and those reached."""
+        pairs = [[*pair, its.asked, its.reached] for pair, its in self.pairs.items()]
+        return {"engine": self.engine, "confidence": self.confidence, "pairs": pairs}
+
+
 def without_none(values: Mapping[str, object]) -> dict[str, object]:
     """The values that are not None, with tuples converted to lists."""
     return {

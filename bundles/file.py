@@ -15,7 +15,7 @@ from ..files import write_text
 from ..images.reading import Ground
 from ..images.resizing import RESIZES
 from ..images.scale import Scale
-from .entries import PartEntry, TrialEntry, without_none
+from .entries import PartEntry, ReachEntry, TrialEntry, without_none
 from .finding import NAME
 from .known_parts import place_of
 
@@ -102,6 +102,7 @@ class BundleFile:
         wanted: the parts that make the bundle complete; None in bundles that are older than this field.
         left_out: part -> why it cannot be made.
         trial: engine -> what it was worth on held-out images at the end of the training.
+        reach: how often the bundle's engine reached each class from each other one then; None if it was not tried.
         parts: the entries of the parts that it has.
         others: fields of a later version, kept unchanged.
     """
@@ -119,6 +120,7 @@ class BundleFile:
     wanted: tuple[str, ...] | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
     trial: Mapping[str, TrialEntry] = field(default_factory=dict)
+    reach: ReachEntry | None = None
     parts: Mapping[str, PartEntry] = field(default_factory=dict)
     others: Mapping[str, object] = field(default_factory=dict)
 
@@ -148,7 +150,7 @@ class BundleFile:
             BundleError: a field is missing or invalid.
         """
         classes, shape = table.several("classes", str), table.several("shape", int, 3)
-        working, images = table.several("working", int, 2), table.table("images")
+        working, images, reach = table.several("working", int, 2), table.table("images"), table.table("reach")
         if classes is None or shape is None:
             raise BundleError(f"{table.where}: {'classes' if classes is None else 'shape'} is missing{RESTORE}")
         resize = table.get("fit", str)
@@ -168,6 +170,7 @@ class BundleFile:
             wanted=table.several("wanted", str),
             left_out=table.mapping("left_out", str),
             trial={name: TrialEntry.from_json(each) for name, each in table.tables("trial").items()},
+            reach=None if reach is None else ReachEntry.from_json(reach),
             parts={name: PartEntry.from_json(each) for name, each in table.tables("parts").items()},
             others=table.others(FIELDS),
         )
@@ -190,6 +193,7 @@ class BundleFile:
                 "wanted": self.wanted,
                 "left_out": dict(self.left_out) or None,
                 "trial": {name: entry.as_json() for name, entry in self.trial.items()} or None,
+                "reach": None if self.reach is None else self.reach.as_json(),
                 **self.others,
             }
         )
@@ -213,7 +217,7 @@ class BundleFile:
 FIELDS = frozenset(
     [
         *("schema", "name", "classes", "shape", "light_on_dark", "recipe", "engine", "working", "fit", "present"),
-        *("images", "wanted", "left_out", "trial", "parts"),
+        *("images", "wanted", "left_out", "trial", "reach", "parts"),
     ]
 )
 """The fields of bundle.toml that this version knows."""

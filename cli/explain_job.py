@@ -14,6 +14,7 @@ from ..answers.answer import Answer
 from ..answers.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch, Source, ask, target_class
+from ..answers.reach import far_note
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError, NothingToOffer
@@ -114,6 +115,7 @@ class Explainer:
         self.files = AnswerFiles(options.out, bundle, file_names(bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
         self.gallery: list[GalleryItem] = []
+        self.pairs: set[tuple[str, str]] = set()
         self.done = 0
         self.scale = Scale(*options.window, clips=True) if options.window is not None else bundle.scale
 
@@ -180,6 +182,7 @@ class Explainer:
                 read = {each: found for each in some if (found := self._read(each)) is not None}
             asked = self._ask(read, target)
             rows = [row for row in range(len(asked.inputs)) if self._is_open(asked.asked, row)]
+            self._say_what_is_far(asked.asked.only(rows))
             if rows:
                 yield Batch([asked.inputs[row] for row in rows], asked.asked.only(rows))
 
@@ -234,6 +237,17 @@ class Explainer:
             raise UsageError(f"{what}; choose another --target, or auto for the runner-up class")
         self.terminal.note(f"{what}; skipped")
         return False
+
+    def _say_what_is_far(self, asked: QuestionBatch) -> None:
+        """Tell which targets the bundle's engine seldom reached in its trial, each pair of classes once."""
+        reach = self.bundle.file.reach
+        if reach is None or reach.engine not in self.engines:
+            return
+        for question, image in zip(asked.questions, asked.images, strict=True):
+            pair = (question.factual.name, question.target)
+            if pair not in self.pairs and (note := far_note(self.bundle, question, image)) is not None:
+                self.terminal.note(note)
+            self.pairs.add(pair)
 
     def _answer(self, batch: Batch, name: str) -> dict[Input, Answer]:
         """Answer a batch with one engine: search, score, write, then print. Errors cost only their own image."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ..answers.reach import IMAGES_OF_CLASS, try_pairs
 from ..answers.trial import best_of, try_engines
 from ..bundles.bundle import Bundle, pick_device
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.registry import CONTROL, engine_names
+from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, engine_names, load_engine
+from ..errors import BundleError
 from ..memory import keep_freed_memory
 from ..training.opening import open_session, reopen_session
 from ..training.recipe import find_recipe
@@ -13,9 +15,11 @@ from ..training.session import TrainingSession, check_is_of, is_finished
 from .engines import EngineLoader
 from .exit_code import ExitCode
 from .options.engines import EngineChoice
-from .terminal.bundles import print_bundle_parts, print_trial
+from .terminal.bundles import print_bundle_parts, print_reach, print_trial
 from .terminal.terminal import Terminal
 from .train import TrainOptions
+
+SHARE_OF_TRIAL = 0.7  # of the time that is left; the rest is for the pairs of classes
 
 
 def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
@@ -48,8 +52,10 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
     try:
         with terminal.work(f"train: {directory}"):
             bundle = session.make(options.only, more=options.more)
-            if options.recipe is None and is_finished(directory):
-                bundle = _try(session, terminal)
+            if is_finished(directory):
+                if options.recipe is None:
+                    bundle = _try(session, terminal)
+                bundle = _try_pairs(session, terminal)
     except KeyboardInterrupt:
         terminal.note(f"interrupted; run the same command again to resume {directory}")
         raise
@@ -63,8 +69,9 @@ def _try(session: TrainingSession, terminal: Terminal) -> Bundle:
     names = tuple(name for name in engine_names() if name != CONTROL)
     engines = EngineLoader(EngineChoice(names=names, every=True), terminal.note).load(bundle, Engine.confidence)
     images = session.held_out_photos()
+    left = session.seconds_left
     with terminal.task("trying the engines"):
-        trial = try_engines(bundle, engines, images, seconds=session.seconds_left)
+        trial = try_engines(bundle, engines, images, seconds=None if left is None else left * SHARE_OF_TRIAL)
     best = best_of(trial)
     if best is None:
         terminal.note(f"no time is left to try the engines; {bundle.file.engine} stays the one of the bundle")
@@ -73,10 +80,26 @@ def _try(session: TrainingSession, terminal: Terminal) -> Bundle:
     return bundle
 
 
+def _try_pairs(session: TrainingSession, terminal: Terminal) -> Bundle:
+    """Try how often the engine of the bundle reaches each class from each other one, and store it in the bundle."""
+    bundle = session.bundle
+    name = bundle.engine or DEFAULT_ENGINE
+    try:
+        engine = load_engine(name).from_models(bundle.models)
+    except BundleError as error:
+        terminal.note(f"what is far is not tried: {error}")
+        return bundle
+    with terminal.task("trying every pair of classes"):
+        images = session.held_out_photos(IMAGES_OF_CLASS * len(bundle.present))
+        bundle.update(reach=try_pairs(bundle, engine, images, seconds=session.seconds_left))
+    return bundle
+
+
 def _say_whether_ready(bundle: Bundle, terminal: Terminal) -> ExitCode:
     """Print whether the bundle can be used, and return the exit code."""
     useless = [name for name, entry in bundle.parts.items() if entry.verdict == "useless"]
     print_trial(terminal.out, bundle)
+    print_reach(terminal.out, bundle)
     where = bundle.directory
     if useless:
         few = f"{', '.join(useless)} {'is' if len(useless) == 1 else 'are'} useless"

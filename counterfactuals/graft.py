@@ -23,11 +23,11 @@ FIRST_CELL = 0.5  # t on the curve from which on cells are put in
 class Graft(CellSwap, FieldEngine):
     """Melts the composites of `swap` into images without seams.
 
-    A composite is taken up to a level of noise, and lands under the target class along a velocity field. It is first
-    mixed with noise, which removes seams and loose bits; if what lands is not valid, lifted along the field, which keeps
-    more of the composite. Levels are tried downwards, and the highest valid one wins: the more is redrawn, the more
-    typical is the image. If none is valid, the composite itself is the answer. Of the cells, which are ordered by what
-    they gain, as many are put back at the end as the melted image does not need.
+    A composite is taken up to a level of noise, and lands under the target class along a velocity field. It is mixed
+    with noise, which removes seams and loose bits; if what lands is not valid, it is lifted along the field instead,
+    which keeps more of the composite. Levels are tried downwards, and the highest valid one wins: the more is redrawn,
+    the more typical is the image. If none is valid, the composite itself is the answer. Cells are ordered by what they
+    gain; the last ones are put back if the melted image does not need them.
 
     Sources: those of `swap`; Meng et al. 2022, SDEdit, arXiv 2108.01073 (noise); Cao et al. 2025, LeapFactual,
     arXiv 2510.14623 (lift). Their combination is ours.
@@ -72,9 +72,7 @@ class Graft(CellSwap, FieldEngine):
         low = torch.full_like(level, FIRST_CELL)
         return Curve(draw, bisections=self.bisections, low=low, end=best, about=about)
 
-    def _highest_valid(
-        self, problem: Problem, melting: Melting, proposed: Tensor
-    ) -> tuple[Candidates, Tensor, Tensor]:
+    def _highest_valid(self, problem: Problem, melting: Melting, proposed: Tensor) -> tuple[Candidates, Tensor, Tensor]:
         """Melt composites from the highest level at which they are valid; those that never are stay as they are.
 
         Returns:

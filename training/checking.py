@@ -75,7 +75,9 @@ def check(probe: Probe, matched: Matched, *, brief: bool = False) -> Checked:
     accuracy = float((seen == labels).float().mean())
     differentiable = probe.foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     if not differentiable:
-        notes.append("the classifier has no gradients: swap, projection and vcnet can explain it, other engines cannot")
+        notes.append(
+            "the classifier has no gradients: engines that need them, such as latent and diffeo, cannot explain it"
+        )
     saturated = 0.0
     if differentiable and adapted.preprocessing.output in SATURATING:
         gradients = usable_gradients(adapted, sample.floats(slice(0, LOOKED_AT_FOR_GRADIENTS)))

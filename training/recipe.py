@@ -100,7 +100,7 @@ RECIPES = {
         CLOTHES,
         light_on_dark=True,
         images="fashion-mnist",
-        engine="leap",
+        engine="graft",
         share=2 / 3,
         parts={  # sized so that the bundle stays below 21 MB
             "classifier": {"network": {"width": 32, "hidden": 128, "mean": 0.286, "std": 0.353}},

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...answers.reach import FAR
 from ...bundles.bundle import Bundle
 from ...errors import few
 from ...progress import in_minutes
@@ -41,6 +42,17 @@ def print_trial(console: Console, bundle: Bundle) -> None:
         style = "bold" if name == bundle.file.engine else ""
         table.add_row(name, str(entry.questions), *shares, f"{entry.seconds:.2g}", style=style)
     console.print(table)
+
+
+def print_reach(console: Console, bundle: Bundle) -> None:
+    """Print which classes the bundle's engine seldom reached from which; nothing if that was not tried."""
+    reach = bundle.file.reach
+    if reach is None:
+        return
+    far = sorted((its.share, pair) for pair, its in reach.pairs.items() if its.share < FAR)
+    found = [f"{bundle.classes[seen]} to {bundle.classes[target]} ({share:.0%})" for share, (seen, target) in far]
+    some = few(found, 6) if found else "none"
+    console.print(Text(f"far for {reach.engine}, of {len(reach.pairs)} pairs of classes: {some}"))
 
 
 def print_checked(console: Console, checked: InitReport) -> None:

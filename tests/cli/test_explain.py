@@ -22,6 +22,7 @@ from torch import Tensor
 
 import cfx
 from cfx.bundles.bundle import Bundle
+from cfx.bundles.entries import Reached, ReachEntry
 from cfx.counterfactuals import registry
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.pixel import PixelAscent
@@ -34,6 +35,7 @@ See = Callable[[Path], str]  # an image file -> what the toy's classifier sees i
 
 SHAPE = (1, 28, 28)
 EXAMPLES = Path(__file__).parents[2] / "examples"
+MNIST = Path(__file__).parents[2] / "bundles" / "mnist"
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
@@ -534,3 +536,17 @@ def test_html_is_one_page_of_all_answers(explain: Run, tmp_path: Path):
     assert not (tmp_path / "elsewhere").exists()
     assert explain(example("four"), "--out", "elsewhere").code == 0
     assert not (tmp_path / "elsewhere" / "index.html").exists(), "only where it is asked for"
+
+
+def test_a_far_target_is_told_before_the_search_once_and_only_of_the_engine_that_was_tried(run: Run, tmp_path: Path):
+    shutil.copytree(MNIST, tmp_path / "mine")
+    pairs = {(4, 9): Reached(reached=1, asked=5), (4, 1): Reached(reached=5, asked=5)}
+    Bundle(tmp_path / "mine").update(reach=ReachEntry(engine="vcnet", confidence=0.9, pairs=pairs))
+    shutil.copy(EXAMPLES / "four.png", tmp_path / "other.png")
+    asked = (EXAMPLES / "four.png", tmp_path / "other.png", "--bundle", tmp_path / "mine", "--out", tmp_path / "out")
+    told = "note: from 4 to 9 is far: with held-out images, vcnet reached it 1 of 5 times; nearer: 1 (5 of 5)"
+    result = run("explain", *asked, "--target", "9", "--engine", "vcnet")
+    assert " ".join(result.stderr.split()).count(told) == 1
+    assert result.code == 0, "it is a note, and the search goes on"
+    for other in (("--target", "1", "--engine", "vcnet"), ("--target", "9", "--engine", "projection")):
+        assert "is far" not in run("explain", *asked, *other).stderr

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cfx.bundles.bundle import Bundle, load_bundle
-from cfx.bundles.entries import TrialEntry
+from cfx.bundles.entries import Reached, ReachEntry, TrialEntry
 from cfx.training import recipe
 from cfx.training.parts.judge import JudgePart
 
@@ -105,6 +105,11 @@ def test_a_bundle_with_a_useless_part_is_not_ready(run: Run, tmp_path: Path):
     made.update(
         parts={**made.parts, "judge": replace(made.parts["judge"], verdict="useless", because="at chance")},
         trial={"projection": TrialEntry(questions=50, valid=0.98, judges_agree=0.9, looks_real=None, seconds=0.1)},
+        reach=ReachEntry(
+            engine="projection",
+            confidence=0.9,
+            pairs={(4, 9): Reached(reached=5, asked=5), (9, 0): Reached(reached=1, asked=5)},
+        ),
     )
     result = run("train", tmp_path / "b")
     assert result.code == 1
@@ -114,3 +119,4 @@ def test_a_bundle_with_a_useless_part_is_not_ready(run: Run, tmp_path: Path):
     assert [*filter(None, result.stdout.partition("projection")[2].splitlines()[0].split())] == [
         *("50", "98%", "90%", "-", "0.1"),
     ]
+    assert "far for projection, of 2 pairs of classes: 9 to 0 (20%)" in result.stdout

@@ -11,7 +11,8 @@ from cfx.images.reading import read_image
 from cfx.images.writing import write_png
 
 COUNT = 16
-LEAST_VALID = {"leap": 16, "graft": 16, "latent": 15, "diffeo": 15, "vcnet": 15, "projection": 16, "pixel": 16, "swap": 16}
+LEAST_VALID = dict.fromkeys(("leap", "graft", "projection", "pixel", "swap"), 16)
+LEAST_VALID |= dict.fromkeys(("latent", "diffeo", "vcnet"), 15)
 
 
 @pytest.fixture(scope="module")

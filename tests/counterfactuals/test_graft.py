@@ -61,7 +61,7 @@ def test_what_is_melted_looks_real_and_judges_see_it(bundle: Bundle, asked: tupl
         assert found.valid.all()
         scene = Scene.of(bundle, images, found.images, targets)
         columns = score(scene, frozenset(("looks_real", "judge_agrees"))).columns
-        shares[engine.name] = {name: float(column.float().mean()) for name, column in columns.items() if column is not None}
+        shares[engine.name] = {name: its.float().mean() for name, its in columns.items() if its is not None}
     assert shares["graft"]["judge_agrees"] >= 0.95
     assert shares["graft"]["looks_real"] >= 0.8 > 0.4 > shares["swap"]["looks_real"]
 
