@@ -9,6 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from .._version import VERSION
+from ..counterfactuals.engine import COUNTS
 from ..counterfactuals.registry import CONTROL
 from ..counterfactuals.tightening import Region
 from ..documents import Table
@@ -17,10 +18,10 @@ from ..metrics.evaluate import Value
 from .panel import draw_panel
 from .question import Question, Source
 from .seen import Seen
+from .wanted import goal_of
 from .wording import rounded
 
 SCHEMA = 2
-COUNTS = ("steps", "forward_calls", "backward_calls")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,11 @@ class Answer:
         return self.question.target
 
     @property
+    def wording(self) -> str:
+        """What was asked for, the end of "what would make this ...?"."""
+        return self.question.wording
+
+    @property
     def factual(self) -> Seen:
         """What the classifier sees in the factual."""
         return self.question.factual
@@ -196,8 +202,9 @@ class Answer:
             **pair,
             "input": question.source.name,
             "engine": self.engine,
-            "goal": "target",
+            "goal": question.goal,
             "target": self.target,
+            **({"among": list(question.among)} if len(question.among) > 1 else {}),
             "factual": self.factual.as_json(),
             "counterfactual": self.counterfactual.as_json(),
             "target_confidence": rounded(self.target_confidence),
@@ -240,6 +247,8 @@ class Answer:
                 source=Source(name=table.need("input", str)),
                 factual=Seen.from_json(factual),
                 target=table.need("target", str),
+                goal=goal_of(table),
+                among=table.several("among", str) or (),
                 number=table.get("pair", int),
                 file=files.get("factual"),
             ),

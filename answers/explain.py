@@ -26,7 +26,8 @@ from ..training.init_options import ClassifierOptions
 from .answer import Answer
 from .given import Given, each_of, pixels_of, read_all, size_of
 from .pipeline import AnswerOptions, answer_batch
-from .question import QuestionBatch, ask, target_class
+from .question import ask
+from .wanted import check_goals, label_of, wanted_of
 
 Model = nn.Module | Callable[[Tensor], Any] | str
 BATCH = 64  # number of images in a batch
@@ -35,7 +36,9 @@ BATCH = 64  # number of images in a batch
 def explain(
     images: Given | Iterable[Given],
     *,
-    target: str | int = "auto",
+    target: str | int | Sequence[str | int] = "auto",
+    other_than: str | int | None = None,
+    certain: bool = False,
     bundle: str | Path | Bundle | None = None,
     classifier: Model | None = None,
     classes: Sequence[str] | None = None,
@@ -58,7 +61,10 @@ def explain(
 
     Args:
         images: one image or several. An array or tensor (N, C, H, W) is N images.
-        target: target class, by name or index; "auto" uses each image's runner-up class.
+        target: target class, by name or index; several for the nearest of them; "auto" for each image's runner-up
+            class; "label" for the class that the image's folder names.
+        other_than: a class, by name or index, of which the image is to be seen as another, the nearest.
+        certain: ask for any class, with the confidence: what would make the model sure?
         bundle: bundle to use: a name, a directory, or a loaded bundle; None for "mnist", or for a `classifier` alone.
         classifier: a classifier to explain without a bundle: a module, which is called in eval mode and otherwise left
             as it is; another function from images to logits; or the name of one, as `cfx explain --classifier` takes.
@@ -80,17 +86,18 @@ def explain(
             files, else for each by itself (docs/images.md).
 
     Yields:
-        One answer per image, valid or not, in the order of the images. An image in which the classifier already sees
-        the target is skipped with a warning.
+        One answer per image, valid or not, in the order of the images. An image that meets its goal already is an
+        answer as it is, with a note.
 
     Raises:
         InputError: an image cannot be read.
-        UsageError: a class, engine, setting, metric, bundle or device is unknown, or the classifier does not match its
-            description or the donors.
+        UsageError: goals contradict each other; a class, engine, setting, metric, bundle or device is unknown, or the
+            classifier does not match its description or the donors.
         BundleError: the bundle is damaged, or lacks a part that the engine needs.
     """
     if on_unreadable not in ("raise", "skip"):
         raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
+    check_goals(target != "auto", other_than is not None, certain)
     options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
     window = None if white is None else (black, white)
     if classifier is not None:
@@ -116,7 +123,8 @@ def explain(
     kind = load_engine(name)
     check_names(kind, settings or {})
     searching = kind.from_models(loaded.models, confidence=confidence, **(settings or {}))
-    wanted = target_class(str(target), loaded)
+    words = ",".join(map(str, target)) if isinstance(target, list | tuple) else str(target)
+    wanted = wanted_of(words, loaded, other_than=None if other_than is None else str(other_than), certain=certain)
     scale = loaded.scale if window is None else Scale(*window, clips=True)
     if scale is None and isinstance(images, list | tuple):
         scale, _ = scale_of([Path(fspath(each)) for each in images if isinstance(each, str | PathLike)])
@@ -125,9 +133,9 @@ def explain(
     def answers() -> Iterator[Answer]:
         while images_read := list(islice(reading, BATCH)):
             sources, pixels = zip(*images_read, strict=True)
-            batch = open_questions(ask(loaded, torch.stack(pixels).to(loaded.device), sources, wanted))
-            if len(batch):
-                yield from answer_batch(loaded, name, searching, batch, options)
+            goals = [wanted or label_of(source.photo or Path(source.name), loaded) for source in sources]
+            batch = ask(loaded, torch.stack(pixels).to(loaded.device), sources, goals)
+            yield from answer_batch(loaded, name, searching, batch, options)
 
     return answers()
 
@@ -172,14 +180,6 @@ def as_field(value: object) -> object:
     if isinstance(value, list):
         return tuple(value)
     return (value,) if isinstance(value, float) else value
-
-
-def open_questions(batch: QuestionBatch) -> QuestionBatch:
-    """Only the questions whose target the classifier does not see in the factual; warn about the others."""
-    for question in batch.questions:
-        if question.is_already_met:
-            warnings.warn(f"{question.source.name}: the model already sees {question.factual}; skipped", stacklevel=3)
-    return batch.only([row for row, question in enumerate(batch.questions) if not question.is_already_met])
 
 
 def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:

@@ -8,7 +8,7 @@ from PIL import Image
 
 from .answer import Answer
 from .panel import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet, change_picture, enlarge, outline
-from .wording import looks, percent, with_article
+from .wording import looks, percent
 
 SIDE = 140  # minimum of an image's longer side, in pixels
 LABELS = 300  # width of the text beside an engine's images, in pixels
@@ -24,7 +24,7 @@ def draw_overview(answers: Sequence[Answer]) -> Image.Image:
     width, height = enlarge(asked.given_images.pictures[0], SIDE).size
     top = MARGIN + 92
     sheet = Sheet(2 * MARGIN + LABELS + 3 * (width + GAP), top + len(answers) * (height + GAP))
-    title = f"What would make this {with_article(asked.target)}?"
+    title = f"What would make this {asked.wording}?"
     sheet.write((MARGIN, MARGIN - 4), title, 24, INK, sheet.width - 2 * MARGIN)
     seen = f"the model sees {asked.factual}; {100 * asked.threshold:g} % sure of the target is asked for"
     sheet.write((MARGIN, MARGIN + 30), seen, 15, FAINT, sheet.width - 2 * MARGIN)

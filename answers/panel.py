@@ -43,6 +43,8 @@ class Answered(Protocol):
     @property
     def target(self) -> str: ...
     @property
+    def wording(self) -> str: ...
+    @property
     def threshold(self) -> float: ...
     @property
     def factual(self) -> Seen: ...
@@ -109,7 +111,7 @@ def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Im
     top = MARGIN + 92
     sheet = Sheet(2 * MARGIN + 3 * width + 2 * GAP, top + height + 58 + MARGIN // 2)
     right = sheet.width - 2 * MARGIN
-    sheet.write((MARGIN, MARGIN - 4), f"What would make this {with_article(answer.target)}?", 24, INK, right)
+    sheet.write((MARGIN, MARGIN - 4), f"What would make this {answer.wording}?", 24, INK, right)
     sheet.write_pieces((MARGIN, MARGIN + 32), verdicts(answer), 15, right)
 
     headings = ("factual: the input", "counterfactual", "what changed")

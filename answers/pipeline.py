@@ -16,6 +16,7 @@ from ..metrics.evaluate import score
 from ..metrics.scene import Scene
 from .answer import COUNTS, Answer, Cost, Envelope, Images
 from .question import QuestionBatch, indices_of
+from .searching import search
 from .seen import Seen, probabilities_of, seen_in
 
 
@@ -54,7 +55,7 @@ def answer_batch(
         restart_peak(bundle.device)
     began = perf_counter()
     how = {"path": options.path, "seed": options.seed, "watch": options.watch}
-    found = engine.search(bundle.classifier, batch.images, batch.targets, **how)
+    batch, found = search(bundle, engine, batch, **how)
     found.valid.tolist()  # waits for the device to finish
     seconds = (perf_counter() - began) / len(batch)
     highest = peak(bundle.device) if options.memory else None

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..errors import UsageError, unknown_name
 from ..images.resizing import Placement
 from ..images.scale import Scale
-from ..images.sets.labels import class_index
-from .seen import Seen, probabilities_of, runners_up, seen_in
+from .seen import Seen, probabilities_of, seen_in
+from .wanted import GoalName, Wanted
+from .wording import with_article
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,11 @@ class Question:
     Attributes:
         source: where the image comes from.
         factual: what the classifier sees in the image.
-        target: name of the target class.
+        target: name of the target class; of several, the likeliest one until the question is answered, then that of
+            the answer.
+        goal: as in `Wanted`.
+        asked: what is asked for in words, the end of "what would make this ...?"; empty for the target.
+        among: names of the classes of which any will do; empty for the target alone.
         number: index of the question in a run, from 0; None outside of a run.
         file: PNG of the image at the model's size, relative to the run's directory; None outside of a run.
         sha256: digest of the image's pixels; None outside of a run.
@@ -54,14 +58,26 @@ class Question:
     source: Source
     factual: Seen
     target: str
+    goal: GoalName = "target"
+    asked: str = ""
+    among: tuple[str, ...] = ()
     number: int | None = None
     file: str | None = None
     sha256: str | None = None
 
     @property
-    def is_already_met(self) -> bool:
-        """Whether the classifier already sees the target in the factual."""
-        return self.target == self.factual.name
+    def targets(self) -> tuple[str, ...]:
+        """Names of the classes of which any will do."""
+        return self.among or (self.target,)
+
+    @property
+    def wording(self) -> str:
+        """What is asked for, the end of "what would make this ...?"."""
+        return self.asked or with_article(self.target)
+
+    def is_met(self, confidence: float) -> bool:
+        """Whether the classifier sees one of the targets in the factual already, and is sure enough of it."""
+        return self.factual.name in self.targets and self.factual.confidence >= confidence
 
 
 @dataclass(frozen=True)
@@ -93,28 +109,31 @@ class QuestionBatch:
         return QuestionBatch([self.questions[row] for row in rows], self.images[list(rows)], self.targets[list(rows)])
 
 
-def ask(bundle: Bundle, images: Tensor, sources: Sequence[Source], target: int | None) -> QuestionBatch:
+def ask(bundle: Bundle, images: Tensor, sources: Sequence[Source], wanted: Sequence[Wanted]) -> QuestionBatch:
     """Make questions about images.
 
     Args:
         bundle: holds the classifier.
         images: (N, C, H, W) in [0, 1] on the bundle's device.
         sources: where the N images come from.
-        target: index of the target class; None for each image's runner-up.
+        wanted: what is asked of each.
 
     Raises:
         ModelError: the classifier returns NaN or infinity.
     """
     probabilities = probabilities_of(bundle.classifier, images)
-    targets = runners_up(probabilities, bundle)
-    if target is not None:
-        targets = torch.full_like(targets, target)
-    factuals = seen_in(probabilities, bundle.classes)
-    questions = [
-        Question(source=source, factual=seen, target=bundle.classes[wanted])
-        for source, seen, wanted in zip(sources, factuals, targets.tolist(), strict=True)
-    ]
-    return QuestionBatch(questions, images, targets)
+    factuals, classes = seen_in(probabilities, bundle.classes), bundle.classes
+    questions: list[Question] = []
+    targets: list[int] = []
+    for source, seen, its, each in zip(sources, factuals, probabilities, wanted, strict=True):
+        labels = each.targets(its, bundle)
+        among = tuple(classes[label] for label in labels)
+        asked = each.wording(among, classes)
+        questions.append(
+            Question(source=source, factual=seen, target=among[0], goal=each.goal, asked=asked, among=among)
+        )
+        targets.append(labels[0])
+    return QuestionBatch(questions, images, torch.tensor(targets, dtype=torch.int64, device=images.device))
 
 
 def targets_of(questions: Sequence[Question], bundle: Bundle) -> Tensor:
@@ -126,23 +145,3 @@ def indices_of(names: Iterable[str], bundle: Bundle) -> Tensor:
     """The indices of classes, (N,) int64 on the bundle's device."""
     places = {name: index for index, name in enumerate(bundle.classes)}
     return torch.tensor([places[name] for name in names], dtype=torch.int64, device=bundle.device)
-
-
-def target_class(wanted: str, bundle: Bundle) -> int | None:
-    """The index of a class that is given by name or index; None for "auto", each image's runner-up.
-
-    Raises:
-        UsageError: there is no such class, or the bundle was trained without images of it.
-    """
-    classes = bundle.classes
-    index = class_index(wanted, classes)
-    if index is None:
-        if wanted == "auto":
-            return None
-        raise unknown_name("class", wanted, [*classes, "auto"])
-    if index not in bundle.present and not bundle.is_alone:
-        known = ", ".join(classes[label] for label in bundle.present)
-        raise UsageError(
-            f"class {classes[index]!r}: bundle {bundle.name} was trained without images of it; choose one of {known}"
-        )
-    return index

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..bundles.bundle import Bundle
 from ..counterfactuals.problem import Classifier, ModelError
 from ..documents import Table
 from .wording import percent, rounded, with_article
@@ -50,11 +49,3 @@ def seen_in(probabilities: Tensor, classes: list[str]) -> list[Seen]:
     """The most probable class of each image, from probabilities (N, K)."""
     best = probabilities.max(dim=1)
     return [Seen(classes[k], p) for k, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
-
-
-def runners_up(probabilities: Tensor, bundle: Bundle) -> Tensor:
-    """The runner-up class of each image among those that the bundle was trained on: (N, K) -> (N,) int64."""
-    others = torch.full_like(probabilities, -1.0)
-    others[:, bundle.present] = probabilities[:, bundle.present]
-    others.scatter_(1, probabilities.argmax(dim=1, keepdim=True), -1.0)
-    return others.argmax(dim=1)

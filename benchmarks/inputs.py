@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -25,7 +25,7 @@ class Inputs(Protocol):
     """Images to ask about, by index."""
 
     labels: Tensor | None
-    """The true classes (N,), if known. Then only images that the classifier gets right are asked about."""
+    """The true classes (N,), if known. Then only images that the classifier gets right are asked about, or wrong."""
 
     def __len__(self) -> int:
         """The number of images."""
@@ -116,19 +116,37 @@ class Listed:
     asked: list[list[tuple[int, int]]]
 
 
-def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
-    """Read a CSV file of `image,target` rows, with or without a heading. Targets are class names or indices.
+class TargetRow(NamedTuple):
+    """A row of a targets file: its place, for messages, the image file, and the class as it is written."""
+
+    where: str
+    line: int
+    image: Path
+    target: str
+
+    def label(self, classes: Sequence[str]) -> int:
+        """The index of the class; raises DataError if there is no such class."""
+        try:
+            found = class_index(self.target, classes)
+        except UsageError as error:  # ambiguous
+            raise DataError(f"{self.where}: {error}") from error
+        if found is None:
+            raise DataError(f"{self.where}: {unknown_name('class', self.target, classes)}")
+        return found
+
+
+def target_rows(path: Path, directory: Path | None = None) -> list[TargetRow]:
+    """Read a CSV file of `image,target` rows, with or without a heading.
 
     Args:
         path: the CSV file.
-        classes: names of the bundle's classes.
         directory: directory that image paths are relative to; None for the CSV file's.
 
     Raises:
-        DataError: the file is missing or has no rows; or a row has another form, an unknown class or a missing image.
+        DataError: the file is missing or has no rows; or a row has another form or a missing image.
     """
     base = path.parent if directory is None else directory
-    asked: dict[Path, list[tuple[int, int]]] = {}
+    found: list[TargetRow] = []
     if not path.is_file():
         raise DataError(f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read")
     rows = read_rows(path)
@@ -141,19 +159,24 @@ def read_targets(path: Path, classes: Sequence[str], directory: Path | None = No
         where = f"{path}: line {row.line}"
         if len(row.cells) != 2:
             raise DataError(f"{where}: {len(row.cells)} columns; expected two, image and target")
-        name, wanted = row.cells[image_at], row.cells[target_at]
-        image = base / name
+        image = base / row.cells[image_at]
         if not image.is_file():
             raise DataError(f"{where}: {image}: no such file; image paths are relative to {base}")
-        try:
-            target = class_index(wanted, classes)
-        except UsageError as error:  # ambiguous
-            raise DataError(f"{where}: {error}") from error
-        if target is None:
-            raise DataError(f"{where}: {unknown_name('class', wanted, classes)}")
-        asked.setdefault(image, []).append((row.line, target))
-    if not asked:
+        found.append(TargetRow(where, row.line, image, row.cells[target_at]))
+    if not found:
         raise DataError(f"{path}: no rows; expected lines of image,target")
+    return found
+
+
+def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
+    """Read a CSV file of targets, which are class names or indices; arguments and errors as in `target_rows`.
+
+    Raises:
+        DataError: a class is unknown.
+    """
+    asked: dict[Path, list[tuple[int, int]]] = {}
+    for row in target_rows(path, directory):
+        asked.setdefault(row.image, []).append((row.line, row.label(classes)))
     return Listed(list(asked), list(asked.values()))
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..answers.question import Question, QuestionBatch, Source, targets_of
 from ..answers.seen import Seen, probabilities_of
+from ..answers.wanted import goal_of
 from ..bundles.bundle import Bundle
 from ..documents import Table, to_json
 from ..errors import DataError, ImageError, UsageError
@@ -25,6 +26,7 @@ from ..images.reading import read_image
 from ..images.writing import write_png
 from ..progress import Task
 from .inputs import Inputs, Listed
+from .settings import LABEL
 
 QUESTIONS = "pairs.jsonl"
 READ_AT_ONCE = 256  # images
@@ -88,17 +90,18 @@ class QuestionSampler:
             if taken == wanted:
                 break
         if not self.questions:
-            raise DataError(self._nothing_to_ask(total))
+            raise DataError(self._nothing_to_ask(total, targets))
         write_questions(self.directory, self.questions)
         return self.questions
 
-    def _nothing_to_ask(self, total: int) -> str:
+    def _nothing_to_ask(self, total: int, targets: str | Listed) -> str:
         """Why none of the images can be asked about."""
         unreadable = len(self.unreadable)
         reasons = [f"{unreadable} cannot be read, such as {self.unreadable[0]}"] if unreadable else []
         if total > unreadable:
-            wrong = self.inputs.labels is not None
-            reason = "the classifier is wrong on them" if wrong else (self.notes or ["they have no other class"])[0]
+            reason = (self.notes or ["they have no other class"])[0]
+            if self.inputs.labels is not None:
+                reason = f"the classifier is {'right' if targets == LABEL else 'wrong'} on them"
             reasons.append(f"{total - unreadable} cannot be asked about: {reason}")
         return f"no question to ask: of {total} images, {'; '.join(reasons)}"
 
@@ -118,7 +121,7 @@ class QuestionSampler:
     def _ask(self, index: int, image: Tensor, probabilities: Tensor, targets: str | Listed, number: int) -> bool:
         """Add the questions about one image; return whether there are any."""
         seen = int(probabilities.argmax())
-        if self.inputs.labels is not None and seen != int(self.inputs.labels[index]):
+        if self.inputs.labels is not None and (seen != int(self.inputs.labels[index])) != (targets == LABEL):
             return False
         classes, source = self.bundle.classes, Source(name=self.inputs.name(index))
         wanted = self._targets(index, seen, probabilities, targets)
@@ -131,7 +134,13 @@ class QuestionSampler:
         for target in wanted:
             place = len(self.questions)
             question = Question(
-                source=source, factual=factual, target=classes[target], number=place, file=file, sha256=sha256
+                source=source,
+                factual=factual,
+                target=classes[target],
+                goal="label" if targets == LABEL else "target",
+                number=place,
+                file=file,
+                sha256=sha256,
             )
             self.questions.append(question)
         return True
@@ -144,6 +153,9 @@ class QuestionSampler:
                     name = self.bundle.classes[seen]
                     self.notes.append(f"{self.inputs.name(index)} (line {line}): the model already sees {name}")
             return [target for _, target in targets.asked[index] if target != seen]
+        if targets == LABEL:
+            assert self.inputs.labels is not None
+            return [int(self.inputs.labels[index])]
         present = set(self.bundle.present)
         others = [target for place in range(1, count) if (target := (seen + place) % count) in present]
         if targets == "all":
@@ -169,6 +181,7 @@ def write_questions(directory: Path, questions: Sequence[Question]) -> None:
             "input": question.source.name,
             "factual": question.factual.as_json(),
             "target": question.target,
+            **({} if question.goal == "target" else {"goal": question.goal}),
             "files": {"factual": question.file},
             "sha256": question.sha256,
         }
@@ -195,6 +208,7 @@ def read_questions(directory: Path) -> list[Question]:
                         source=Source(name=table.need("input", str)),
                         factual=Seen.from_json(table.need_table("factual")),
                         target=table.need("target", str),
+                        goal=goal_of(table),
                         number=table.need("pair", int),
                         file=table.mapping("files", str)["factual"],
                         sha256=table.get("sha256", str),

@@ -30,7 +30,7 @@ from .inputs import DataSetInputs, FileInputs, Inputs, Listed, open_inputs, read
 from .questions import QuestionSampler
 from .run import Run, run_directory
 from .runner import Runner, batch_size_for
-from .settings import POLICIES, Settings
+from .settings import LABEL, POLICIES, Settings
 
 DEFAULT_COUNT = 1000
 
@@ -133,6 +133,8 @@ class Benchmark:
 
     def _read_targets(self) -> str | Listed:
         wanted, images = self.settings.targets, self.settings.images
+        if wanted == LABEL and images is not None:
+            raise UsageError("--targets label: the labels of --images are not known; use --data, or a CSV of targets")
         if wanted in POLICIES:
             return wanted
         listed = read_targets(expanded(wanted), self.bundle.classes, None if images is None else expanded(images))

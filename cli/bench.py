@@ -99,7 +99,12 @@ def bench(
     white: WhiteOption = None,
     black: BlackOption = None,
     targets: Annotated[
-        str, typer.Option(metavar="random|runner-up|all|CSV", help="Target classes; CSV: a file of image,target rows.")
+        str,
+        typer.Option(
+            metavar="random|runner-up|all|label|CSV",
+            help="Target classes; label: of the images that the model gets wrong, what they are; CSV: a file of "
+            "image,target rows.",
+        ),
     ] = "random",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     settings: SetOption = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +39,7 @@ from .options.types import (
 from .running import run_job
 
 DEFAULT_BUNDLE = "mnist"
+GOALS = ("target", "certain")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,9 @@ class ExplainOptions:
 
     images: tuple[str, ...]
     target: str
+    other_than: str | None
+    certain: bool
+    targets: Path | None
     engines: EngineChoice
     bundle: str
     classifier: OwnClassifier | None
@@ -86,15 +91,55 @@ class ExplainOptions:
     lpips: bool
     html: bool
 
+    @property
+    def asked(self) -> str:
+        """What is asked of the images, as the user wrote it."""
+        if self.targets is not None:
+            return f"targets of {self.targets}"
+        if self.certain:
+            return "certainty"
+        return f"target {self.target}" if self.other_than is None else f"another class than {self.other_than}"
+
 
 def explain(
     images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGES", help="Image files, directories or globs; - reads an image from stdin."),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGES",
+            help="Image files, directories or globs; - reads an image from stdin.",
+            show_default=False,
+        ),
+    ] = None,
     target: Annotated[
-        str, typer.Option(metavar="CLASS|auto", help="Target class, by name or index; auto: the runner-up class.")
+        str,
+        typer.Option(
+            metavar="CLASS|auto|label",
+            help="Target class, by name or index; several, separated by commas, for the nearest of them; auto: the "
+            "runner-up class; label: the class that the image's folder names.",
+        ),
     ] = "auto",
+    other_than: Annotated[
+        str | None,
+        typer.Option(
+            "--not", metavar="CLASS", help="Ask for any other class than this one: the nearest.", show_default=False
+        ),
+    ] = None,
+    goal: Annotated[
+        str,
+        typer.Option(
+            metavar="target|certain",
+            help="target: be seen as the target class; certain: as any class, with the confidence of --confidence.",
+        ),
+    ] = "target",
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Images and their target classes: lines of image,target; instead of IMAGES and --target.",
+            parser=given_path,
+            show_default=False,
+        ),
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -172,6 +217,8 @@ def explain(
     Exit code 0: every counterfactual is valid; 1: some are not; 2: wrong usage or an unreadable image.
     """
     check_choice("format", format, FORMATS)
+    check_choice("goal", goal, GOALS)
+    _check_question(images or (), target, other_than, goal, targets)
     check_choice("device", device, DEVICES)
     check_confidence(confidence)
     preprocessing = own.preprocessing_of(
@@ -227,8 +274,11 @@ def explain(
             raise UsageError("--among-mine: needs --images DIR, whose classes are meant")
     check_output("--out", out, directory=True)
     options = ExplainOptions(
-        images=tuple(images),
+        images=tuple(images or ()),
         target=target,
+        other_than=other_than,
+        certain=goal == "certain",
+        targets=targets,
         engines=choose_engines(engine, settings or ()),
         bundle=bundle or DEFAULT_BUNDLE,
         classifier=alone,
@@ -247,6 +297,25 @@ def explain(
         html=html,
     )
     run_job("explain_job", options, Common(quiet=quiet, threads=threads))
+
+
+def _check_question(
+    images: Sequence[str], target: str, other_than: str | None, goal: str, targets: Path | None
+) -> None:
+    """Raise a UsageError unless there are images, and one thing is asked of them."""
+    given = {
+        "--target": target != "auto",
+        "--not": other_than is not None,
+        "--goal certain": goal == "certain",
+        "--targets": targets is not None,
+    }
+    asked = [name for name, its in given.items() if its]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} contradict each other: ask for one of them")
+    if images and targets is not None:
+        raise UsageError(f"--targets {targets}: lists the images itself; leave out {images[0]}")
+    if not images and targets is None:
+        raise UsageError("IMAGES: there are none; name image files, directories or globs, or give --targets CSV")
 
 
 def _option(field: str) -> str:

@@ -7,11 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..answers.answer import SCHEMA
+from ..benchmarks.inputs import TargetRow, target_rows
 from ..errors import CfxError, ImageError, OutputError, reason_of
 from ..files import write_bytes
 from ..images.finding import find_images
@@ -31,12 +32,14 @@ class Input:
         path: its file.
         sha256: digest of the file's content.
         stem: beginning of the names of its results.
+        row: of the targets file, if it is listed there.
     """
 
     name: str
     path: Path
     sha256: str
     stem: str
+    row: TargetRow | None = None
 
 
 @contextmanager
@@ -66,7 +69,8 @@ def find(
         temporary: directory for the image from stdin.
         terminal: is told what is left out.
     """
-    found: dict[str, tuple[str, Path]] = {}
+    rows = [] if options.targets is None else target_rows(options.targets)
+    found: dict[str, tuple[str, Path]] = {os.path.abspath(row.image): (str(row.image), row.image) for row in rows}
     missing: list[tuple[str, CfxError]] = []
     for pattern in options.images:
         try:
@@ -83,11 +87,13 @@ def find(
     digests = [digest_of(path) for _, path in found.values()]
     shown = ["stdin" if name == STDIN else name for name, _ in found.values()]
     names = stems([*zip(shown, digests, strict=True)], options.out)
-    inputs = [
-        Input(name, path, sha256, stem)
-        for (name, path), sha256, stem in zip(found.values(), digests, names, strict=True)
-    ]
-    return inputs, missing
+    inputs = {
+        place: Input(name, path, sha256, stem)
+        for (place, (name, path)), sha256, stem in zip(found.items(), digests, names, strict=True)
+    }
+    if rows:
+        return [replace(inputs[os.path.abspath(row.image)], row=row) for row in rows], missing
+    return [*inputs.values()], missing
 
 
 def digest_of(path: Path) -> str:

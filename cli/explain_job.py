@@ -13,13 +13,14 @@ import torch
 from ..answers.answer import Answer
 from ..answers.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch
-from ..answers.question import QuestionBatch, Source, ask, target_class
+from ..answers.question import QuestionBatch, Source, ask
 from ..answers.reach import far_note
+from ..answers.wanted import Wanted, label_of, wanted_of
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError, NothingToOffer
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from ..errors import CfxError, ImageError, OutputError, UsageError
+from ..errors import CfxError, ImageError, OutputError
 from ..files import make_directory
 from ..images.reading import deep_ranges
 from ..images.scale import DeepRange, Scale
@@ -64,12 +65,12 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             keep_freed_memory()
             loader = EngineLoader(options.engines, terminal.note)
             bundle = open_subject(options, [each.path for each in inputs], terminal)
-            target = target_class(options.target, bundle)
+            wanted = wanted_of(options.target, bundle, other_than=options.other_than, certain=options.certain)
             engines = loader.load(bundle, options.confidence, [bundle.engine or DEFAULT_ENGINE])
             load_scoring(bundle)
         explainer = Explainer(options, terminal, inputs, bundle, engines, errors)
         try:
-            explainer.go(target)
+            explainer.go(wanted)
         except KeyboardInterrupt:
             terminal.note(f"interrupted; the answers so far are in {options.out}")
             raise
@@ -126,11 +127,11 @@ class Explainer:
             return ExitCode.WRONG_USAGE
         return ExitCode.DONE if self.all_valid else ExitCode.ANSWERED_NO
 
-    def go(self, target: int | None) -> None:
+    def go(self, wanted: Wanted | None) -> None:
         """Explain all images.
 
         Args:
-            target: index of the target class; None for each image's runner-up.
+            wanted: what is asked of each image; None for its label.
         """
         if self.scale is None:
             self._choose_scale()
@@ -142,7 +143,7 @@ class Explainer:
         count = len(self.inputs)
         what = f"explain: {count} image{'s' if count > 1 else ''} with {', '.join(self.engines)}"
         with ExitStack() as work:
-            for number, batch in enumerate(self._batches(target)):
+            for number, batch in enumerate(self._batches(wanted)):
                 make_directory(self.options.out)
                 if not number:
                     work.enter_context(self.terminal.work(what))
@@ -173,18 +174,17 @@ class Explainer:
                         self.errors.add(each.name, error)
             self.inputs = [each for each in self.inputs if each.path not in ranges]
 
-    def _batches(self, target: int | None) -> Iterator[Batch]:
-        """Yield the questions in batches, without images that cannot be read and questions without a search."""
+    def _batches(self, wanted: Wanted | None) -> Iterator[Batch]:
+        """Yield the questions in batches, without images that cannot be read."""
         size, engines = self.options.batch_size, len(self.engines)
         for start in range(0, len(self.inputs), size):
             some = self.inputs[start : start + size]
             with self.terminal.task("reading", len(self.inputs) * engines, start * engines):
                 read = {each: found for each in some if (found := self._read(each)) is not None}
-            asked = self._ask(read, target)
-            rows = [row for row in range(len(asked.inputs)) if self._is_open(asked.asked, row)]
-            self._say_what_is_far(asked.asked.only(rows))
-            if rows:
-                yield Batch([asked.inputs[row] for row in rows], asked.asked.only(rows))
+            asked = self._ask(read, self._wanted(read, wanted))
+            self._say_what_is_far(asked.asked)
+            if asked.inputs:
+                yield asked
 
     def _read(self, each: Input) -> tuple[Source, torch.Tensor] | None:
         """Read one image; report an error and return None if it cannot be read."""
@@ -206,37 +206,36 @@ class Explainer:
         )
         return source, read.pixels
 
-    def _ask(self, read: dict[Input, tuple[Source, torch.Tensor]], target: int | None) -> Batch:
+    def _wanted(self, read: dict[Input, tuple[Source, torch.Tensor]], wanted: Wanted | None) -> dict[Input, Wanted]:
+        """What is asked of each image; one whose label is not known is reported, and left out."""
+        found: dict[Input, Wanted] = {}
+        for each in [*read]:
+            try:
+                if each.row is not None:
+                    found[each] = Wanted("target", (each.row.label(self.bundle.classes),))
+                else:
+                    found[each] = wanted or label_of(each.path, self.bundle)
+            except CfxError as error:
+                self.errors.add(each.name, error)
+                del read[each]
+        return found
+
+    def _ask(self, read: dict[Input, tuple[Source, torch.Tensor]], wanted: dict[Input, Wanted]) -> Batch:
         """Make questions about images; an image on which the classifier returns NaN is reported and left out."""
         if not read:
             nothing = torch.zeros(0, dtype=torch.int64)
             return Batch([], QuestionBatch([], nothing, nothing))
         sources, pixels = zip(*read.values(), strict=True)
         try:
-            asked = ask(self.bundle, torch.stack(pixels).to(self.bundle.device), sources, target)
-            return Batch(list(read), asked)
+            images = torch.stack(pixels).to(self.bundle.device)
+            return Batch(list(read), ask(self.bundle, images, sources, [wanted[each] for each in read]))
         except ModelError as error:
             if len(read) == 1:
                 (each,) = read
                 self.errors.add(each.name, ModelError(f"{each.name}: {error}"))
-                return self._ask({}, target)
-        halves = [self._ask(dict(half), target) for half in halved(list(read.items()))]
+                return self._ask({}, wanted)
+        halves = [self._ask(dict(half), wanted) for half in halved(list(read.items()))]
         return Batch([*halves[0].inputs, *halves[1].inputs], halves[0].asked + halves[1].asked)
-
-    def _is_open(self, asked: QuestionBatch, row: int) -> bool:
-        """Whether a question needs a search: the model does not see the target in the factual already.
-
-        Raises:
-            UsageError: it does, and this is the only image.
-        """
-        question = asked.questions[row]
-        if not question.is_already_met:
-            return True
-        what = f"{question.source.name}: the model already sees {question.factual}"
-        if len(self.inputs) == 1 and len(self.options.images) == 1:
-            raise UsageError(f"{what}; choose another --target, or auto for the runner-up class")
-        self.terminal.note(f"{what}; skipped")
-        return False
 
     def _say_what_is_far(self, asked: QuestionBatch) -> None:
         """Tell which targets the bundle's engine seldom reached in its trial, each pair of classes once."""
@@ -245,6 +244,8 @@ class Explainer:
             return
         for question, image in zip(asked.questions, asked.images, strict=True):
             pair = (question.factual.name, question.target)
+            if question.is_met(self.options.confidence) or len(question.targets) > 1:
+                continue
             if pair not in self.pairs and (note := far_note(self.bundle, question, image)) is not None:
                 self.terminal.note(note)
             self.pairs.add(pair)
@@ -324,7 +325,7 @@ class Explainer:
         """Write the page with all answers."""
         facts = {
             "images": " ".join(self.options.images),
-            "target": self.options.target,
+            "asked for": self.options.asked,
             "confidence": f"{self.options.confidence:g}",
             "bundle": f"{self.bundle.name}, sha256 {self.bundle.digest[:12]}",
             "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),

@@ -9,9 +9,9 @@ determining validity, counting the cost, and restoring the classifier's state.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
 
 import torch
@@ -26,6 +26,7 @@ from .problem import Classifier, Problem
 from .settings import check_settings
 from .tightening import PATH_FRAMES, About, Curve, frames, tighten
 
+COUNTS = ("steps", "forward_calls", "backward_calls")
 CONTRACT = 1  # version of what `Engine` asks of its subclasses
 
 
@@ -61,6 +62,30 @@ class Counterfactuals:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def only(self, rows: Sequence[int]) -> Counterfactuals:
+        """These rows, in this order."""
+        tensors = {name: value[list(rows)] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, about=None if self.about is None else tuple(self.about[row] for row in rows))
+
+    def with_costs_of(self, others: Counterfactuals, rows: Tensor) -> Counterfactuals:
+        """The same with the costs of the `others` (M,) added up for the row (M,) that each belongs to."""
+        none = torch.zeros(len(self), dtype=torch.int64)
+        return replace(self, **{name: none.index_add(0, rows, getattr(others, name)) for name in COUNTS})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Counterfactuals]) -> Counterfactuals:
+        """The rows of all parts; those of a part about which the engine says nothing get nothing said."""
+        (first, *rest) = parts
+        if not rest:
+            return first
+        tensors = {
+            name: torch.cat([getattr(part, name) for part in parts])
+            for name, value in vars(first).items()
+            if isinstance(value, Tensor)
+        }
+        about = tuple(each for part in parts for each in part.about or (About(),) * len(part))
+        return cls(**tensors, about=about)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,6 +89,7 @@ from dataclasses import replace
 from ..answers.given import read_any
 from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch, ask
+from ..answers.wanted import Wanted
 from ..bundles.bundle import load_bundle
 from ..counterfactuals.registry import load_engine
 from ..images.writing import write_png
@@ -114,7 +115,7 @@ def run(options: SurveyOptions, terminal: Terminal) -> ExitCode:
             if number in done:
                 continue
             source, image = read_any(path, bundle, str(path))
-            asked = ask(bundle, image[None], [source], None)
+            asked = ask(bundle, image[None], [source], [Wanted()])
             files = {"factual": f"images/factual/{number}.png", "counterfactual": f"images/vcnet/{number}.png"}
             question = replace(asked.questions[0], number=number, file=files["factual"])
             batch = QuestionBatch([question], asked.images, asked.targets)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...answers.answer import COUNTS, Answer
-from ...answers.wording import looks, percent, with_article
+from ...answers.wording import looks, percent
 from ...errors import printable
 from ...metrics.catalogue import BY_NAME, METRICS, Metric
 from ...reports.tables import ARROWS
@@ -38,7 +38,7 @@ def print_card(console: Console, answer: Answer) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     grid.add_row("input", line(f"{answer.question.source.name}: the model sees {answer.factual}"))
-    grid.add_row("asked", line(f"what would make it {with_article(answer.target)}? engine {answer.label}"))
+    grid.add_row("asked", line(f"what would make it {answer.wording}? engine {answer.label}"))
     grid.add_row("answer", validity(answer))
     grid.add_row("judges", judgement(answer))
     grid.add_row("changed", Text(changes(answer)))

@@ -101,11 +101,6 @@ def test_an_image_that_cannot_be_read_raises_or_is_skipped(bundle: Bundle, tmp_p
         assert len(list(cfx.explain([FOUR, broken, FOUR], **options, on_unreadable="skip"))) == 2
 
 
-def test_an_image_that_is_the_target_already_is_skipped(bundle: Bundle):
-    with pytest.warns(UserWarning, match=r"four\.png: the model already sees a 4.*; skipped"):
-        assert list(cfx.explain(FOUR, target=4, bundle=bundle)) == []
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

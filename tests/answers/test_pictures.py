@@ -13,6 +13,7 @@ from cfx.answers import panel
 from cfx.answers.pipeline import AnswerOptions, answer_batch
 from cfx.answers.question import Source, ask
 from cfx.answers.seen import Seen
+from cfx.answers.wanted import Wanted
 from cfx.answers.wording import percent, rounded, with_article
 from cfx.counterfactuals.vcnet import VCNet
 from cfx.metrics import proximity, realism
@@ -73,7 +74,7 @@ def test_strip_and_frames(answer, pictures):
 def test_numbers_that_are_none_become_null_and_say_why(bundle, digits, monkeypatch):
     monkeypatch.setattr(proximity, "l2", lambda scene: torch.full((len(scene.targets),), torch.inf))
     monkeypatch.setattr(realism, "im2", lambda scene: torch.full((len(scene.targets),), torch.nan))
-    batch = ask(bundle, digits[0][:2], [Source(name="a"), Source(name="b")], 9)
+    batch = ask(bundle, digits[0][:2], [Source(name="a"), Source(name="b")], [Wanted("target", (9,))] * 2)
     for told in answer_batch(bundle, "vcnet", VCNet.from_bundle(bundle), batch, AnswerOptions()):
         record = json.loads(json.dumps(told.as_json(), allow_nan=False))
         assert record["metrics"]["im2"] is None and record["metrics"]["l2"] is None

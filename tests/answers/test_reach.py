@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cfx.answers.question import Source, ask
 from cfx.answers.reach import AT_ONCE, EACH, far_note, questions_between, try_pairs
+from cfx.answers.wanted import Wanted
 from cfx.bundles.bundle import Bundle
 from cfx.bundles.entries import Reached, ReachEntry, TrialEntry
 from cfx.counterfactuals.vcnet import VCNet
@@ -84,14 +85,14 @@ def test_a_far_target_is_told_with_nearer_ones(
     again = Bundle(mine.directory)
     assert again.file.reach == mine.file.reach
     image = digits[0][digits[1] == 4][:1]
-    (question,) = ask(again, image, [Source(name="four")], 0).questions
+    (question,) = ask(again, image, [Source(name="four")], [Wanted("target", (0,))]).questions
     note = far_note(again, question, image[0])
     assert note == (told and f"from 4 to 0 is far: with held-out images, leap reached it {told}")
 
 
 def test_nothing_is_told_where_nothing_was_tried(mine: Bundle, digits: tuple[Tensor, Tensor]):
     mine.update(reach=None)
-    (question,) = ask(mine, digits[0][:1], [Source(name="one")], 0).questions
+    (question,) = ask(mine, digits[0][:1], [Source(name="one")], [Wanted("target", (0,))]).questions
     assert far_note(mine, question, digits[0][0]) is None
 
 

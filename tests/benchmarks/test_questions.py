@@ -12,6 +12,7 @@ from cfx.benchmarks.questions import QuestionSampler, load_batch, read_questions
 from cfx.bundles.bundle import Bundle
 from cfx.errors import DataError, UsageError
 from cfx.images.finding import find_images
+from cfx.images.sets.labelled import Labelled
 
 
 def sample(bundle: Bundle, inputs, directory: Path, targets="random", count=None, seed=0):
@@ -50,6 +51,22 @@ def test_targets_of_each_policy(bundle: Bundle, folder, tmp_path):
     assert [int(p.target) for p in nearest] == probabilities.topk(2).indices[:, 1].tolist()
     assert len(nearest) == 20, "without labels, all images are asked about, in the directory's order"
     assert [p.source.name for p in nearest] == sorted(p.source.name for p in nearest)
+
+
+def test_labels_are_asked_of_what_the_classifier_gets_wrong(bundle: Bundle, labelled, tmp_path):
+    images = labelled.floats(slice(0, 100))
+    seen = bundle.classifier(images).argmax(dim=1)
+    labels = seen.clone()
+    labels[::10] = (seen[::10] + 1) % 10  # as if it had been wrong on these
+    inputs = DataSetInputs(Labelled(labelled.images[:100], labels), "mnist test")
+    pairs, _ = sample(bundle, inputs, tmp_path, "label")
+    assert len(pairs) == 10 and {pair.goal for pair in pairs} == {"label"}
+    for pair in pairs:
+        index = int(pair.source.name.split()[-1])
+        assert index % 10 == 0 and int(pair.target) == int(labels[index]) != int(pair.factual.name)
+    assert read_questions(tmp_path) == pairs
+    with pytest.raises(DataError, match="the classifier is right on them"):
+        sample(bundle, DataSetInputs(Labelled(labelled.images[:100], seen), "mnist test"), tmp_path / "none", "label")
 
 
 def test_random_targets_do_not_depend_on_the_other_images(bundle: Bundle, folder, tmp_path):
@@ -94,7 +111,7 @@ def test_what_is_wrong_with_a_targets_file_is_said_with_its_line(bundle: Bundle,
 
 
 def test_a_word_that_is_no_policy_is_taken_for_a_file(bundle: Bundle, tmp_path):
-    with pytest.raises(DataError, match="neither random, runner-up, all nor a CSV file"):
+    with pytest.raises(DataError, match="neither random, runner-up, all, label nor a CSV file"):
         read_targets(tmp_path / "randm", bundle.classes)
 
 

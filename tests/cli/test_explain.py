@@ -321,18 +321,64 @@ def test_the_shipped_bundle(run: Run, bundle: Bundle, engine: str):
 # What it says when something is wrong
 
 
-def test_target_equal_to_the_prediction(explain: Run, prediction: See):
+def test_an_image_that_meets_its_goal_is_an_answer(explain: Run, prediction: See):
     seen = prediction(example("four"))
-    result = explain(example("four"), "--target", seen)
-    assert result.code == 2 and not Path("cfx-out").exists()
-    assert re.search(
-        r"four\.png: the model already sees an? \d \(.*%\); choose another --target, or auto", result.error
-    )
-
     different = next(name for name in DIGITS if prediction(example(name)) != seen)
-    result = explain(example("four"), example(different), "--target", seen, "--format", "json")
-    assert result.code == 0  # skipped counts as done
-    assert len(result.records) == 1 and "skipped" in result.stderr and result.stderr.startswith("note: ")
+    result = explain(example("four"), example(different), "--target", seen, "--confidence", 0.3, "--format", "json")
+    assert result.code in (0, 1) and len(result.records) == 2
+    met = result.records[0]
+    assert met["valid"] and met["metrics"]["l1"] == 0 and met["cost"]["steps"] == 0
+    assert any("nothing needs to change" in note for note in met["notes"])
+    assert Path(met["files"]["counterfactual"]).is_file()
+
+
+def test_targets_of_a_csv_are_asked_each(explain: Run, prediction: See):
+    four, one = example("four"), example("one")
+    others = [str(label) for label in range(10) if str(label) != prediction(four)]
+    Path("asked.csv").write_text(f"image,target\n{four},{others[0]}\n{one},{others[1]}\n{four},{others[2]}\n")
+    result = explain("--targets", "asked.csv", "--format", "json")
+    assert [(Path(record["input"]), record["target"]) for record in result.records] == [
+        (four, others[0]),
+        (one, others[1]),
+        (four, others[2]),
+    ]
+    assert len({record["files"]["record"] for record in result.records}) == 3
+
+
+def test_labels_are_the_names_of_folders(explain: Run, prediction: See):
+    seen = prediction(example("four"))
+    label = next(str(label) for label in range(10) if str(label) != seen)
+    for folder in (label, "photos"):
+        Path(folder).mkdir()
+        shutil.copy(example("four"), Path(folder) / "x.png")
+    result = explain(f"{label}/x.png", "photos/x.png", "--target", "label", "--format", "json")
+    assert result.code == 2 and "its folder, 'photos', is none of the classes 0, 1" in result.stderr
+    assert [record.get("target") for record in result.records if "error" not in record] == [label]
+    assert result.records[-1]["goal"] == "label" or result.records[0]["goal"] == "label"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--target", "3", "--not", "4"], "--target and --not contradict each other"),
+        (["--goal", "certain", "--not", "4"], "--not and --goal certain contradict each other"),
+        (["--goal", "happy"], "unknown goal 'happy'"),
+        (["--target", "3,x"], "unknown class 'x'"),
+        (["--not", "eleven"], "unknown class 'eleven'"),
+        (["--targets", "nowhere.csv"], "lists the images itself; leave out"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_questions_that_make_no_sense(explain: Run, options: list[str], says: str):
+    result = explain(example("four"), *options)
+    assert result.code == 2 and says in result.error and not Path("cfx-out").exists()
+
+
+def test_no_images_at_all(explain: Run):
+    assert "IMAGES: there are none" in explain().error
+    Path("bad.csv").write_text(f"{example('four')},eleven\n")
+    result = explain("--targets", "bad.csv")
+    assert result.code == 2 and "bad.csv: line 1: unknown class 'eleven'" in result.error
 
 
 def test_one_bad_image_among_many(explain: Run):
@@ -472,7 +518,7 @@ def test_the_bare_command_and_a_misspelt_one(run: Run):
     bare = run()
     assert bare.code == 2 and bare.stdout == "" and "Usage: cfx" in bare.stderr
     assert "explain" in run("expain").error
-    assert run("explain").error == "Missing argument 'IMAGES'; see cfx explain --help"
+    assert run("explain").error.startswith("IMAGES: there are none; name image files")
     assert run("explain", "--help").code == 0
 
 
