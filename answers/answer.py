@@ -205,6 +205,7 @@ class Answer:
             "goal": question.goal,
             "target": self.target,
             **({"among": list(question.among)} if len(question.among) > 1 else {}),
+            **({} if question.within is None else {"within": question.within.as_json()}),
             "factual": self.factual.as_json(),
             "counterfactual": self.counterfactual.as_json(),
             "target_confidence": rounded(self.target_confidence),

@@ -33,7 +33,14 @@ def write_full(path: Path, answer: Answer, bundle: Bundle) -> str:
     source, images = answer.question.source, answer.given_images
     assert source.photo is not None and source.placement is not None
     change = (images.counterfactual - images.factual).cpu()
-    how = {"light_on_dark": bundle.light_on_dark, "scale": source.scale or bundle.scale, "ground": bundle.ground}
+    within = answer.question.within
+    photo = None if within is None else within.in_photo(source.placement)
+    how = {
+        "within": photo,
+        "light_on_dark": bundle.light_on_dark,
+        "scale": source.scale or bundle.scale,
+        "ground": bundle.ground,
+    }
     write_picture(path, carry_back(source.photo, change, source.placement, **how))
     again = bundle.read(path).pixels
     probabilities = probabilities_of(bundle.classifier, again[None].to(bundle.device))[0]

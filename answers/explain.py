@@ -26,7 +26,8 @@ from ..training.init_options import ClassifierOptions
 from .answer import Answer
 from .given import Given, each_of, pixels_of, read_all, size_of
 from .pipeline import AnswerOptions, answer_batch
-from .question import ask
+from .question import Source, ask
+from .region import Allowed, Within
 from .wanted import check_goals, label_of, wanted_of
 
 Model = nn.Module | Callable[[Tensor], Any] | str
@@ -39,6 +40,8 @@ def explain(
     target: str | int | Sequence[str | int] = "auto",
     other_than: str | int | None = None,
     certain: bool = False,
+    region: Sequence[int] | None = None,
+    mask: str | PathLike[str] | None = None,
     bundle: str | Path | Bundle | None = None,
     classifier: Model | None = None,
     classes: Sequence[str] | None = None,
@@ -65,6 +68,8 @@ def explain(
             class; "label" for the class that the image's folder names.
         other_than: a class, by name or index, of which the image is to be seen as another, the nearest.
         certain: ask for any class, with the confidence: what would make the model sure?
+        region: x, y, width and height of the region that may change, in pixels of the image; None: all of it.
+        mask: a picture as large as the image, whose light pixels may change; or "auto": where it would change most.
         bundle: bundle to use: a name, a directory, or a loaded bundle; None for "mnist", or for a `classifier` alone.
         classifier: a classifier to explain without a bundle: a module, which is called in eval mode and otherwise left
             as it is; another function from images to logits; or the name of one, as `cfx explain --classifier` takes.
@@ -97,6 +102,7 @@ def explain(
     """
     if on_unreadable not in ("raise", "skip"):
         raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
+    allowed = allowed_of(region, mask)
     check_goals(target != "auto", other_than is not None, certain)
     options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
     window = None if white is None else (black, white)
@@ -130,14 +136,35 @@ def explain(
         scale, _ = scale_of([Path(fspath(each)) for each in images if isinstance(each, str | PathLike)])
     reading = read_all(images, loaded, scale, skip=on_unreadable == "skip")
 
+    def where(source: Source, pixels: Tensor) -> Within | None:
+        return allowed and allowed.within(source.name, (pixels.shape[1], pixels.shape[2]), source.placement)
+
     def answers() -> Iterator[Answer]:
         while images_read := list(islice(reading, BATCH)):
             sources, pixels = zip(*images_read, strict=True)
             goals = [wanted or label_of(source.photo or Path(source.name), loaded) for source in sources]
-            batch = ask(loaded, torch.stack(pixels).to(loaded.device), sources, goals)
+            within = [where(source, image) for source, image in images_read]
+            stack = torch.stack(pixels).to(loaded.device)
+            batch = ask(loaded, stack, sources, goals, within, finds_region=mask == "auto")
             yield from answer_batch(loaded, name, searching, batch, options)
 
     return answers()
+
+
+def allowed_of(region: Sequence[int] | None, mask: str | PathLike[str] | None) -> Allowed | None:
+    """Where images may change; None: everywhere, or where a first search changes most.
+
+    Raises:
+        UsageError: a region and a mask were given, or the region is not four numbers.
+    """
+    if region is None:
+        return None if mask is None or mask == "auto" else Allowed(mask=Path(mask))
+    if mask is not None:
+        raise UsageError("region and mask contradict each other: give one of them")
+    if len(region) != 4:
+        raise UsageError(f"region {tuple(region)}: expected x, y, width and height")
+    x, y, width, height = region
+    return Allowed(box=(x, y, width, height))
 
 
 def open_alone(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..images.resizing import Placement
 from ..images.scale import Scale
+from .region import Within, stacked
 from .seen import Seen, probabilities_of, seen_in
 from .wanted import GoalName, Wanted
 from .wording import with_article
@@ -50,6 +51,8 @@ class Question:
         goal: as in `Wanted`.
         asked: what is asked for in words, the end of "what would make this ...?"; empty for the target.
         among: names of the classes of which any will do; empty for the target alone.
+        within: where the image may change; None: everywhere.
+        finds_region: whether `within` is where a first search without it changes most.
         number: index of the question in a run, from 0; None outside of a run.
         file: PNG of the image at the model's size, relative to the run's directory; None outside of a run.
         sha256: digest of the image's pixels; None outside of a run.
@@ -61,6 +64,8 @@ class Question:
     goal: GoalName = "target"
     asked: str = ""
     among: tuple[str, ...] = ()
+    within: Within | None = field(default=None, compare=False)
+    finds_region: bool = False
     number: int | None = None
     file: str | None = None
     sha256: str | None = None
@@ -97,6 +102,11 @@ class QuestionBatch:
     def __len__(self) -> int:
         return len(self.questions)
 
+    @property
+    def region(self) -> Tensor | None:
+        """The pixels that may change, (N, 1, H, W) bool; None: all."""
+        return stacked([question.within for question in self.questions], self.images)
+
     def __add__(self, other: QuestionBatch) -> QuestionBatch:
         """Both batches as one."""
         if not len(self) or not len(other):
@@ -109,7 +119,15 @@ class QuestionBatch:
         return QuestionBatch([self.questions[row] for row in rows], self.images[list(rows)], self.targets[list(rows)])
 
 
-def ask(bundle: Bundle, images: Tensor, sources: Sequence[Source], wanted: Sequence[Wanted]) -> QuestionBatch:
+def ask(
+    bundle: Bundle,
+    images: Tensor,
+    sources: Sequence[Source],
+    wanted: Sequence[Wanted],
+    within: Sequence[Within | None] | None = None,
+    *,
+    finds_region: bool = False,
+) -> QuestionBatch:
     """Make questions about images.
 
     Args:
@@ -117,6 +135,8 @@ def ask(bundle: Bundle, images: Tensor, sources: Sequence[Source], wanted: Seque
         images: (N, C, H, W) in [0, 1] on the bundle's device.
         sources: where the N images come from.
         wanted: what is asked of each.
+        within: where each may change; None: everywhere.
+        finds_region: as in `Question`.
 
     Raises:
         ModelError: the classifier returns NaN or infinity.
@@ -125,12 +145,22 @@ def ask(bundle: Bundle, images: Tensor, sources: Sequence[Source], wanted: Seque
     factuals, classes = seen_in(probabilities, bundle.classes), bundle.classes
     questions: list[Question] = []
     targets: list[int] = []
-    for source, seen, its, each in zip(sources, factuals, probabilities, wanted, strict=True):
+    allowed = within or [None] * len(images)
+    for source, seen, its, each, where in zip(sources, factuals, probabilities, wanted, allowed, strict=True):
         labels = each.targets(its, bundle)
         among = tuple(classes[label] for label in labels)
         asked = each.wording(among, classes)
         questions.append(
-            Question(source=source, factual=seen, target=among[0], goal=each.goal, asked=asked, among=among)
+            Question(
+                source=source,
+                factual=seen,
+                target=among[0],
+                goal=each.goal,
+                asked=asked,
+                among=among,
+                within=where,
+                finds_region=finds_region,
+            )
         )
         targets.append(labels[0])
     return QuestionBatch(questions, images, torch.tensor(targets, dtype=torch.int64, device=images.device))

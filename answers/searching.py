@@ -14,9 +14,11 @@ from ..counterfactuals.goal import TargetClass
 from ..counterfactuals.problem import Candidates, as_written
 from ..counterfactuals.tightening import PATH_FRAMES, About
 from .question import QuestionBatch, indices_of
+from .region import Within, where_it_changes
 from .seen import probabilities_of
 
 Watch = Callable[[int], None]
+NOTHING_INSIDE = "mask auto: inside the region that changed most, nothing valid was found; the whole image may change"
 
 
 def search(
@@ -25,7 +27,8 @@ def search(
     """Search for the counterfactuals of questions with one engine.
 
     A question with several targets is searched for each, and the nearest valid counterfactual is its answer. A factual
-    that meets its goal already is an answer as it is.
+    that meets its goal already is an answer as it is. Where the region is to be found, a second search may change only
+    what the first one changed most; if nothing valid is found there, the first one stays the answer.
 
     Args:
         bundle: holds the classifier.
@@ -34,24 +37,56 @@ def search(
         path, seed, watch: as in `Engine.search`.
 
     Returns:
-        The questions with the targets of their answers, and the counterfactuals, one row per question.
+        The questions with the targets and the regions of their answers, and the counterfactuals, one row per question.
     """
-    met = [row for row, question in enumerate(batch.questions) if question.is_met(engine.confidence)]
-    asked = [
-        (row, name) for row, each in enumerate(batch.questions) if row not in set(met) for name in each.targets
-    ]  # fmt: skip
-    if len(asked) == len(batch) and not met:  # one target each
-        found = engine.search(bundle.classifier, batch.images, batch.targets, path=path, seed=seed, watch=watch)
+    how = {"path": path, "seed": seed, "watch": watch}
+    batch, found = nearest(bundle, engine, batch, **how)
+    changed = (found.images - batch.images).abs().amax(dim=(1, 2, 3)) > 0
+    rows = [
+        row
+        for row, (question, good) in enumerate(zip(batch.questions, (found.valid & changed).tolist(), strict=True))
+        if question.finds_region and good
+    ]
+    if not rows:
         return batch, found
+    masks = where_it_changes(batch.images[rows], found.images[rows])
+    again = engine.search(bundle.classifier, batch.images[rows], batch.targets[rows], region=masks, **how)
+    questions = list(batch.questions)
+    for row, mask, valid in zip(rows, masks.cpu(), again.valid.tolist(), strict=True):
+        if valid:
+            questions[row] = replace(questions[row], within=Within("mask auto", mask))
+    # The answers of both searches in one list: the second one's where it is valid.
+    of = torch.tensor([*range(len(batch)), *rows])
+    place = {row: len(batch) + n for n, row in enumerate(rows) if bool(again.valid[n])}
+    both = Counterfactuals.joined([found, again])
+    answers = both.only([place.get(row, row) for row in range(len(batch))]).with_costs_of(both, of)
+    left = [row for row in rows if row not in place]
+    return QuestionBatch(questions, batch.images, batch.targets), answers.noting(left, NOTHING_INSIDE)
+
+
+def nearest(
+    bundle: Bundle, engine: Engine, batch: QuestionBatch, *, path: bool, seed: int, watch: Watch | None
+) -> tuple[QuestionBatch, Counterfactuals]:
+    """The nearest valid counterfactual of each question, among its targets; as in `search`."""
+    met = [row for row, question in enumerate(batch.questions) if question.is_met(engine.confidence)]
+    asked = [(row, name) for row, each in enumerate(batch.questions) if row not in set(met) for name in each.targets]
+    region = batch.region
+    if len(asked) == len(batch) and not met:  # one target each
+        how = {"region": region, "path": path, "seed": seed, "watch": watch}
+        return batch, engine.search(bundle.classifier, batch.images, batch.targets, **how)
     rows, targets = [row for row, _ in asked], indices_of((name for _, name in asked), bundle)
     parts: list[Counterfactuals] = []
     calls = 0
     for start in range(0, len(rows), len(batch)):
-        some = slice(start, start + len(batch))
-        told = None if watch is None else lambda count, before=calls: watch(before + count)
-        parts.append(
-            engine.search(bundle.classifier, batch.images[rows[some]], targets[some], path=path, seed=seed, watch=told)
-        )
+        some = rows[start : start + len(batch)]
+        how = {
+            "region": None if region is None else region[some],
+            "path": path,
+            "seed": seed,
+            "watch": None if watch is None else lambda count, before=calls: watch(before + count),
+        }
+        wanted = targets[start : start + len(batch)]
+        parts.append(engine.search(bundle.classifier, batch.images[some], wanted, **how))
         calls += int(parts[-1].forward_calls.sum())
     if met:
         parts.append(unchanged(bundle, engine, batch.only(met), path=path))

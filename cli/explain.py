@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,7 @@ from .options.choices import (
     check_choice,
     check_confidence,
     check_output,
+    region_of,
     sides,
     window,
 )
@@ -74,6 +75,8 @@ class ExplainOptions:
     other_than: str | None
     certain: bool
     targets: Path | None
+    region: tuple[int, int, int, int] | None
+    mask: str | None
     engines: EngineChoice
     bundle: str
     classifier: OwnClassifier | None
@@ -131,6 +134,22 @@ def explain(
             help="target: be seen as the target class; certain: as any class, with the confidence of --confidence.",
         ),
     ] = "target",
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Change only this region, in pixels of the image: left, top, width, height.",
+            show_default=False,
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|auto",
+            help="Change only where this picture, as large as the image, is light; auto: where it would change most.",
+            show_default=False,
+        ),
+    ] = None,
     targets: Annotated[
         Path | None,
         typer.Option(
@@ -218,7 +237,13 @@ def explain(
     """
     check_choice("format", format, FORMATS)
     check_choice("goal", goal, GOALS)
-    _check_question(images or (), target, other_than, goal, targets)
+    asked = {
+        "--target": target != "auto",
+        "--not": other_than is not None,
+        "--goal certain": goal == "certain",
+        "--targets": targets is not None,
+    }
+    _check_question(images or (), asked, targets, region, mask)
     check_choice("device", device, DEVICES)
     check_confidence(confidence)
     preprocessing = own.preprocessing_of(
@@ -279,6 +304,8 @@ def explain(
         other_than=other_than,
         certain=goal == "certain",
         targets=targets,
+        region=None if region is None else region_of("--region", region),
+        mask=mask,
         engines=choose_engines(engine, settings or ()),
         bundle=bundle or DEFAULT_BUNDLE,
         classifier=alone,
@@ -300,18 +327,22 @@ def explain(
 
 
 def _check_question(
-    images: Sequence[str], target: str, other_than: str | None, goal: str, targets: Path | None
+    images: Sequence[str], asked: Mapping[str, bool], targets: Path | None, region: str | None, mask: str | None
 ) -> None:
-    """Raise a UsageError unless there are images, and one thing is asked of them."""
-    given = {
-        "--target": target != "auto",
-        "--not": other_than is not None,
-        "--goal certain": goal == "certain",
-        "--targets": targets is not None,
-    }
-    asked = [name for name, its in given.items() if its]
-    if len(asked) > 1:
-        raise UsageError(f"{' and '.join(asked)} contradict each other: ask for one of them")
+    """Raise a UsageError unless there are images, and what is asked of them can be meant.
+
+    Args:
+        images: as given.
+        asked: option -> whether it was given; at most one of them may be.
+        targets, region, mask: as given.
+    """
+    together = [name for name, its in asked.items() if its]
+    if len(together) > 1:
+        raise UsageError(f"{' and '.join(together)} contradict each other: ask for one of them")
+    if region is not None and mask is not None:
+        raise UsageError("--region and --mask contradict each other: give one of them")
+    if mask is not None and mask != "auto" and not Path(mask).is_file():
+        raise UsageError(f"--mask {mask}: no such file; give a picture as large as the image, or auto")
     if images and targets is not None:
         raise UsageError(f"--targets {targets}: lists the images itself; leave out {images[0]}")
     if not images and targets is None:

@@ -25,6 +25,7 @@ ENDINGS = {
     "path": "path.png",
     "gif": "gif",
     "full": "full.png",
+    "mask": "mask.png",
 }
 """The kinds of files of an answer, and how their names end."""
 
@@ -34,6 +35,8 @@ def record_of(answer: Answer) -> dict[str, object]:
     notes = list(answer.notes)
     if "path" not in answer.files:
         notes.append("files.path, files.gif: not asked for (--path)")
+    if "mask" not in answer.files:
+        notes.append("files.mask: written only with --region or --mask")
     if "full" not in answer.files:
         notes.append("files.full: written only if the models work at a smaller size than the image, without --invert")
     said = answer.as_json()
@@ -93,6 +96,9 @@ class AnswerFiles:
             write_picture(files["path"], draw_strip(answer, frames, images.path_seen))
             animation = draw_frames(answer, frames, images.path_seen)
             write_gif(files["gif"], [*animation, *animation[-1:] * HOLD], FRAME)
+        if answer.question.within is not None:
+            files["mask"] = names["mask"]
+            write_png(files["mask"], answer.question.within.mask.float())
         if self.carry and can_be_carried(answer, self.bundle):
             files["full"] = names["full"]
             answer = replace(answer, notes=(*answer.notes, write_full(files["full"], answer, self.bundle)))

@@ -15,6 +15,7 @@ from ..answers.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch, Source, ask
 from ..answers.reach import far_note
+from ..answers.region import Allowed, Within
 from ..answers.wanted import Wanted, label_of, wanted_of
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
@@ -116,6 +117,7 @@ class Explainer:
         self.files = AnswerFiles(options.out, bundle, file_names(bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
         self.gallery: list[GalleryItem] = []
+        self.within: dict[Input, Within | None] = {}
         self.pairs: set[tuple[str, str]] = set()
         self.done = 0
         self.scale = Scale(*options.window, clips=True) if options.window is not None else bundle.scale
@@ -207,10 +209,11 @@ class Explainer:
         return source, read.pixels
 
     def _wanted(self, read: dict[Input, tuple[Source, torch.Tensor]], wanted: Wanted | None) -> dict[Input, Wanted]:
-        """What is asked of each image; one whose label is not known is reported, and left out."""
+        """What is asked of each image; one whose label or region cannot be had is reported, and left out."""
         found: dict[Input, Wanted] = {}
         for each in [*read]:
             try:
+                self.within[each] = self._where(*read[each])
                 if each.row is not None:
                     found[each] = Wanted("target", (each.row.label(self.bundle.classes),))
                 else:
@@ -220,6 +223,14 @@ class Explainer:
                 del read[each]
         return found
 
+    def _where(self, source: Source, pixels: torch.Tensor) -> Within | None:
+        """Where an image may change; None: everywhere, or it is to be found."""
+        mask = None if self.options.mask in (None, "auto") else Path(self.options.mask)
+        if self.options.region is None and mask is None:
+            return None
+        allowed = Allowed(box=self.options.region, mask=mask)
+        return allowed.within(source.name, (pixels.shape[1], pixels.shape[2]), source.placement)
+
     def _ask(self, read: dict[Input, tuple[Source, torch.Tensor]], wanted: dict[Input, Wanted]) -> Batch:
         """Make questions about images; an image on which the classifier returns NaN is reported and left out."""
         if not read:
@@ -228,7 +239,8 @@ class Explainer:
         sources, pixels = zip(*read.values(), strict=True)
         try:
             images = torch.stack(pixels).to(self.bundle.device)
-            return Batch(list(read), ask(self.bundle, images, sources, [wanted[each] for each in read]))
+            how = {"within": [self.within[each] for each in read], "finds_region": self.options.mask == "auto"}
+            return Batch(list(read), ask(self.bundle, images, sources, [wanted[each] for each in read], **how))
         except ModelError as error:
             if len(read) == 1:
                 (each,) = read

@@ -73,6 +73,13 @@ class Counterfactuals:
         none = torch.zeros(len(self), dtype=torch.int64)
         return replace(self, **{name: none.index_add(0, rows, getattr(others, name)) for name in COUNTS})
 
+    def noting(self, rows: Sequence[int], note: str) -> Counterfactuals:
+        """The same with a note about these rows."""
+        about = list(self.about or (About(),) * len(self))
+        for row in rows:
+            about[row] = replace(about[row], notes=(*about[row].notes, note))
+        return replace(self, about=tuple(about)) if rows else self
+
     @classmethod
     def joined(cls, parts: Sequence[Counterfactuals]) -> Counterfactuals:
         """The rows of all parts; those of a part about which the engine says nothing get nothing said."""
@@ -162,6 +169,7 @@ class Engine(ABC):
         images: Tensor,
         targets: Tensor,
         *,
+        region: Tensor | None = None,
         path: bool = False,
         seed: int = 0,
         watch: Callable[[int], None] | None = None,
@@ -172,6 +180,7 @@ class Engine(ABC):
             classifier: image batch -> logits (N, K); never modified.
             images: (N, C, H, W) in [0, 1].
             targets: (N,) int64.
+            region: (N, 1, H, W) bool, the pixels that may change; outside, the results are the images. None: all.
             path: also return nine frames from the factual to the counterfactual.
             seed: seed of the random numbers that the engine samples.
             watch: called with the number of the classifier's evaluations so far, as they are made.
@@ -180,17 +189,18 @@ class Engine(ABC):
             One row per image. A failed search is not an error: its row holds the best candidate, with `valid` false.
 
         Raises:
-            UsageError: images have the wrong shape, type or range, or targets the wrong shape or type.
+            UsageError: images, targets or the region have the wrong shape or type, or images the wrong range.
             ModelError: a model returned NaN.
         """
-        check(images, targets)
+        check(images, targets, region)
         if not len(images):
             none, nothing = images.sum((1, 2, 3)), torch.zeros(0, dtype=torch.int64)
             frame = images.new_zeros(0, PATH_FRAMES, *images.shape[1:]) if path else None
             return Counterfactuals(
                 images, targets, targets.bool(), none, targets, none, nothing, nothing, nothing, frame
             )
-        problem = Problem(classifier, images, TargetClass(targets, self.confidence), seed, self.working, self.labelling)
+        goal = TargetClass(targets, self.confidence)
+        problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region)
         problem.watch = watch
         with torch.no_grad(), undisturbed(classifier):
             curve = self.find(problem)
@@ -211,14 +221,19 @@ class Engine(ABC):
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name not in left_out}
 
 
-def check(images: Tensor, targets: Tensor) -> None:
-    """Raises UsageError unless images are (N, C, H, W) float32 in [0, 1] and targets (N,) int64."""
+def check(images: Tensor, targets: Tensor, region: Tensor | None = None) -> None:
+    """Raises UsageError unless images are (N, C, H, W) float32 in [0, 1], targets (N,) int64 and the region
+    None or (N, 1, H, W) bool.
+    """
     if images.dim() != 4 or images.dtype != torch.float32:
         raise UsageError(f"images must be (N, C, H, W) float32, got {tuple(images.shape)} {images.dtype}")
     if len(images) and not (float(images.min()) >= 0 and float(images.max()) <= 1):
         raise UsageError(f"images must lie in [0, 1], got [{float(images.min()):g}, {float(images.max()):g}]")
     if targets.shape != (len(images),) or targets.dtype != torch.int64:
         raise UsageError(f"targets must be ({len(images)},) int64, got {tuple(targets.shape)} {targets.dtype}")
+    if region is not None and (region.shape != images[:, :1].shape or region.dtype != torch.bool):
+        wanted = tuple(images[:, :1].shape)
+        raise UsageError(f"region must be {wanted} bool, got {tuple(region.shape)} {region.dtype}")
 
 
 @contextmanager

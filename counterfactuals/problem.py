@@ -57,6 +57,7 @@ class Problem:
         forward_calls: (N,) int64, how many candidates of each image the classifier has evaluated.
         backward_calls: (N,) int64, how many of these evaluations could be differentiated.
         steps: (N,) int64, steps of the search; iterative engines update it.
+        region: (N, 1, H, W) bool, the pixels of the factuals that may change; None: all.
         watch: called with the number of all evaluations so far, as they are made; None: nobody is.
     """
 
@@ -68,6 +69,7 @@ class Problem:
         seed: int = 0,
         working: tuple[int, int] | None = None,
         labelling: Labelling = SAME,
+        region: Tensor | None = None,
     ) -> None:
         self._classifier = classifier
         self.factuals = images
@@ -76,6 +78,7 @@ class Problem:
         self.goal = goal
         self.targets = labelling.labels_of(goal.targets)
         self._labelling = labelling
+        self.region = region
         self.seed = seed
         count = len(images)
         self.forward_calls = torch.zeros(count, dtype=torch.int64)
@@ -118,12 +121,17 @@ class Problem:
         self._baseline = generated
 
     def in_full(self, generated: Tensor, rows: Tensor) -> Tensor:
-        """Generated images (M, C, h, w) of the questions `rows` (M,) as the classifier evaluates them, (M, C, H, W)."""
-        if self._baseline is None:
+        """Generated images (M, C, h, w) of the questions `rows` (M,) as the classifier evaluates them, (M, C, H, W).
+
+        Outside the region that may change, they are the factuals.
+        """
+        if self._baseline is None and self.region is None:
             return generated
-        factuals = self.factuals[rows]
-        change = clamped(generated) - self._baseline[rows]
-        return factuals + resize_batch(change, (factuals.shape[2], factuals.shape[3]))
+        factuals, full = self.factuals[rows], generated
+        if self._baseline is not None:
+            change = clamped(generated) - self._baseline[rows]
+            full = factuals + resize_batch(change, (factuals.shape[2], factuals.shape[3]))
+        return full if self.region is None else torch.where(self.region[rows], full, factuals)
 
     def log_probabilities(self, generated: Tensor, rows: Tensor) -> Tensor:
         """Evaluates the classifier on generated images.

@@ -118,6 +118,7 @@ def carry_back(
     placement: Placement,
     *,
     light_on_dark: bool = False,
+    within: np.ndarray | None = None,
     scale: Scale | None = None,
     ground: Ground | None = None,
 ) -> Image.Image:
@@ -127,6 +128,7 @@ def carry_back(
         path: the file that `read_image` has read.
         change: (C, H, W) in [-1, 1], to be added to the image that was read.
         placement: of that image.
+        within: (H', W') bool, the pixels of the picture that may change; None: all.
         light_on_dark, scale, ground: as in `read_image`.
 
     Returns:
@@ -144,7 +146,10 @@ def carry_back(
     values = values[:, :, None] if values.ndim == 2 else values
     if len(enlarged) == 3 and values.shape[2] == 1:
         values = values.repeat(3, axis=2)
-    values[top:bottom, left:right] += 255 * enlarged.permute(1, 2, 0).numpy()
+    added = 255 * enlarged.permute(1, 2, 0).numpy()
+    if within is not None:
+        added *= within[top:bottom, left:right, None]
+    values[top:bottom, left:right] += added
     changed = Image.fromarray(values.round().clip(0, 255).astype(np.uint8).squeeze())
     if picture.info.get("icc_profile"):
         changed.info["icc_profile"] = srgb_profile()

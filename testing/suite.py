@@ -125,6 +125,19 @@ class EngineSuite:
         different = (torch.cat([one.images for one in alone]) - found.images).abs().amax(dim=(1, 2, 3))
         assert (different <= 2 * LEVEL).float().mean() >= self.alike
 
+    def test_outside_the_region_not_one_pixel_changes(
+        self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
+    ) -> None:
+        images, targets = questions
+        region = torch.zeros_like(images[:, :1], dtype=torch.bool)
+        region[:, :, : images.shape[2] // 2] = True
+        inside = built.search(bundle.classifier, images, targets, region=region, path=True, seed=3)
+        outside = ~region.expand_as(images)
+        assert torch.equal(inside.images[outside], images[outside])
+        assert inside.path is not None
+        for frame in inside.path.unbind(dim=1):
+            assert torch.equal(frame[outside], images[outside])
+
     def test_the_path_leads_from_the_factual_to_the_counterfactual(
         self, found: Counterfactuals, questions: tuple[Tensor, Tensor]
     ) -> None:

@@ -114,6 +114,19 @@ def batch_size(wanted: str) -> int | None:
     return int(wanted)
 
 
+def region_of(option: str, text: str) -> tuple[int, int, int, int]:
+    """Parse a region: "10,4,20,8" -> (10, 4, 20, 8), x, y, width and height.
+
+    Raises:
+        UsageError: the text has another form, or the region no pixel.
+    """
+    found = re.fullmatch(r"(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)", text.strip(), re.ASCII)
+    x, y, width, height = map(int, found.groups()) if found else (0, 0, 0, 0)
+    if not (width and height):
+        raise UsageError(f"{option} {text!r}: expected x,y,width,height in pixels, such as 0,0,14,28")
+    return x, y, width, height
+
+
 def sides(option: str, text: str) -> tuple[int, int]:
     """Parse height and width: "40x32" -> (40, 32); "64" -> (64, 64).
 

@@ -58,6 +58,8 @@ def print_card(console: Console, answer: Answer) -> None:
 def validity(answer: Answer) -> Text:
     """Whether the counterfactual is valid, and what the model sees in it."""
     needed = f"{100 * answer.threshold:g} % needed"
+    if answer.valid and answer.question.is_met(answer.threshold):
+        return line(("valid", "bold green"), f": the model sees {answer.factual} already, nothing needs to change")
     if answer.valid:
         return line(("valid", "bold green"), f": the model now sees {answer.counterfactual}, {needed}")
     sure = f"{percent(answer.target_confidence)} for {answer.target}, {needed}"

@@ -596,3 +596,33 @@ def test_a_far_target_is_told_before_the_search_once_and_only_of_the_engine_that
     assert result.code == 0, "it is a note, and the search goes on"
     for other in (("--target", "1", "--engine", "vcnet"), ("--target", "9", "--engine", "projection")):
         assert "is far" not in run("explain", *asked, *other).stderr
+
+
+def test_a_region_is_kept_and_its_mask_written(run: Run, tmp_path: Path):
+    asked = ("--target", "9", "--engine", "vcnet", "--format", "json", "--out", tmp_path / "out")
+    result = run("explain", EXAMPLES / "four.png", *asked, "--region", "0,0,28,14")
+    assert result.code in (0, 1)
+    record = result.records[0]
+    assert record["within"] == {"asked": "region 0,0,28,14", "share": 0.5}
+    found, factual = (
+        np.asarray(Image.open(path)) for path in (record["files"]["counterfactual"], EXAMPLES / "four.png")
+    )
+    assert (found[14:] == factual[14:]).all() and (found[:14] != factual[:14]).any()
+    mask = np.asarray(Image.open(record["files"]["mask"]))
+    assert (mask[:14] == 255).all() and (mask[14:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--region", "1,2,3"], "--region '1,2,3': expected x,y,width,height in pixels"),
+        (["--region", "0,0,0,4"], "expected x,y,width,height in pixels"),
+        (["--region", "0,0,2,2", "--mask", "auto"], "--region and --mask contradict each other"),
+        (["--mask", "nowhere.png"], "--mask nowhere.png: no such file"),
+        (["--region", "20,20,20,20"], "region 20,20,20,20 (x,y,width,height) is not inside its 28x28 pixels"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_regions_that_cannot_be_meant(explain: Run, options: list[str], says: str):
+    result = explain(example("four"), *options)
+    assert result.code == 2 and says in result.error
