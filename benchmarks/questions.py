@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..answers.question import Question, QuestionBatch, Source, targets_of
+from ..answers.region import Within
 from ..answers.seen import Seen, probabilities_of
 from ..answers.wanted import goal_of
 from ..bundles.bundle import Bundle
@@ -223,9 +225,13 @@ def read_questions(directory: Path) -> list[Question]:
     return questions
 
 
-def load_batch(directory: Path, questions: Sequence[Question], bundle: Bundle) -> QuestionBatch:
-    """Load the images of some questions of a run, on the bundle's device."""
+def load_batch(
+    directory: Path, questions: Sequence[Question], bundle: Bundle, within: Within | None = None
+) -> QuestionBatch:
+    """Load the images of some questions of a run, on the bundle's device; only `within` they may change."""
     images = load_pictures([directory / str(question.file) for question in questions], bundle)
+    if within is not None:
+        questions = [replace(question, within=within) for question in questions]
     return QuestionBatch(questions, images, targets_of(questions, bundle))
 
 

@@ -15,6 +15,7 @@ import torch
 from ..answers.answer import Answer
 from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch
+from ..answers.region import Within
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..images.writing import write_png
@@ -63,6 +64,7 @@ class Runner:
         progress: shows a task for each engine.
         by_speed: search smaller batches with an engine whose batch would take longer than `LONGEST`, so that a killed
             run loses little work. The sizes are chosen once and stored in the manifest.
+        within: where images may change; None: everywhere.
     """
 
     run: Run
@@ -72,6 +74,7 @@ class Runner:
     options: AnswerOptions
     progress: Progress = SILENT
     by_speed: bool = False
+    within: Within | None = None
     _tasks: dict[str, Task] = field(default_factory=dict)
     _valid: dict[str, int] = field(default_factory=dict)
 
@@ -98,7 +101,7 @@ class Runner:
             missing = [name for name in self.engines if not self.run.has(name, questions)]
             try:
                 if missing:
-                    batch = load_batch(self.run.directory, questions, self.bundle)
+                    batch = load_batch(self.run.directory, questions, self.bundle, self.within)
                     for name in missing:
                         if name not in warm:
                             self._warm_up(name, batch)

@@ -27,6 +27,7 @@ class Settings:
     batch_size: int | None = None
     controls: bool = False
     lpips: bool = True
+    region: tuple[int, int, int, int] | None = None
     window: tuple[float, float] | None = None
     recursive: bool = False
     out: Path | None = None

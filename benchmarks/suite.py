@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..answers.pipeline import AnswerOptions
+from ..answers.region import Allowed
 from ..bundles.bundle import Bundle
 from ..bundles.own_images import images_for_testing
 from ..counterfactuals.engine import Engine
@@ -55,6 +56,9 @@ class Benchmark:
         self.settings = settings
         self.command = list(command)
         self.targets = self._read_targets()
+        region = settings.region
+        size = (bundle.shape[1], bundle.shape[2])
+        self.within = None if region is None else Allowed(box=region).within(bundle.name, size, None)
         self.inputs = self._open_inputs()
         self.engines = dict(engines)
         if settings.controls:
@@ -120,8 +124,8 @@ class Benchmark:
         """Answer the open questions, and return the summary, which `write_results` writes."""
         metrics = with_lpips() if self.settings.lpips else None
         options = AnswerOptions(seed=self.settings.seed, metrics=metrics, memory=True)
-        sized = self.settings.batch_size is None
-        Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress, by_speed=sized).go()
+        how = {"by_speed": self.settings.batch_size is None, "within": self.within}
+        Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress, **how).go()
         return finish(run, self.bundle, {name: is_control(name) for name in self.engines})
 
     @property
@@ -191,6 +195,7 @@ class Benchmark:
             "targets": targets,
             "seed": settings.seed,
             "confidence": settings.confidence,
+            **({} if settings.region is None else {"region": list(settings.region)}),
             "batch_size": settings.batch_size or "auto",
             "device": bundle.device.type,
             "lpips": backbone_digest() if settings.lpips else None,

@@ -109,6 +109,14 @@ def bench(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     settings: SetOption = None,
     confidence: ConfidenceOption = 0.9,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Change only this region, in pixels of the model's images: left, top, width, height.",
+            show_default=False,
+        ),
+    ] = None,
     controls: Annotated[
         bool,
         typer.Option(
@@ -196,6 +204,7 @@ def bench(
             batch_size=choices.batch_size(batch_size),
             controls=controls,
             lpips=lpips,
+            region=None if region is None else choices.region_of("--region", region),
             window=choices.window(black, white),
             recursive=recursive,
             out=out,

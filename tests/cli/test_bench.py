@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import xmlschema
+from PIL import Image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -317,3 +319,19 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(toy, tmp_path, number, code):
     said = process.communicate()[1]
     assert process.returncode == code and said.endswith("interrupted; run the same command again to resume run\n")
     assert "Traceback" not in said
+
+
+def test_a_region_is_kept_by_all_and_is_part_of_what_the_run_is(run, tmp_path):
+    asked = ("bench", "--images", EXAMPLES, "--engines", "vcnet", "--targets", "runner-up", "--format", "json")
+    result = run(*asked, "--region", "0,0,28,14", "--out", tmp_path / "run")
+    assert result.code == 0, result.stderr
+    lines = [json.loads(line) for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines()]
+    assert {line["within"]["share"] for line in lines} == {0.5}
+    for line in lines:
+        found, factual = (
+            np.asarray(Image.open(tmp_path / "run" / line["files"][kind])) for kind in ("counterfactual", "factual")
+        )
+        assert (found[14:] == factual[14:]).all()
+    other = run(*asked, "--region", "0,14,28,14", "--out", tmp_path / "run")
+    assert other.code == 2 and "region" in other.error
+    assert "is not inside its 28x28 pixels" in run(*asked, "--region", "0,0,29,1", "--out", tmp_path / "b").error
