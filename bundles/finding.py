@@ -20,13 +20,14 @@ def shipped() -> dict[str, Path]:
 def find_bundle(name: str) -> Path:
     """The directory of a bundle, given the name of a shipped one or a path.
 
+    A directory with the name of a shipped bundle is meant only if there is a bundle in it.
+
     Raises:
         UsageError: there is no such bundle; the message names the nearest known one.
     """
-    directory = expanded(name)
-    if directory.is_dir():
+    directory, known = expanded(name), shipped()
+    if directory.is_dir() and (name not in known or (directory / NAME).is_file()):
         return directory
-    known = shipped()
     if "/" in name or "\\" in name:
         raise UsageError(f"bundle {name}: no such directory; create it with `cfx init`, or name a shipped bundle")
     if name not in known:

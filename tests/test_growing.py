@@ -264,10 +264,13 @@ def test_an_engine_is_two_files(
         "leap",
         "graft",
         "latent",
+        "revise",
         "diffeo",
         "vcnet",
         "projection",
         "swap",
+        "deduce",
+        "jsma",
         "pixel",
     ]
     assert not records[0]["valid"] and records[0]["cost"]["forward_calls"] > 0

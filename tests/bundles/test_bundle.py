@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.bundles.file import as_document
-from cfx.bundles.finding import shipped
+from cfx.bundles.finding import find_bundle, shipped
 from cfx.bundles.known_parts import BY_NAME, build
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import BundleError, UsageError
@@ -175,3 +175,15 @@ def test_clothes_become_other_clothes_that_judges_recognise(name: str):
     assert found.valid.float().mean() >= 0.9
     agrees = evaluate(bundle, images, targets, found).columns["judge_agrees"]
     assert agrees is not None and agrees.float().mean() >= 0.8
+
+
+def test_a_directory_with_the_name_of_a_shipped_bundle_is_meant_if_a_bundle_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").mkdir()
+    assert find_bundle("mnist") == shipped()["mnist"]
+    (tmp_path / "mnist" / "bundle.toml").write_text("schema = 1\n")
+    assert find_bundle("mnist") == Path("mnist")
+    (tmp_path / "mine").mkdir()
+    assert find_bundle("mine") == Path("mine")

@@ -40,6 +40,22 @@ class TestSwap(EngineSuite):
     uncounted = 1  # it looks for the layer of its features
 
 
+class TestRevise(EngineSuite):
+    engine = "revise"
+    alike = 0.5
+
+
+class TestDeduce(EngineSuite):
+    engine = "deduce"
+    alike = 0.5
+    uncounted = 1  # it looks for the layer of its features
+
+
+class TestJsma(EngineSuite):
+    engine = "jsma"
+    alike = 0.5
+
+
 class TestPixel(EngineSuite):
     engine = "pixel"
     alike = 0.5

@@ -11,7 +11,7 @@ from cfx.images.reading import read_image
 from cfx.images.writing import write_png
 
 COUNT = 16
-LEAST_VALID = dict.fromkeys(("leap", "graft", "projection", "pixel", "swap"), 16)
+LEAST_VALID = dict.fromkeys(("leap", "graft", "projection", "pixel", "swap", "revise", "deduce", "jsma"), 16)
 LEAST_VALID |= dict.fromkeys(("latent", "diffeo", "vcnet"), 15)
 
 
