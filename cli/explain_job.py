@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-import torch
 
 from ..answers.answer import Answer
 from ..answers.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch
-from ..answers.question import QuestionBatch, Source, ask
+from ..answers.question import QuestionBatch
 from ..answers.reach import far_note
-from ..answers.region import Allowed, Within
-from ..answers.wanted import Wanted, label_of, wanted_of
-from ..bundles.bundle import Bundle
+from ..answers.wanted import wanted_of
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError, NothingToOffer
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from ..errors import CfxError, ImageError, OutputError
+from ..errors import OutputError
 from ..files import make_directory
-from ..images.reading import deep_ranges
-from ..images.scale import DeepRange, Scale
 from ..images.writing import as_png
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
@@ -38,15 +30,13 @@ from .exit_code import ExitCode
 from .explain import ExplainOptions
 from .explain_files import AnswerFiles, record_of
 from .explain_inputs import STDIN, Errors, Input, find, temporary_directory
+from .explain_questions import Batch, Questions, halved
 from .explain_subject import open_subject
 from .naming import file_names
 from .terminal.answers import MEASURED, RunningMeans, print_card, print_comparison, print_row
 from .terminal.terminal import Terminal
 
 CARDS = 4  # up to this many images are printed as cards; more are printed as lines
-
-
-Item = TypeVar("Item")
 
 
 def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
@@ -69,21 +59,14 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             wanted = wanted_of(options.target, bundle, other_than=options.other_than, certain=options.certain)
             engines = loader.load(bundle, options.confidence, [bundle.engine or DEFAULT_ENGINE])
             load_scoring(bundle)
-        explainer = Explainer(options, terminal, inputs, bundle, engines, errors)
+        questions = Questions(options, terminal, bundle, errors, wanted)
+        explainer = Explainer(options, terminal, inputs, questions, engines)
         try:
-            explainer.go(wanted)
+            explainer.go()
         except KeyboardInterrupt:
             terminal.note(f"interrupted; the answers so far are in {options.out}")
             raise
         return explainer.exit_code
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Questions, and the input that each is about."""
-
-    inputs: list[Input]
-    asked: QuestionBatch
 
 
 class Explainer:
@@ -93,9 +76,8 @@ class Explainer:
         options: the options of the command.
         terminal: prints answers and notes.
         inputs: the images.
-        bundle: holds the classifier to explain.
+        questions: makes the questions about them, of the bundle that holds the classifier to explain.
         engines: the engines by name.
-        errors: reports images that cannot be explained.
     """
 
     def __init__(
@@ -103,24 +85,21 @@ class Explainer:
         options: ExplainOptions,
         terminal: Terminal,
         inputs: list[Input],
-        bundle: Bundle,
+        questions: Questions,
         engines: dict[str, Engine],
-        errors: Errors,
     ) -> None:
         self.options = options
         self.terminal = terminal
         self.inputs = inputs
-        self.bundle = bundle
+        self.questions = questions
+        self.bundle, self.errors = questions.bundle, questions.errors
         self.engines = engines
-        self.errors = errors
         self.all_valid = True
-        self.files = AnswerFiles(options.out, bundle, file_names(bundle.classes), carry=not options.invert)
+        self.files = AnswerFiles(options.out, self.bundle, file_names(self.bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
         self.gallery: list[GalleryItem] = []
-        self.within: dict[Input, Within | None] = {}
         self.pairs: set[tuple[str, str]] = set()
         self.done = 0
-        self.scale = Scale(*options.window, clips=True) if options.window is not None else bundle.scale
 
     @property
     def exit_code(self) -> ExitCode:
@@ -129,14 +108,9 @@ class Explainer:
             return ExitCode.WRONG_USAGE
         return ExitCode.DONE if self.all_valid else ExitCode.ANSWERED_NO
 
-    def go(self, wanted: Wanted | None) -> None:
-        """Explain all images.
-
-        Args:
-            wanted: what is asked of each image; None for its label.
-        """
-        if self.scale is None:
-            self._choose_scale()
+    def go(self) -> None:
+        """Explain all images."""
+        self.inputs = self.questions.choose_scale(self.inputs)
         for each in self.inputs:
             own = Path(each.name).stem
             if each.name != STDIN and each.stem != own:
@@ -145,7 +119,7 @@ class Explainer:
         count = len(self.inputs)
         what = f"explain: {count} image{'s' if count > 1 else ''} with {', '.join(self.engines)}"
         with ExitStack() as work:
-            for number, batch in enumerate(self._batches(wanted)):
+            for number, batch in enumerate(self._batches()):
                 make_directory(self.options.out)
                 if not number:
                     work.enter_context(self.terminal.work(what))
@@ -157,97 +131,15 @@ class Explainer:
                 self._write_page()
             self._close()
 
-    def _choose_scale(self) -> None:
-        """Decide what black and white are for all images together; if that cannot be told, leave these images out."""
-        with self.terminal.task("reading"):
-            ranges = deep_ranges([each.path for each in self.inputs])
-        if not ranges:
-            return
-        together = DeepRange.of_all([*ranges.values()])
-        try:
-            self.scale, says = together.decide("the images")
-            self.terminal.note(says)
-        except ImageError:
-            for each in self.inputs:
-                if each.path in ranges:
-                    try:
-                        together.decide(each.name)
-                    except ImageError as error:
-                        self.errors.add(each.name, error)
-            self.inputs = [each for each in self.inputs if each.path not in ranges]
-
-    def _batches(self, wanted: Wanted | None) -> Iterator[Batch]:
-        """Yield the questions in batches, without images that cannot be read."""
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the questions in batches, without images that cannot be asked about."""
         size, engines = self.options.batch_size, len(self.engines)
         for start in range(0, len(self.inputs), size):
-            some = self.inputs[start : start + size]
             with self.terminal.task("reading", len(self.inputs) * engines, start * engines):
-                read = {each: found for each in some if (found := self._read(each)) is not None}
-            asked = self._ask(read, self._wanted(read, wanted))
-            self._say_what_is_far(asked.asked)
-            if asked.inputs:
-                yield asked
-
-    def _read(self, each: Input) -> tuple[Source, torch.Tensor] | None:
-        """Read one image; report an error and return None if it cannot be read."""
-        try:
-            read = self.bundle.read(each.path, invert=self.options.invert, scale=self.scale)
-        except CfxError as error:
-            renamed = str(error).replace(str(each.path), each.name, 1)
-            self.errors.add(each.name, type(error)(renamed))
-            return None
-        for note in read.notes:
-            self.terminal.note(f"{each.name}: {note}")
-        source = Source(
-            name=each.name,
-            photo=each.path,
-            sha256=each.sha256,
-            placement=read.placement,
-            notes=read.notes,
-            scale=self.scale,
-        )
-        return source, read.pixels
-
-    def _wanted(self, read: dict[Input, tuple[Source, torch.Tensor]], wanted: Wanted | None) -> dict[Input, Wanted]:
-        """What is asked of each image; one whose label or region cannot be had is reported, and left out."""
-        found: dict[Input, Wanted] = {}
-        for each in [*read]:
-            try:
-                self.within[each] = self._where(*read[each])
-                if each.row is not None:
-                    found[each] = Wanted("target", (each.row.label(self.bundle.classes),))
-                else:
-                    found[each] = wanted or label_of(each.path, self.bundle)
-            except CfxError as error:
-                self.errors.add(each.name, error)
-                del read[each]
-        return found
-
-    def _where(self, source: Source, pixels: torch.Tensor) -> Within | None:
-        """Where an image may change; None: everywhere, or it is to be found."""
-        mask = None if self.options.mask in (None, "auto") else Path(self.options.mask)
-        if self.options.region is None and mask is None:
-            return None
-        allowed = Allowed(box=self.options.region, mask=mask)
-        return allowed.within(source.name, (pixels.shape[1], pixels.shape[2]), source.placement)
-
-    def _ask(self, read: dict[Input, tuple[Source, torch.Tensor]], wanted: dict[Input, Wanted]) -> Batch:
-        """Make questions about images; an image on which the classifier returns NaN is reported and left out."""
-        if not read:
-            nothing = torch.zeros(0, dtype=torch.int64)
-            return Batch([], QuestionBatch([], nothing, nothing))
-        sources, pixels = zip(*read.values(), strict=True)
-        try:
-            images = torch.stack(pixels).to(self.bundle.device)
-            how = {"within": [self.within[each] for each in read], "finds_region": self.options.mask == "auto"}
-            return Batch(list(read), ask(self.bundle, images, sources, [wanted[each] for each in read], **how))
-        except ModelError as error:
-            if len(read) == 1:
-                (each,) = read
-                self.errors.add(each.name, ModelError(f"{each.name}: {error}"))
-                return self._ask({}, wanted)
-        halves = [self._ask(dict(half), wanted) for half in halved(list(read.items()))]
-        return Batch([*halves[0].inputs, *halves[1].inputs], halves[0].asked + halves[1].asked)
+                batch = self.questions.ask(self.inputs[start : start + size])
+            self._say_what_is_far(batch.asked)
+            if batch.inputs:
+                yield batch
 
     def _say_what_is_far(self, asked: QuestionBatch) -> None:
         """Tell which targets the bundle's engine seldom reached in its trial, each pair of classes once."""
@@ -354,9 +246,3 @@ class Explainer:
         if len(self.means) > 1 or len(self.inputs) > 1:
             print_comparison(self.terminal.out, self.means)
         self.terminal.out.print(MEASURED, style="dim")
-
-
-def halved(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
-    """Both halves of a sequence."""
-    middle = len(items) // 2
-    return items[:middle], items[middle:]

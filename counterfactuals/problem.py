@@ -183,13 +183,14 @@ class Problem:
             calls are counted, as those of `log_probabilities`.
 
         Raises:
-            ModelError: the classifier has no linear layer to look at, or its output is not finite.
+            NothingToOffer: the classifier has no linear layer to look at.
+            ModelError: its output is not finite.
         """
         if self._penultimate is None:
             self._penultimate = PenultimateFeatures(self._classifier, self.factuals[:1])
         found = self._penultimate
         if found.layer is None:
-            raise ModelError(
+            raise NothingToOffer(
                 "the classifier shows no linear layer whose input could be read as features (a program or a plain "
                 "function shows none); use an engine that reads none, such as swap or projection"
             )

@@ -1,0 +1,166 @@
+"""The questions of `cfx explain`: reads images in batches, and makes what is asked of each a question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ..answers.question import QuestionBatch, Source, ask
+from ..answers.region import Allowed, Within
+from ..answers.wanted import Wanted, label_of
+from ..bundles.bundle import Bundle
+from ..counterfactuals.problem import ModelError
+from ..errors import CfxError, ImageError
+from ..images.reading import deep_ranges
+from ..images.scale import DeepRange, Scale
+from .explain import ExplainOptions
+from .explain_inputs import Errors, Input
+from .terminal.terminal import Terminal
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Questions, and the input that each is about."""
+
+    inputs: list[Input]
+    asked: QuestionBatch
+
+    def __add__(self, other: Batch) -> Batch:
+        """Both batches as one."""
+        return Batch([*self.inputs, *other.inputs], self.asked + other.asked)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image that was read, and what is asked of it."""
+
+    source: Source
+    pixels: Tensor
+    wanted: Wanted
+    within: Within | None
+
+
+class Questions:
+    """Makes questions about images. What is wrong with an image is reported, and costs only its own question.
+
+    Args:
+        options: what is asked.
+        terminal: prints notes.
+        bundle: holds the classifier.
+        errors: reports images that cannot be asked about.
+        wanted: what is asked of each image; None for its label.
+
+    Attributes:
+        scale: what black and white are in images with more than 8 bits per channel; None: each decides for itself.
+    """
+
+    def __init__(
+        self, options: ExplainOptions, terminal: Terminal, bundle: Bundle, errors: Errors, wanted: Wanted | None
+    ) -> None:
+        self.options = options
+        self.terminal = terminal
+        self.bundle = bundle
+        self.errors = errors
+        self.wanted = wanted
+        self.scale = Scale(*options.window, clips=True) if options.window is not None else bundle.scale
+
+    def choose_scale(self, inputs: list[Input]) -> list[Input]:
+        """Decide what black and white are for all images together; if that cannot be told, leave these images out."""
+        if self.scale is not None:
+            return inputs
+        with self.terminal.task("reading"):
+            ranges = deep_ranges([each.path for each in inputs])
+        if not ranges:
+            return inputs
+        together = DeepRange.of_all([*ranges.values()])
+        try:
+            self.scale, says = together.decide("the images")
+            self.terminal.note(says)
+            return inputs
+        except ImageError:
+            for each in inputs:
+                if each.path in ranges:
+                    try:
+                        together.decide(each.name)
+                    except ImageError as error:
+                        self.errors.add(each.name, error)
+        return [each for each in inputs if each.path not in ranges]
+
+    def ask(self, inputs: Sequence[Input]) -> Batch:
+        """Read images, and make the questions about those that can be read and asked about."""
+        prepared: dict[Input, Prepared] = {}
+        for each in inputs:
+            try:
+                prepared[each] = self._prepare(each)
+            except CfxError as error:
+                renamed = str(error).replace(str(each.path), each.name, 1)
+                self.errors.add(each.name, type(error)(renamed))
+        return self._ask(prepared)
+
+    def _prepare(self, each: Input) -> Prepared:
+        """Read one image, and find out what is asked of it.
+
+        Raises:
+            CfxError: it cannot be read, or its label or region cannot be had.
+        """
+        read = self.bundle.read(each.path, invert=self.options.invert, scale=self.scale)
+        for note in read.notes:
+            self.terminal.note(f"{each.name}: {note}")
+        source = Source(
+            name=each.name,
+            photo=each.path,
+            sha256=each.sha256,
+            placement=read.placement,
+            notes=read.notes,
+            scale=self.scale,
+        )
+        if each.row is not None:
+            wanted = Wanted("target", (each.row.label(self.bundle.classes),))
+        else:
+            wanted = self.wanted or label_of(each.path, self.bundle)
+        return Prepared(source, read.pixels, wanted, self._where(source, read.pixels))
+
+    def _where(self, source: Source, pixels: Tensor) -> Within | None:
+        """Where an image may change; None: everywhere, or it is to be found."""
+        mask = None if self.options.mask in (None, "auto") else Path(self.options.mask)
+        if self.options.region is None and mask is None:
+            return None
+        allowed = Allowed(box=self.options.region, mask=mask)
+        return allowed.within(source.name, (pixels.shape[1], pixels.shape[2]), source.placement)
+
+    def _ask(self, prepared: dict[Input, Prepared]) -> Batch:
+        """Make questions about images; an image on which the classifier returns NaN is reported and left out."""
+        every = [*prepared.values()]
+        if not every:
+            nothing = torch.zeros(0, dtype=torch.int64)
+            return Batch([], QuestionBatch([], nothing, nothing))
+        try:
+            asked = ask(
+                self.bundle,
+                torch.stack([each.pixels for each in every]).to(self.bundle.device),
+                [each.source for each in every],
+                [each.wanted for each in every],
+                [each.within for each in every],
+                finds_region=self.options.mask == "auto",
+            )
+            return Batch([*prepared], asked)
+        except ModelError as error:
+            if len(prepared) == 1:
+                (each,) = prepared
+                self.errors.add(each.name, ModelError(f"{each.name}: {error}"))
+                return self._ask({})
+        first, second = (self._ask(dict(half)) for half in halved([*prepared.items()]))
+        return first + second
+
+
+def halved(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+    """Both halves of a sequence."""
+    middle = len(items) // 2
+    return items[:middle], items[middle:]
