@@ -19,6 +19,7 @@ from cfx.answers.wanted import Wanted
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import ImageError, UsageError
+from cfx.images.reading import carry_back
 from cfx.images.resizing import Placement
 
 FOUR = Path(__file__).parents[2] / "examples" / "four.png"
@@ -85,6 +86,18 @@ def test_where_it_changes_is_around_the_largest_changes():
     mask = where_it_changes(factuals, found)
     assert mask[0, 0, 8:13, 8:13].all() and int(mask[0].sum()) == 25
     assert not mask[1].any(), "nothing changed"
+
+
+def test_in_the_photograph_too_nothing_changes_outside(tmp_path: Path):
+    values = np.random.default_rng(0).integers(40, 200, (90, 120, 3), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "photo.png")
+    placement = Placement((120, 90), (15, 0, 105, 90), (0, 0, 30, 30))
+    within = np.zeros((90, 120), dtype=bool)
+    within[20:50, 30:70] = True
+    change = torch.full((3, 30, 30), 0.2)
+    found = np.asarray(carry_back(tmp_path / "photo.png", change, placement, within=within))
+    assert np.array_equal(found[~within], values[~within])
+    assert (found[within].astype(int) - values[within] == 51).all()
 
 
 def test_python_changes_the_region_only(bundle: Bundle, tmp_path: Path):

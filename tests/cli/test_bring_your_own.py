@@ -154,5 +154,10 @@ def test_a_classifier_of_224_pixels_and_1000_classes(run: Run, tmp_path: Path):
     # Generators of seconds may draw hardly anything; what they draw is in the photo, too.
     assert changed > 0 or record["metrics"]["linf"] < 3 / 255
     assert any("no longer valid" in note for note in record["notes"])
+    part = run("explain", photo, "--bundle", "mine", *options, "--region", "0,0,150,100")
+    (record,) = records(part)
+    with Image.open(photo) as before, Image.open(record["files"]["full"]) as after:
+        differs = (np.asarray(before) != np.asarray(after)).any(axis=2)
+    assert not differs[100:].any() and not differs[:, 150:].any(), "at the photo's own size, too"
     asked = run("explain", photo, "--bundle", "mine", "--target", "thing 7")
     assert asked.code == 2 and "was trained without images of it" in asked.error
