@@ -13,6 +13,7 @@ from .engine import Engine
 from .problem import ModelError, Problem
 from .settings import setting
 
+SUMS_TO_ONE = 0.02  # how far a sum of stored probabilities may be from 1
 READ_AT = 0.4  # level of noise at which the noise of a factual is read
 
 
@@ -43,6 +44,9 @@ class Landing:
         engine: the field and the settings.
         problem: the questions.
 
+    Raises:
+        ModelError: the field's conditions are not probabilities.
+
     Attributes:
         origin: (N, L) the field's condition for the factuals: what the classifier sees in them.
         wanted: (N, L) the field's condition for the targets.
@@ -56,6 +60,9 @@ class Landing:
         rows = problem.every_row()
         self.origin = problem.condition(problem.log_probabilities(problem.images, rows))
         self.wanted = self.field.typical[problem.targets]
+        for condition in (self.origin, self.wanted):
+            if not (bool((condition >= 0).all()) and bool(((condition.sum(dim=1) - 1).abs() < SUMS_TO_ONE).all())):
+                raise ModelError("the part matching is conditioned on what are no probabilities: train it anew")
         _, self.place = torch.unique(problem.images.flatten(1), dim=0, return_inverse=True)
         self.first = torch.zeros(int(self.place.max()) + 1, dtype=torch.int64, device=rows.device)
         self.first[self.place.flip(0)] = rows.flip(0)

@@ -79,6 +79,33 @@ def test_a_velocity_that_is_nan_is_named(bundle: Bundle, fours: Tensor):
         Leap(matching=Lost(1, 28, 10).eval()).search(bundle.classifier, fours, torch.full((3,), 9))
 
 
+@pytest.mark.parametrize(
+    "stored", [torch.zeros(10, 10), torch.eye(10) * 2, torch.eye(10) * 3 - 0.2, torch.full((10, 10), torch.nan)]
+)
+def test_conditions_that_are_no_probabilities_are_named(bundle: Bundle, fours: Tensor, stored: Tensor):
+    field = VelocityField(1, 28, 10).eval()
+    field.typical.copy_(stored)
+    with pytest.raises(ModelError, match="conditioned on what are no probabilities: train it anew"):
+        Leap(matching=field).search(bundle.classifier, fours, torch.full((3,), 9))
+
+
+def test_seventy_classes(bundle: Bundle, fours: Tensor):
+    def many(images: Tensor) -> Tensor:
+        return torch.nn.functional.pad(bundle.classifier(images), (0, 60), value=-40.0)
+
+    field = VelocityField(1, 28, 70)
+    with torch.no_grad():  # the shipped field with conditions of zero for sixty more classes
+        own, shipped = field.state_dict(), bundle.part("matching").state_dict()
+        wide = own["of_condition.0.weight"].zero_()
+        wide[:, :10], wide[:, 70:80] = shipped["of_condition.0.weight"].split(10, dim=1)
+        typical = torch.eye(70)
+        typical[:10, :10] = shipped["typical"]
+        field.load_state_dict(shipped | {"of_condition.0.weight": wide, "typical": typical})
+    targets = torch.tensor([9, 9, 65])
+    found = Leap(matching=field.eval()).search(many, fours, targets)
+    assert found.valid.tolist() == [True, True, False], "a class that cannot be reached is an answer, too"
+
+
 def test_a_bundle_without_the_part_says_which_command_makes_it(tmp_path: Path):
     shutil.copytree(MNIST, tmp_path / "mine")
     bundle = Bundle(tmp_path / "mine")

@@ -99,7 +99,7 @@ class MatchingFit(AveragedFit[VelocityField]):
 
 @dataclass(frozen=True, kw_only=True)
 class MatchingPart(Part):
-    """The velocity field along which `leap` moves images, trained on the classifier's half of the images."""
+    """The velocity field along which `leap` and `graft` move images, trained on the classifier's half of the images."""
 
     makes: ClassVar[tuple[str, ...]] = ("matching",)
     needs: ClassVar[tuple[str, ...]] = ("classifier", "judge")
@@ -151,7 +151,8 @@ class MatchingPart(Part):
         says = f"{drawn}; the classifier recognises {own:.1%}"
         nothing = is_chance(kept, context.split.test, min(DRAWN, MEASURED_ON))
         useless = "it draws nothing that can be recognised" if nothing else None
-        return verdict_on(kept >= 0.85 * real, says, "leap's images will often not be recognised", useless=useless)
+        weak = "images of leap and graft will often not be recognised"
+        return verdict_on(kept >= 0.85 * real, says, weak, useless=useless)
 
     def sheet_rows(self, bundle: Bundle, sample: Sample) -> list[tuple[str, Tensor]]:
         model = bundle.part("matching", VelocityField)
