@@ -20,6 +20,7 @@ from .seen import probabilities_of
 IMAGES_OF_CLASS = 20  # held-out images to ask about, for each class
 EACH = 5  # questions for each pair of classes
 MOST = 500  # questions in all
+LONGEST = 300.0  # seconds for all of them, unless a budget says less
 AT_ONCE = 16  # questions after which the time is looked at
 LEAST = 3  # questions about a pair that say something
 FAR, NEAR = 0.5, 0.8  # shares of the questions: a target below the first is far, one from the second on is near
@@ -42,7 +43,7 @@ def try_pairs(
         bundle: holds the classifier and the judge.
         engine: to try.
         images: (N, C, H, W) in [0, 1], on which no part was trained.
-        seconds: for all of it; None for up to `MOST` questions.
+        seconds: for all of it; None for `LONGEST`.
         clock: gives the time in seconds.
 
     Returns:
@@ -50,11 +51,12 @@ def try_pairs(
     """
     tried = bundle.file.trial.get(engine.name)
     began, longest = clock(), 0.0 if tried is None else tried.seconds * AT_ONCE
+    limit = LONGEST if seconds is None else min(seconds, LONGEST)
     rows, seen, targets = questions_between(bundle, images)
     asked: dict[tuple[int, int], list[bool]] = {}
     for start in range(0, len(rows), AT_ONCE):
         now = clock()
-        if seconds is not None and now - began + longest >= seconds:
+        if now - began + longest >= limit:
             break
         some = slice(start, start + AT_ONCE)
         photos, wanted = images[rows[some]].to(bundle.device), targets[some].to(bundle.device)

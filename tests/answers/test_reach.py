@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cfx.answers.question import Source, ask
-from cfx.answers.reach import AT_ONCE, EACH, far_note, questions_between, try_pairs
+from cfx.answers.reach import AT_ONCE, EACH, LONGEST, far_note, questions_between, try_pairs
 from cfx.answers.wanted import Wanted
 from cfx.bundles.bundle import Bundle
 from cfx.bundles.entries import Reached, ReachEntry, TrialEntry
@@ -54,6 +54,12 @@ def test_it_ends_in_time(bundle: Bundle, digits: tuple[Tensor, Tensor], seconds:
     reach = try_pairs(bundle, Same(clock=clock), digits[0], seconds=seconds, clock=clock)
     assert (0 if reach is None else sum(each.asked for each in reach.pairs.values())) == batches * AT_ONCE
     assert clock.now <= seconds
+
+
+def test_without_a_budget_it_ends_in_some_minutes(bundle: Bundle, digits: tuple[Tensor, Tensor]):
+    clock = Clock()
+    assert try_pairs(bundle, Same(clock=clock, costs=2.0), digits[0], clock=clock) is not None
+    assert LONGEST / 2 < clock.now <= LONGEST
 
 
 def test_what_the_trial_of_engines_took_is_expected(mine: Bundle, digits: tuple[Tensor, Tensor]):
