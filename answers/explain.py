@@ -5,11 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
+from operator import index
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle, load_bundle, pick_device
@@ -37,11 +40,11 @@ BATCH = 64  # number of images in a batch
 def explain(
     images: Given | Iterable[Given],
     *,
-    target: str | int | Sequence[str | int] = "auto",
+    target: str | int | Iterable[str | int] = "auto",
     other_than: str | int | None = None,
     certain: bool = False,
     region: Sequence[int] | None = None,
-    mask: str | PathLike[str] | None = None,
+    mask: Given | None = None,
     bundle: str | Path | Bundle | None = None,
     classifier: Model | None = None,
     classes: Sequence[str] | None = None,
@@ -69,7 +72,8 @@ def explain(
         other_than: a class, by name or index, of which the image is to be seen as another, the nearest.
         certain: ask for any class, with the confidence: what would make the model sure?
         region: x, y, width and height of the region that may change, in pixels of the image; None: all of it.
-        mask: a picture as large as the image, whose light pixels may change; or "auto": where it would change most.
+        mask: a picture as large as the image, its file or an array, whose light pixels may change; or "auto": where it
+            would change most.
         bundle: bundle to use: a name, a directory, or a loaded bundle; None for "mnist", or for a `classifier` alone.
         classifier: a classifier to explain without a bundle: a module, which is called in eval mode and otherwise left
             as it is; another function from images to logits; or the name of one, as `cfx explain --classifier` takes.
@@ -103,7 +107,7 @@ def explain(
     if on_unreadable not in ("raise", "skip"):
         raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
     allowed = allowed_of(region, mask)
-    check_goals(target != "auto", other_than is not None, certain)
+    check_goals(not isinstance(target, str) or target != "auto", other_than is not None, certain)
     options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
     window = None if white is None else (black, white)
     if classifier is not None:
@@ -129,8 +133,11 @@ def explain(
     kind = load_engine(name)
     check_names(kind, settings or {})
     searching = kind.from_models(loaded.models, confidence=confidence, **(settings or {}))
-    words = ",".join(map(str, target)) if isinstance(target, list | tuple) else str(target)
-    wanted = wanted_of(words, loaded, other_than=None if other_than is None else str(other_than), certain=certain)
+    several = [target] if isinstance(target, str | int) else [*target]
+    if not several:
+        raise UsageError("target: there are no classes in it")
+    ruled_out = None if other_than is None else str(other_than)
+    wanted = wanted_of(",".join(map(str, several)), loaded, other_than=ruled_out, certain=certain)
     scale = loaded.scale if window is None else Scale(*window, clips=True)
     if scale is None and isinstance(images, list | tuple):
         scale, _ = scale_of([Path(fspath(each)) for each in images if isinstance(each, str | PathLike)])
@@ -142,29 +149,45 @@ def explain(
     def answers() -> Iterator[Answer]:
         while images_read := list(islice(reading, BATCH)):
             sources, pixels = zip(*images_read, strict=True)
-            goals = [wanted or label_of(source.photo or Path(source.name), loaded) for source in sources]
+            goals = [wanted or label_of(source.name, source.photo, loaded) for source in sources]
             within = [where(source, image) for source, image in images_read]
             stack = torch.stack(pixels).to(loaded.device)
-            batch = ask(loaded, stack, sources, goals, within, finds_region=mask == "auto")
+            batch = ask(loaded, stack, sources, goals, within, finds_region=isinstance(mask, str) and mask == "auto")
             yield from answer_batch(loaded, name, searching, batch, options)
 
     return answers()
 
 
-def allowed_of(region: Sequence[int] | None, mask: str | PathLike[str] | None) -> Allowed | None:
+def allowed_of(region: Sequence[int] | None, mask: Given | None) -> Allowed | None:
     """Where images may change; None: everywhere, or where a first search changes most.
 
     Raises:
         UsageError: a region and a mask were given, or the region is not four numbers.
     """
     if region is None:
-        return None if mask is None or mask == "auto" else Allowed(mask=Path(mask))
+        if mask is None or (isinstance(mask, str) and mask == "auto"):
+            return None
+        return Allowed(mask=Path(fspath(mask)) if isinstance(mask, str | PathLike) else as_picture(mask))
     if mask is not None:
         raise UsageError("region and mask contradict each other: give one of them")
-    if len(region) != 4:
-        raise UsageError(f"region {tuple(region)}: expected x, y, width and height")
-    x, y, width, height = region
+    try:
+        x, y, width, height = (index(value) for value in region)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"region {region!r}: expected x, y, width and height, four whole numbers") from error
     return Allowed(box=(x, y, width, height))
+
+
+def as_picture(mask: Image.Image | np.ndarray | Tensor) -> Image.Image:
+    """A mask as a picture: arrays (H, W) or (1, H, W) of booleans, integers to 255 or floats to 1."""
+    if isinstance(mask, Image.Image):
+        return mask
+    values = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2:
+        raise UsageError(f"mask: an array of shape {values.shape}; expected (height, width)")
+    light = values > 0.5 if values.dtype.kind in "bf" else values >= 128
+    return Image.fromarray(light.astype(np.uint8) * 255)
 
 
 def open_alone(

@@ -50,7 +50,8 @@ def draw_overview(answers: Sequence[Answer]) -> Image.Image:
 def findings(answer: Answer) -> list[tuple[str, Colour]]:
     """The lines of text beside an engine's images."""
     sure, target = percent(answer.target_confidence), answer.target
-    lines = [(f"valid: the model is {sure} sure", GOOD) if answer.valid else (f"not valid: {sure}", BAD)]
+    of_it = f" of {target}" if len(answer.question.among) > 1 else ""
+    lines = [(f"valid: the model is {sure} sure{of_it}", GOOD) if answer.valid else (f"not valid: {sure}{of_it}", BAD)]
     agrees, judge = answer.metrics.get("judge_agrees"), answer.value("judge_confidence")
     if agrees is not None and judge is not None:
         verdict = "judges agree" if agrees else "judges disagree"

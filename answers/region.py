@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UsageError
-from ..images.decoding import decode
+from ..images.decoding import decode, decode_picture
+from ..images.reading import without_alpha
 from ..images.resizing import Placement
 from .wording import rounded
 
@@ -63,11 +64,11 @@ class Allowed:
 
     Attributes:
         box: x, y, width and height in pixels of the photograph.
-        mask: a picture as large as the photograph, whose light pixels may change.
+        mask: a picture as large as the photograph, or its file, whose light pixels may change; transparent is dark.
     """
 
     box: tuple[int, int, int, int] | None = None
-    mask: Path | None = None
+    mask: Path | Image.Image | None = None
 
     def within(self, name: str, size: tuple[int, int], placement: Placement | None) -> Within:
         """Where an image may change.
@@ -84,7 +85,8 @@ class Allowed:
         full = (size[1], size[0]) if placement is None else placement.size
         photo = self._photo(name, full)
         mask = photo if placement is None else placed(photo, placement, size)
-        words = f"mask {self.mask}" if self.box is None else f"region {','.join(map(str, self.box))}"
+        words = f"mask {self.mask}" if isinstance(self.mask, Path) else "mask"
+        words = words if self.box is None else f"region {','.join(map(str, self.box))}"
         if not mask.any():
             raise UsageError(f"{name}: {words} has no pixel of the {size[1]}x{size[0]} pixels that the classifier sees")
         return Within(words, torch.from_numpy(mask)[None], None if placement is None else photo)
@@ -101,13 +103,16 @@ class Allowed:
             photo[y : y + high, x : x + wide] = True
             return photo
         assert self.mask is not None
-        picture = decode(self.mask).picture.convert("L")
+        file = isinstance(self.mask, Path)
+        decoded = decode(self.mask) if isinstance(self.mask, Path) else decode_picture(self.mask, "mask")
+        picture = without_alpha(decoded, light_on_dark=True, ground="black").picture.convert("L")
+        what = f"mask {self.mask}" if file else "mask"
         if picture.size != size:
             found = "x".join(map(str, picture.size))
-            raise UsageError(f"mask {self.mask}: is {found} pixels and {name} is {width}x{height}; they must be equal")
+            raise UsageError(f"{what}: is {found} pixels and {name} is {width}x{height}; they must be equal")
         photo = np.asarray(picture) >= 128
         if not photo.any():
-            raise UsageError(f"mask {self.mask}: has no light pixel, so that nothing may change; paint white what may")
+            raise UsageError(f"{what}: has no light pixel, so that nothing may change; paint white what may")
         return photo
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..documents import Table
 from ..errors import UsageError, unknown_name
-from ..images.sets.labels import class_index
+from ..images.sets.labels import class_index, folded
 from .wording import with_article
 
 LIKELIEST = 3  # classes that are tried where a goal leaves the class open
@@ -81,6 +81,8 @@ def wanted_of(target: str, bundle: Bundle, *, other_than: str | None = None, cer
     if certain:
         return Wanted("certain")
     if other_than is not None:
+        if "," in other_than and class_index(other_than, bundle.classes) is None:
+            raise UsageError(f"not {other_than}: only one class can be ruled out; ask for the others as targets")
         return Wanted("not", (known_class(other_than, bundle, trained=False),))
     if class_index(target, bundle.classes) is None:  # a class may be named "auto", or with a comma
         if target == "auto":
@@ -89,6 +91,9 @@ def wanted_of(target: str, bundle: Bundle, *, other_than: str | None = None, cer
             return None
         if "," in target:
             names = [name.strip() for name in target.split(",") if name.strip()]
+            for name in names:
+                if name in ("auto", "label") and class_index(name, bundle.classes) is None:
+                    raise UsageError(f"target {target}: {name} is no class, and cannot be one of several")
             several = tuple(dict.fromkeys(known_class(name, bundle) for name in names))
             return Wanted("target" if len(several) == 1 else "any", several)
     return Wanted("target", (known_class(target, bundle),))
@@ -114,20 +119,28 @@ def check_goals(target: bool, other_than: bool, certain: bool) -> None:
         raise UsageError(f"{' and '.join(given)} contradict each other: ask for one of them")
 
 
-def label_of(path: Path, bundle: Bundle) -> Wanted:
+def label_of(name: str, path: Path | None, bundle: Bundle) -> Wanted:
     """To be seen as the class that the folder of an image names.
 
+    Args:
+        name: of the image, for messages.
+        path: its file; None if it has none.
+        bundle: with the classes.
+
     Raises:
-        UsageError: the folder has another name.
+        UsageError: there is no file, or its folder has another name.
     """
+    if path is None:
+        raise UsageError(f"{name}: is no file, so that no folder names its label; give its class as the target")
     folder = path.absolute().parent.name
-    if class_index(folder, bundle.classes) is None:
+    found = class_index(folder, bundle.classes)
+    if found is None or folded(bundle.classes[found]) != folded(folder):  # a number is no index here
         known = ", ".join(bundle.classes[:12]) + (", ..." if len(bundle.classes) > 12 else "")
         raise UsageError(
-            f"{path}: its folder, {folder!r}, is none of the classes {known}, so that its label is not known; put it "
+            f"{name}: its folder, {folder!r}, is none of the classes {known}, so that its label is not known; put it "
             "into a folder with the name of its class, or list images and classes in a CSV for --targets"
         )
-    return Wanted("label", (known_class(folder, bundle),))
+    return Wanted("label", (known_class(bundle.classes[found], bundle),))
 
 
 def known_class(name: str, bundle: Bundle, *, trained: bool = True) -> int:
@@ -144,7 +157,7 @@ def known_class(name: str, bundle: Bundle, *, trained: bool = True) -> int:
     classes = bundle.classes
     index = class_index(name, classes)
     if index is None:
-        raise unknown_name("class", name, [*classes, "auto"])
+        raise unknown_name("class", name, [*classes, *(["auto"] if trained else [])])
     if trained and index not in bundle.present and not bundle.is_alone:
         known = ", ".join(classes[label] for label in bundle.present)
         raise UsageError(

@@ -343,6 +343,8 @@ def _check_question(
         raise UsageError("--region and --mask contradict each other: give one of them")
     if mask is not None and mask != "auto" and not Path(mask).is_file():
         raise UsageError(f"--mask {mask}: no such file; give a picture as large as the image, or auto")
+    if targets is not None and not targets.is_file():
+        raise UsageError(f"--targets {targets}: no such file; give a CSV file with lines of image,target")
     if images and targets is not None:
         raise UsageError(f"--targets {targets}: lists the images itself; leave out {images[0]}")
     if not images and targets is None:

@@ -70,6 +70,7 @@ def find(
         terminal: is told what is left out.
     """
     rows = [] if options.targets is None else target_rows(options.targets)
+    rows = [*{(os.path.abspath(row.image), row.target): row for row in rows}.values()]  # each question once
     found: dict[str, tuple[str, Path]] = {os.path.abspath(row.image): (str(row.image), row.image) for row in rows}
     missing: list[tuple[str, CfxError]] = []
     for pattern in options.images:

@@ -19,7 +19,7 @@ from ..errors import CfxError, ImageError
 from ..images.reading import deep_ranges
 from ..images.scale import DeepRange, Scale
 from .explain import ExplainOptions
-from .explain_inputs import Errors, Input
+from .explain_inputs import STDIN, Errors, Input
 from .terminal.terminal import Terminal
 
 Item = TypeVar("Item")
@@ -124,7 +124,7 @@ class Questions:
         if each.row is not None:
             wanted = Wanted("target", (each.row.label(self.bundle.classes),))
         else:
-            wanted = self.wanted or label_of(each.path, self.bundle)
+            wanted = self.wanted or label_of(each.name, None if each.name == STDIN else each.path, self.bundle)
         return Prepared(source, read.pixels, wanted, self._where(source, read.pixels))
 
     def _where(self, source: Source, pixels: Tensor) -> Within | None:

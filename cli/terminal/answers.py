@@ -39,6 +39,9 @@ def print_card(console: Console, answer: Answer) -> None:
     grid.add_column(overflow="fold")
     grid.add_row("input", line(f"{answer.question.source.name}: the model sees {answer.factual}"))
     grid.add_row("asked", line(f"what would make it {answer.wording}? engine {answer.label}"))
+    within = answer.question.within
+    if within is not None:
+        grid.add_row("where", line(f"{within.words}: {percent(within.share)} of the pixels may change"))
     grid.add_row("answer", validity(answer))
     grid.add_row("judges", judgement(answer))
     grid.add_row("changed", Text(changes(answer)))

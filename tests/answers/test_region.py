@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 import cfx
+from cfx.answers.explain import as_picture
 from cfx.answers.pipeline import AnswerOptions, answer_batch
 from cfx.answers.question import Source, ask
 from cfx.answers.region import Allowed, Within, placed, where_it_changes
@@ -77,6 +78,16 @@ def test_masks_that_cannot_be_meant(tmp_path: Path):
     small = Placement((400, 400), (0, 0, 400, 400), (0, 0, 28, 28))
     with pytest.raises(UsageError, match="has no pixel of the 28x28 pixels that the classifier sees"):
         Allowed(box=(0, 0, 3, 3)).within("four", (28, 28), small)
+
+
+def test_what_is_transparent_may_not_change_and_arrays_are_masks():
+    alpha = np.zeros((28, 28), dtype=np.uint8)
+    alpha[:14] = 255
+    white = Image.merge("LA", (Image.new("L", (28, 28), 255), Image.fromarray(alpha)))
+    of_alpha = Allowed(mask=white).within("x", (28, 28), None).mask
+    assert of_alpha[0, :14].all() and not of_alpha[0, 14:].any()
+    for array in (alpha, alpha > 0, alpha / 255, torch.from_numpy(alpha)[None]):
+        assert torch.equal(Allowed(mask=as_picture(array)).within("x", (28, 28), None).mask, of_alpha)
 
 
 def test_where_it_changes_is_around_the_largest_changes():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -95,9 +96,38 @@ def test_the_question_in_words(wanted: Wanted, words: str):
 
 
 def test_the_folder_is_the_label(bundle: Bundle, tmp_path: Path):
-    assert label_of(tmp_path / "7" / "x.png", bundle) == Wanted("label", (7,))
-    with pytest.raises(UsageError, match=r"x\.png: its folder, 'photos', is none of the classes 0, 1"):
-        label_of(tmp_path / "photos" / "x.png", bundle)
+    assert label_of("x", tmp_path / "7" / "x.png", bundle) == Wanted("label", (7,))
+    with pytest.raises(UsageError, match=r"x: its folder, 'photos', is none of the classes 0, 1"):
+        label_of("x", tmp_path / "photos" / "x.png", bundle)
+    with pytest.raises(UsageError, match="image 0: is no file, so that no folder names its label"):
+        label_of("image 0", None, bundle)
+    named = Named("Coat", "Bag")
+    assert label_of("x", tmp_path / "coat" / "x.png", named) == Wanted("label", (0,))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="its folder, '1', is none of the classes Coat, Bag"):
+        label_of("x", tmp_path / "1" / "x.png", named)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"target": "3,auto"}, "auto is no class, and cannot be one of several"),
+        ({"other_than": "4,9"}, "only one class can be ruled out"),
+        ({"target": []}, "there are no classes in it"),
+        ({"region": (0.5, 0, 2, 2)}, "expected x, y, width and height, four whole numbers"),
+        ({"region": "0,0,2,2"}, "expected x, y, width and height, four whole numbers"),
+        ({"mask": np.zeros((3, 4, 5, 6))}, r"mask: an array of shape \(3, 4, 5, 6\)"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_sentence(bundle: Bundle, asked: dict[str, object], says: str):
+    with pytest.raises(UsageError, match=says):
+        cfx.explain(FOUR, bundle=bundle, **asked)  # pyright: ignore[reportArgumentType]
+
+
+def test_arrays_and_sets_of_classes(bundle: Bundle):
+    how = {"bundle": bundle, "engine": "vcnet", "metrics": []}
+    for target in ({3, 9}, np.array([3, 9]), (3, "9")):
+        (answer,) = cfx.explain(FOUR, target=target, **how)  # pyright: ignore[reportArgumentType]
+        assert answer.question.goal == "any" and answer.target in ("3", "9")
 
 
 def test_of_several_targets_the_nearest_is_the_answer(bundle: Bundle, digits: tuple[Tensor, Tensor]):

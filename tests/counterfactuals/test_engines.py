@@ -11,8 +11,8 @@ from cfx.images.reading import read_image
 from cfx.images.writing import write_png
 
 COUNT = 16
-LEAST_VALID = dict.fromkeys(("leap", "graft", "projection", "pixel", "swap", "revise", "deduce", "jsma"), 16)
-LEAST_VALID |= dict.fromkeys(("latent", "diffeo", "vcnet"), 15)
+LEAST_VALID = dict.fromkeys(("leap", "graft", "projection", "pixel", "swap", "deduce", "jsma"), 16)
+LEAST_VALID |= dict.fromkeys(("latent", "diffeo", "vcnet"), 15) | {"revise": 14}
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,7 @@ def test_a_black_box_is_noted_and_refused_by_engines_that_need_gradients(folder:
         "def make():\n    return lambda x: inner(x.detach()).detach().numpy().astype(np.float64)\n"
     )
     checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=make))
-    assert any("swap, projection and vcnet can explain it" in note for note in checked.notes)
+    assert any("engines that need them, such as latent and diffeo, cannot explain it" in note for note in checked.notes)
     bundle = Bundle(tmp_path / "b")
     assert not bundle.differentiable and checked.accuracy is not None and checked.accuracy > 0.95
     from cfx.counterfactuals.registry import load_engine
