@@ -6,7 +6,7 @@ from ..answers.reach import IMAGES_OF_CLASS, try_pairs
 from ..answers.trial import best_of, try_engines
 from ..bundles.bundle import Bundle, pick_device
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, engine_names, load_engine
+from ..counterfactuals.registry import DEFAULT_ENGINE, engine_names, load_engine
 from ..errors import BundleError
 from ..memory import keep_freed_memory
 from ..training.opening import open_session, reopen_session
@@ -66,8 +66,9 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
 def _try(session: TrainingSession, terminal: Terminal) -> Bundle:
     """Try all engines on held-out questions, and make the best the engine of the bundle."""
     bundle = session.bundle
-    names = tuple(name for name in engine_names() if name != CONTROL)
-    engines = EngineLoader(EngineChoice(names=names, every=True), terminal.note).load(bundle, Engine.confidence)
+    every = EngineLoader(EngineChoice(names=tuple(engine_names()), every=True), terminal.note)
+    loaded = every.load(bundle, Engine.confidence)
+    engines = {name: engine for name, engine in loaded.items() if engine.candidate}
     images = session.held_out_photos()
     left = session.seconds_left
     with terminal.task("trying the engines"):

@@ -45,6 +45,7 @@ class DensityEdits(Engine):
     caution: ClassVar[str | None] = (
         "deduce shows how few pixels convince the classifier: without spectral normalisation most are adversarial noise"
     )
+    candidate: ClassVar[bool] = False
     rank: ClassVar[int] = 55
     needs: ClassVar[tuple[str, ...]] = ("donors",)
 

@@ -113,6 +113,8 @@ class Engine(ABC):
     """Whether the engine needs gradients of the classifier. Engines that do not can also explain a black box."""
     caution: ClassVar[str | None] = None
     """What its answers are not, in one sentence, where no judge can tell."""
+    candidate: ClassVar[bool] = True
+    """Whether `cfx train` tries it, and may make it the engine of the bundle."""
     rank: ClassVar[int] = 100
     """Position of the engine where several are listed together, lowest first."""
     contract: ClassVar[int] = CONTRACT

@@ -33,6 +33,7 @@ class SaliencyMap(Engine):
     caution: ClassVar[str | None] = (
         "jsma is an attack: it shows how few pixels convince the classifier, not what the target looks like"
     )
+    candidate: ClassVar[bool] = False
     rank: ClassVar[int] = 60
 
     step: float = setting(

@@ -27,6 +27,7 @@ class PixelAscent(Engine):
     caution: ClassVar[str | None] = (
         "pixel finds adversarial noise: it shows how little convinces the classifier, not what the target looks like"
     )
+    candidate: ClassVar[bool] = False
     rank: ClassVar[int] = 90
 
     learning_rate: float = setting(0.02, "root mean square length of a step, in units of the pixel range", least=0)
