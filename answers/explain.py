@@ -106,7 +106,10 @@ def explain(
     """
     if on_unreadable not in ("raise", "skip"):
         raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
-    allowed = allowed_of(region, mask)
+    finds_region = isinstance(mask, str) and mask == "auto"
+    if region is not None and mask is not None:
+        raise UsageError("region and mask contradict each other: give one of them")
+    allowed = allowed_of(region, None if finds_region else mask)
     check_goals(not isinstance(target, str) or target != "auto", other_than is not None, certain)
     options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
     window = None if white is None else (black, white)
@@ -152,24 +155,22 @@ def explain(
             goals = [wanted or label_of(source.name, source.photo, loaded) for source in sources]
             within = [where(source, image) for source, image in images_read]
             stack = torch.stack(pixels).to(loaded.device)
-            batch = ask(loaded, stack, sources, goals, within, finds_region=isinstance(mask, str) and mask == "auto")
+            batch = ask(loaded, stack, sources, goals, within, finds_region=finds_region)
             yield from answer_batch(loaded, name, searching, batch, options)
 
     return answers()
 
 
 def allowed_of(region: Sequence[int] | None, mask: Given | None) -> Allowed | None:
-    """Where images may change; None: everywhere, or where a first search changes most.
+    """Where images may change; None: everywhere.
 
     Raises:
-        UsageError: a region and a mask were given, or the region is not four numbers.
+        UsageError: the region is not four numbers, or the mask no picture.
     """
-    if region is None:
-        if mask is None or (isinstance(mask, str) and mask == "auto"):
-            return None
-        return Allowed(mask=Path(fspath(mask)) if isinstance(mask, str | PathLike) else as_picture(mask))
     if mask is not None:
-        raise UsageError("region and mask contradict each other: give one of them")
+        return Allowed(mask=Path(fspath(mask)) if isinstance(mask, str | PathLike) else as_picture(mask))
+    if region is None:
+        return None
     try:
         x, y, width, height = (index(value) for value in region)
     except (TypeError, ValueError) as error:

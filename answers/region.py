@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,13 @@ class Allowed:
     box: tuple[int, int, int, int] | None = None
     mask: Path | Image.Image | None = None
 
+    @property
+    def words(self) -> str:
+        """What was asked for."""
+        if self.box is not None:
+            return f"region {','.join(map(str, self.box))}"
+        return f"mask {self.mask}" if isinstance(self.mask, Path) else "mask"
+
     def within(self, name: str, size: tuple[int, int], placement: Placement | None) -> Within:
         """Where an image may change.
 
@@ -83,37 +91,38 @@ class Allowed:
             ImageError: the mask cannot be read.
         """
         full = (size[1], size[0]) if placement is None else placement.size
-        photo = self._photo(name, full)
+        photo = self._of_mask(name, full) if self.box is None else self._of_box(name, full, self.box)
         mask = photo if placement is None else placed(photo, placement, size)
-        words = f"mask {self.mask}" if isinstance(self.mask, Path) else "mask"
-        words = words if self.box is None else f"region {','.join(map(str, self.box))}"
         if not mask.any():
-            raise UsageError(f"{name}: {words} has no pixel of the {size[1]}x{size[0]} pixels that the classifier sees")
-        return Within(words, torch.from_numpy(mask)[None], None if placement is None else photo)
+            pixels = f"{size[1]}x{size[0]} pixels"
+            raise UsageError(f"{name}: {self.words} has no pixel of the {pixels} that the classifier sees")
+        return Within(self.words, torch.from_numpy(mask)[None], None if placement is None else photo)
 
-    def _photo(self, name: str, size: tuple[int, int]) -> np.ndarray:
-        """The pixels of the photograph (H', W') that may change; `size` is (W', H')."""
-        width, height = size
-        if self.box is not None:
-            x, y, wide, high = self.box
-            if not (0 <= x < x + wide <= width and 0 <= y < y + high <= height):
-                given = ",".join(map(str, self.box))
-                raise UsageError(f"{name}: region {given} (x,y,width,height) is not inside its {width}x{height} pixels")
-            photo = np.zeros((height, width), dtype=bool)
-            photo[y : y + high, x : x + wide] = True
-            return photo
-        assert self.mask is not None
-        file = isinstance(self.mask, Path)
-        decoded = decode(self.mask) if isinstance(self.mask, Path) else decode_picture(self.mask, "mask")
-        picture = without_alpha(decoded, light_on_dark=True, ground="black").picture.convert("L")
-        what = f"mask {self.mask}" if file else "mask"
-        if picture.size != size:
-            found = "x".join(map(str, picture.size))
-            raise UsageError(f"{what}: is {found} pixels and {name} is {width}x{height}; they must be equal")
-        photo = np.asarray(picture) >= 128
-        if not photo.any():
-            raise UsageError(f"{what}: has no light pixel, so that nothing may change; paint white what may")
+    def _of_box(self, name: str, size: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+        """The pixels (H', W') of a box in a photograph of the size (W', H')."""
+        (width, height), (x, y, wide, high) = size, box
+        if not (0 <= x < x + wide <= width and 0 <= y < y + high <= height):
+            raise UsageError(f"{name}: {self.words} (x,y,width,height) is not inside its {width}x{height} pixels")
+        photo = np.zeros((height, width), dtype=bool)
+        photo[y : y + high, x : x + wide] = True
         return photo
+
+    def _of_mask(self, name: str, size: tuple[int, int]) -> np.ndarray:
+        """The light pixels (H', W') of the mask, which must have the size (W', H') of a photograph."""
+        width, height = size
+        if self._light.shape != (height, width):
+            found = "x".join(map(str, self._light.shape[::-1]))
+            raise UsageError(f"{self.words}: is {found} pixels and {name} is {width}x{height}; they must be equal")
+        if not self._light.any():
+            raise UsageError(f"{self.words}: has no light pixel, so that nothing may change; paint white what may")
+        return self._light
+
+    @cached_property
+    def _light(self) -> np.ndarray:
+        """The light pixels of the mask, which is read once for all images."""
+        assert self.mask is not None
+        decoded = decode(self.mask) if isinstance(self.mask, Path) else decode_picture(self.mask, "mask")
+        return np.asarray(without_alpha(decoded, light_on_dark=True, ground="black").picture.convert("L")) >= 128
 
 
 def placed(photo: np.ndarray, placement: Placement, size: tuple[int, int]) -> np.ndarray:

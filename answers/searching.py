@@ -41,6 +41,8 @@ def search(
     """
     how = {"path": path, "seed": seed, "watch": watch}
     batch, found = nearest(bundle, engine, batch, **how)
+    if not any(question.finds_region for question in batch.questions):
+        return batch, found
     changed = (found.images - batch.images).abs().amax(dim=(1, 2, 3)) > 0
     rows = [
         row
@@ -69,7 +71,8 @@ def nearest(
 ) -> tuple[QuestionBatch, Counterfactuals]:
     """The nearest valid counterfactual of each question, among its targets; as in `search`."""
     met = [row for row, question in enumerate(batch.questions) if question.is_met(engine.confidence)]
-    asked = [(row, name) for row, each in enumerate(batch.questions) if row not in set(met) for name in each.targets]
+    closed = frozenset(met)
+    asked = [(row, name) for row, each in enumerate(batch.questions) if row not in closed for name in each.targets]
     region = batch.region
     if len(asked) == len(batch) and not met:  # one target each
         how = {"region": region, "path": path, "seed": seed, "watch": watch}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..documents import Table
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError, few, unknown_name
 from ..images.sets.labels import class_index, folded
 from .wording import with_article
 
@@ -42,15 +42,13 @@ class Wanted:
             probabilities: (K,) of the image.
             bundle: names the classes that its models were trained on.
         """
-        order = [label for label in probabilities.argsort(descending=True).tolist() if label in set(bundle.present)]
-        if self.goal == "certain":
-            return order[:LIKELIEST]
-        if self.goal == "not":
-            return [label for label in order if label not in self.classes][:LIKELIEST]
-        if not self.classes:
-            seen = int(probabilities.argmax())
-            return [label for label in order if label != seen][:1]
-        return sorted(self.classes, key=lambda label: -float(probabilities[label]))
+        if self.classes and self.goal != "not":
+            return sorted(self.classes, key=lambda label: -float(probabilities[label]))
+        ruled_out, count = self.classes, LIKELIEST
+        if self.goal == "target":
+            ruled_out, count = (int(probabilities.argmax()),), 1
+        open_ones = set(bundle.present) - set(ruled_out)
+        return [label for label in probabilities.argsort(descending=True).tolist() if label in open_ones][:count]
 
     def wording(self, targets: Sequence[str], classes: Sequence[str]) -> str:
         """The end of the question "what would make this ...?"."""
@@ -135,7 +133,7 @@ def label_of(name: str, path: Path | None, bundle: Bundle) -> Wanted:
     folder = path.absolute().parent.name
     found = class_index(folder, bundle.classes)
     if found is None or folded(bundle.classes[found]) != folded(folder):  # a number is no index here
-        known = ", ".join(bundle.classes[:12]) + (", ..." if len(bundle.classes) > 12 else "")
+        known = few(bundle.classes, 12)
         raise UsageError(
             f"{name}: its folder, {folder!r}, is none of the classes {known}, so that its label is not known; put it "
             "into a folder with the name of its class, or list images and classes in a CSV for --targets"

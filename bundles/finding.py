@@ -25,8 +25,11 @@ def find_bundle(name: str) -> Path:
     Raises:
         UsageError: there is no such bundle; the message names the nearest known one.
     """
-    directory, known = expanded(name), shipped()
-    if directory.is_dir() and (name not in known or (directory / NAME).is_file()):
+    directory = expanded(name)
+    if (directory / NAME).is_file():
+        return directory
+    known = shipped()
+    if directory.is_dir() and name not in known:
         return directory
     if "/" in name or "\\" in name:
         raise UsageError(f"bundle {name}: no such directory; create it with `cfx init`, or name a shipped bundle")

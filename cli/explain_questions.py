@@ -69,6 +69,10 @@ class Questions:
         self.bundle = bundle
         self.errors = errors
         self.wanted = wanted
+        self.finds_region = options.mask == "auto"
+        self.allowed = None
+        if options.region is not None or (options.mask is not None and not self.finds_region):
+            self.allowed = Allowed(box=options.region, mask=None if options.mask is None else Path(options.mask))
         self.scale = Scale(*options.window, clips=True) if options.window is not None else bundle.scale
 
     def choose_scale(self, inputs: list[Input]) -> list[Input]:
@@ -129,11 +133,7 @@ class Questions:
 
     def _where(self, source: Source, pixels: Tensor) -> Within | None:
         """Where an image may change; None: everywhere, or it is to be found."""
-        mask = None if self.options.mask in (None, "auto") else Path(self.options.mask)
-        if self.options.region is None and mask is None:
-            return None
-        allowed = Allowed(box=self.options.region, mask=mask)
-        return allowed.within(source.name, (pixels.shape[1], pixels.shape[2]), source.placement)
+        return self.allowed and self.allowed.within(source.name, (pixels.shape[1], pixels.shape[2]), source.placement)
 
     def _ask(self, prepared: dict[Input, Prepared]) -> Batch:
         """Make questions about images; an image on which the classifier returns NaN is reported and left out."""
@@ -148,7 +148,7 @@ class Questions:
                 [each.source for each in every],
                 [each.wanted for each in every],
                 [each.within for each in every],
-                finds_region=self.options.mask == "auto",
+                finds_region=self.finds_region,
             )
             return Batch([*prepared], asked)
         except ModelError as error:

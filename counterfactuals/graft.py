@@ -103,7 +103,7 @@ class Melting(Landing):
     def resized(self, composites: Tensor) -> Tensor:
         """Composites (M, C, H, W) at the size at which the field works, (M, C, h, w)."""
         size = (self.problem.images.shape[2], self.problem.images.shape[3])
-        return composites if composites.shape[2:] == size else resize_batch(composites, size)
+        return resize_batch(composites, size)
 
     def melted(self, composites: Tensor, level: Tensor, rows: Tensor, lifted: Tensor) -> Tensor:
         """Composites (M, C, h, w) of the questions `rows`, landed under the target from levels (M,).
