@@ -11,8 +11,7 @@ from torch import Tensor
 
 from ..generative.donors import DonorSource
 from .cell_search import at_once
-from .engine import Engine
-from .pixel_edits import PixelSearch
+from .pixel_edits import PixelEngine
 from .problem import NothingToOffer, Problem
 from .settings import setting
 from .tightening import About, Curve
@@ -21,7 +20,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class DensityEdits(Engine):
+class DensityEdits(PixelEngine):
     """Changes one pixel a step: the one at which the gradient is largest, summed over the steps with momentum.
 
     The loss is d / |d| + class_weight * c / |c| with constant denominators, so that both terms count alike. c is the
@@ -30,9 +29,7 @@ class DensityEdits(Engine):
     all classes share, are those of the features of the donors; they are computed once, and these calls of the
     classifier are not counted. The covariance is shrunk, because there may be fewer donors than features.
 
-    A pixel is a position with all its channels. Pixels are left out once they were changed `max_changes` times, and
-    while they are black or white and would have to become darker or brighter still. The search stops at the first
-    valid image. Then pixels, and after them single changes, are undone that the image does not need to be valid.
+    How pixels are changed, and changes undone, says `PixelEngine`.
 
     Sources: Höltgen et al. 2021, DeDUCE, arXiv 2111.15639, and its code, which has steps of 0.2, the confidence 0.5
     and a covariance for each class, and needs a classifier trained with spectral normalisation; Chen et al. 2010,
@@ -45,7 +42,6 @@ class DensityEdits(Engine):
     caution: ClassVar[str | None] = (
         "deduce shows how few pixels convince the classifier: without spectral normalisation most are adversarial noise"
     )
-    candidate: ClassVar[bool] = False
     rank: ClassVar[int] = 55
     needs: ClassVar[tuple[str, ...]] = ("donors",)
 
@@ -53,19 +49,9 @@ class DensityEdits(Engine):
     class_weight: float = setting(
         1.0, "weight of the target's cost against the density", source="code of Höltgen et al. 2021", least=0
     )
-    step: float = setting(
-        1.0,
-        "change of a pixel in a step, in units of the pixel range; smaller steps change more pixels by less "
-        "(0.2 in the code of Höltgen et al. 2021)",
-        least=1 / 255,
-        most=1,
-    )
     momentum: float = setting(
         0.6, "weight of the sum of earlier gradients", source="code of Höltgen et al. 2021", least=0, most=0.99
     )
-    max_changes: int = setting(5, "changes of one pixel at most", source="code of Höltgen et al. 2021", least=1)
-    max_steps: int = setting(700, "steps at most", source="code of Höltgen et al. 2021", least=1)
-    undo_rounds: int = setting(4, "rounds of undoing changes that are not needed; 0: none are undone", least=0)
     _known: list[Densities] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def find(self, problem: Problem) -> Curve:
@@ -85,15 +71,7 @@ class DensityEdits(Engine):
             missing = self.donors.of_label(int(problem.targets[row])).missing
             return About(notes=(f"deduce: only the classifier's confidence guided the search: {missing}",))
 
-        search = PixelSearch(
-            loss=loss,
-            step=self.step,
-            max_changes=self.max_changes,
-            max_steps=self.max_steps,
-            momentum=self.momentum,
-            undo_rounds=self.undo_rounds,
-        )
-        return replace(search.run(problem).curve(), about=about)
+        return replace(self.edited(problem, loss, self.momentum), about=about)
 
     def _densities(self, problem: Problem) -> Densities:
         """The densities of the features of the donors of each label.
@@ -102,19 +80,12 @@ class DensityEdits(Engine):
             NothingToOffer: there are no donors.
             ModelError: as `Problem.features`.
         """
-        # Donors are no candidates: the classifier looks at them for a copy of the problem with counters of its own.
-        aside = problem.in_own_size()
-        aside.forward_calls, aside.backward_calls = torch.zeros_like(aside.steps), torch.zeros_like(aside.steps)
-        aside.watch = None
-        row = problem.every_row()[:1]
-        _, log_probabilities = aside.features(problem.factuals[:1], row)
-        labels = problem.condition(log_probabilities).shape[1]
+        labels = problem.condition(problem.logits(problem.factuals[:1]).log_softmax(dim=1)).shape[1]
         features: dict[int, Tensor] = {}
         for label in range(labels):
             images = self.donors.of_label(label).images.to(problem.images.device)
             if len(images):
-                batches = images.split(at_once(images))
-                features[label] = torch.cat([aside.features(each, row.expand(len(each)))[0] for each in batches])
+                features[label] = torch.cat([problem.features_of(each) for each in images.split(at_once(images))])
         if not features:
             raise NothingToOffer(self.donors.of_label(int(problem.targets[0])).missing)
         return Densities.of(features, labels)

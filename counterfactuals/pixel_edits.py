@@ -4,15 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from .engine import Engine
 from .problem import LARGEST_BATCH, Problem
+from .settings import setting
 from .tightening import Curve
+
+CODE = "code of Höltgen et al. 2021"
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """images (M, C, h, w), rows (M,) -> (M,) the loss to descend and (M, K) log-probabilities of the classifier"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelEngine(Engine):
+    """An engine that changes one pixel a step, and its settings for that. A pixel is a position with all its channels.
+
+    Pixels are left out once they were changed `max_changes` times, and while they are black or white and would have to
+    become darker or brighter still. The search stops at the first valid image. Then pixels, and after them single
+    changes, are undone that the image does not need to be valid.
+    """
+
+    candidate: ClassVar[bool] = False
+
+    step: float = setting(
+        1.0,
+        "change of a pixel in a step, in units of the pixel range; smaller steps change more pixels by less",
+        source=f"Papernot et al. 2016 (theta); 0.2 in the {CODE}",
+        least=1 / 255,
+        most=1,
+    )
+    max_changes: int = setting(5, "changes of one pixel at most", source=CODE, least=1)
+    max_steps: int = setting(700, "steps at most", source=CODE, least=1)
+    undo_rounds: int = setting(4, "rounds of undoing changes that are not needed; 0: none are undone", least=0)
+
+    def edited(self, problem: Problem, loss: Loss, momentum: float = 0.0) -> Curve:
+        """Search for edits that descend a loss; arguments as in `PixelSearch`."""
+        search = PixelSearch(
+            loss=loss,
+            step=self.step,
+            max_changes=self.max_changes,
+            max_steps=self.max_steps,
+            momentum=momentum,
+            undo_rounds=self.undo_rounds,
+        )
+        return search.run(problem).curve()
 
 
 @dataclass(frozen=True, kw_only=True)

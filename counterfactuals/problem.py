@@ -186,14 +186,7 @@ class Problem:
             NothingToOffer: the classifier has no linear layer to look at.
             ModelError: its output is not finite.
         """
-        if self._penultimate is None:
-            self._penultimate = PenultimateFeatures(self._classifier, self.factuals[:1])
-        found = self._penultimate
-        if found.layer is None:
-            raise NothingToOffer(
-                "the classifier shows no linear layer whose input could be read as features (a program or a plain "
-                "function shows none); use an engine that reads none, such as swap or projection"
-            )
+        found = self._penultimate_features()
         kept: list[Tensor] = []
 
         def classify(images: Tensor) -> Tensor:
@@ -203,6 +196,25 @@ class Problem:
 
         result = self._evaluate(self.in_full(generated, rows), rows, classify)
         return kept[0], result
+
+    def _penultimate_features(self) -> PenultimateFeatures:
+        if self._penultimate is None:
+            self._penultimate = PenultimateFeatures(self._classifier, self.factuals[:1])
+        if self._penultimate.layer is None:
+            raise NothingToOffer(
+                "the classifier shows no linear layer whose input could be read as features (a program or a plain "
+                "function shows none); use an engine that reads none, such as swap or projection"
+            )
+        return self._penultimate
+
+    @torch.no_grad()
+    def features_of(self, images: Tensor) -> Tensor:
+        """The features (M, F) of images (M, C, H, W) that are no candidates, without counting the calls.
+
+        Raises:
+            NothingToOffer: as `features`.
+        """
+        return self._penultimate_features()(images)[0]
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
