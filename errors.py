@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 
@@ -70,6 +70,13 @@ def few(names: Sequence[str], most: int = 8) -> str:
     """The first `most` names, separated by commas, and the number of the others."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def check_one_of(given: Mapping[str, bool]) -> None:
+    """Raise a `UsageError` if more than one of the things that contradict each other was given, by their names."""
+    together = [name for name, its in given.items() if its]
+    if len(together) > 1:
+        raise UsageError(f"{' and '.join(together)} contradict each other: ask for one of them")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -20,7 +20,7 @@ from ..classifiers.foreign.live import open_live
 from ..classifiers.foreign.opening import open_classifier
 from ..counterfactuals.registry import DEFAULT_ENGINE, load_engine
 from ..counterfactuals.settings import check_names
-from ..errors import UsageError, unknown_name
+from ..errors import UsageError, check_one_of, unknown_name
 from ..images.reading import scale_of
 from ..images.scale import Scale
 from ..metrics.catalogue import OF_IMAGES
@@ -31,7 +31,7 @@ from .given import Given, each_of, pixels_of, read_all, size_of
 from .pipeline import AnswerOptions, answer_batch
 from .question import Source, ask
 from .region import Allowed, Within
-from .wanted import check_goals, label_of, wanted_of
+from .wanted import label_of, wanted_of
 
 Model = nn.Module | Callable[[Tensor], Any] | str
 BATCH = 64  # number of images in a batch
@@ -110,7 +110,8 @@ def explain(
     if region is not None and mask is not None:
         raise UsageError("region and mask contradict each other: give one of them")
     allowed = allowed_of(region, None if finds_region else mask)
-    check_goals(not isinstance(target, str) or target != "auto", other_than is not None, certain)
+    has_target = not isinstance(target, str) or target != "auto"
+    check_one_of({"target": has_target, "not": other_than is not None, "goal certain": certain})
     options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
     window = None if white is None else (black, white)
     if classifier is not None:

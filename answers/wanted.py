@@ -110,13 +110,6 @@ def goal_of(table: Table) -> GoalName:
     raise table.wrong("goal", " or ".join(get_args(GoalName)), name)
 
 
-def check_goals(target: bool, other_than: bool, certain: bool) -> None:
-    """Raise a UsageError if more than one of the goals was given."""
-    given = [name for name, its in (("target", target), ("not", other_than), ("goal certain", certain)) if its]
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} contradict each other: ask for one of them")
-
-
 def label_of(name: str, path: Path | None, bundle: Bundle) -> Wanted:
     """To be seen as the class that the folder of an image names.
 

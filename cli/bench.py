@@ -34,6 +34,7 @@ from .options.types import (
     DeviceOption,
     QuietOption,
     RecursiveOption,
+    RegionOption,
     TableFormatOption,
     ThreadsOption,
     WhiteOption,
@@ -109,14 +110,7 @@ def bench(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     settings: SetOption = None,
     confidence: ConfidenceOption = 0.9,
-    region: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X,Y,W,H",
-            help="Change only this region, in pixels of the model's images: left, top, width, height.",
-            show_default=False,
-        ),
-    ] = None,
+    region: RegionOption = None,
     controls: Annotated[
         bool,
         typer.Option(

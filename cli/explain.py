@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..counterfactuals.registry import DEFAULT_ENGINE
-from ..errors import UsageError
+from ..errors import UsageError, check_one_of
 from ..training.init_options import ClassifierOptions
 from .options import classifier as own
 from .options.choices import (
@@ -33,6 +33,7 @@ from .options.types import (
     LinesFormatOption,
     QuietOption,
     RecursiveOption,
+    RegionOption,
     ThreadsOption,
     WhiteOption,
     given_path,
@@ -134,14 +135,7 @@ def explain(
             help="target: be seen as the target class; certain: as any class, with the confidence of --confidence.",
         ),
     ] = "target",
-    region: Annotated[
-        str | None,
-        typer.Option(
-            metavar="X,Y,W,H",
-            help="Change only this region, in pixels of the image: left, top, width, height.",
-            show_default=False,
-        ),
-    ] = None,
+    region: RegionOption = None,
     mask: Annotated[
         str | None,
         typer.Option(
@@ -237,13 +231,15 @@ def explain(
     """
     check_choice("format", format, FORMATS)
     check_choice("goal", goal, GOALS)
-    asked = {
-        "--target": target != "auto",
-        "--not": other_than is not None,
-        "--goal certain": goal == "certain",
-        "--targets": targets is not None,
-    }
-    _check_question(images or (), asked, targets, region, mask)
+    check_one_of(
+        {
+            "--target": target != "auto",
+            "--not": other_than is not None,
+            "--goal certain": goal == "certain",
+            "--targets": targets is not None,
+        }
+    )
+    _check_question(images or (), targets, region, mask)
     check_choice("device", device, DEVICES)
     check_confidence(confidence)
     preprocessing = own.preprocessing_of(
@@ -326,19 +322,8 @@ def explain(
     run_job("explain_job", options, Common(quiet=quiet, threads=threads))
 
 
-def _check_question(
-    images: Sequence[str], asked: Mapping[str, bool], targets: Path | None, region: str | None, mask: str | None
-) -> None:
-    """Raise a UsageError unless there are images, and what is asked of them can be meant.
-
-    Args:
-        images: as given.
-        asked: option -> whether it was given; at most one of them may be.
-        targets, region, mask: as given.
-    """
-    together = [name for name, its in asked.items() if its]
-    if len(together) > 1:
-        raise UsageError(f"{' and '.join(together)} contradict each other: ask for one of them")
+def _check_question(images: Sequence[str], targets: Path | None, region: str | None, mask: str | None) -> None:
+    """Raise a UsageError unless there are images, and where they may change can be meant."""
     if region is not None and mask is not None:
         raise UsageError("--region and --mask contradict each other: give one of them")
     if mask is not None and mask != "auto" and not Path(mask).is_file():

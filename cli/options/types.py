@@ -47,6 +47,14 @@ BlackOption = Annotated[float | None, typer.Option(metavar="N", help="Value that
 RecursiveOption = Annotated[
     bool, typer.Option("--recursive", "-r", help="Also take the images of folders below a directory.")
 ]
+RegionOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,W,H",
+        help="Change only this region, in pixels of the image (bench: at the model's size): left, top, width, height.",
+        show_default=False,
+    ),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors: no progress and no notes.")
 ]
