@@ -115,7 +115,7 @@ def test_a_reference_of_an_earlier_version_says_how_to_make_it_anew(bundle: Bund
 
 def shown(answer: Any) -> dict[str, Any]:
     """What `findings` reads of an answer that has one metric only."""
-    names = ("target_confidence", "target", "valid", "cost")
+    names = ("target_confidence", "target", "valid", "cost", "question")
     return {name: getattr(answer, name) for name in names} | {"value": {"realism_percentile": 62.0}.get}
 
 
