@@ -54,6 +54,15 @@ KNOWN_PARTS = (
     ),
     KnownPart("flow", "normalizing flow", ("generative.flow:ImageFlow",)),
     KnownPart("matching", "velocity field between images and noise", ("generative.velocity:VelocityField",)),
+    KnownPart(
+        "robust_classifier",
+        "a classifier that small changes do not fool",
+        ("classifiers.convolutional:ConvNet",),
+        explains=True,
+    ),
+    KnownPart(
+        "ensemble", "the classifier trained again with other seeds, for uncertainty", ("classifiers.ensemble:Ensemble",)
+    ),
     KnownPart("donors", "real images of each class, from which swap takes cells", ("generative.donors:Donors",)),
     KnownPart(
         "autoencoders",

@@ -56,6 +56,7 @@ class ClassifierFit(Fit):
         images = self.augmentation(images)
         if self.noise:
             images = images + torch.randn_like(images) * torch.rand(len(images), 1, 1, 1) * self.noise
+        images = self.hardened(images, labels, index)
         if self.mixup:
             share = float(torch.distributions.Beta(self.mixup, self.mixup).sample())
             other = torch.randperm(len(images))
@@ -65,6 +66,10 @@ class ClassifierFit(Fit):
             loss = F.cross_entropy(self.model(images), labels)
         descend(self.optimizer, loss)
         return {"loss": loss.detach()}
+
+    def hardened(self, images: Tensor, labels: Tensor, index: int) -> Tensor:
+        """The images (N, C, H, W) of step `index` as the model learns from them; unchanged here."""
+        return images
 
     def check(self, data: Labelled) -> Tensor:
         """Cross-entropy, in nats."""

@@ -91,7 +91,12 @@ RECIPES = {
         light_on_dark=True,
         images="mnist",
         engine="leap",
-        parts={"classifier": {"network": {"width": 16}}, "retrained": {"network": {"width": 10}}},
+        parts={
+            "classifier": {"network": {"width": 16}},
+            "retrained": {"network": {"width": 10}},
+            "robust_classifier": {"epsilon": 1.5},
+            "ensemble": {"network": {"hidden": 64}},
+        },
         mixup=1.0,
         noise=0.1,
     ),

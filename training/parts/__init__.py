@@ -10,12 +10,14 @@ from .autoencoders import AutoencodersPart
 from .classifier import ClassifierPart
 from .conditional_vae import ConditionalVAEPart
 from .donors import DonorsPart
+from .ensemble import EnsemblePart
 from .flow import FlowPart
 from .joint import JointPart
 from .judge import JudgePart
 from .matching import MatchingPart
 from .reference import ReferencePart
 from .retrained import RetrainedPart
+from .robust_classifier import RobustClassifierPart
 from .second_judge import SecondJudgePart
 from .vae import VAEPart
 
@@ -32,6 +34,8 @@ PARTS: tuple[type[Part], ...] = (
     ReferencePart,
     DonorsPart,
     MatchingPart,
+    RobustClassifierPart,
+    EnsemblePart,
 )
 """In the order in which they are made: a part comes after the parts that it needs."""
 
