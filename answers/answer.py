@@ -17,8 +17,10 @@ from ..images.writing import as_png, to_picture
 from ..metrics.evaluate import Value
 from .panel import draw_panel
 from .question import Question, Source
+from .region import Within
 from .seen import Seen
 from .wanted import goal_of
+from .which_regions import WhichRegions
 from .wording import rounded
 
 SCHEMA = 2
@@ -53,6 +55,7 @@ class Envelope:
         confidence: minimum probability of the target in a valid counterfactual.
         device: device that the models ran on.
         seed: seed of the engine's random numbers.
+        style: "minimal", or "human" if answers go on until they are typical of their target.
         notes: sentences that each of the answers says.
     """
 
@@ -63,6 +66,7 @@ class Envelope:
     confidence: float
     device: str
     seed: int
+    style: str = "minimal"
     notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
@@ -74,6 +78,7 @@ class Envelope:
             "classifier": self.classifier,
             "device": self.device,
             "seed": self.seed,
+            "style": self.style,
         }
 
 
@@ -106,6 +111,8 @@ class Answer:
         question: the question.
         engine: name of the engine.
         place: 1, 2, ... if there are several answers to the question.
+        of: how many answers to the question there are.
+        diversity: mean L1 distance of the answers to the question from each other; None if there is one only.
         counterfactual: what the classifier sees in the counterfactual.
         target_confidence: probability of the target in the counterfactual.
         valid: whether the counterfactual meets the goal.
@@ -113,6 +120,7 @@ class Answer:
         cost: cost of the search.
         notes: sentences for the user.
         regions: what was taken from other images, in pixels of the counterfactual.
+        which_regions: which of its cells suffice; None if it was not asked for.
         missing: why a metric has no value, by metric.
         files: paths of the files that were written, by kind.
         envelope, images: None if the answer was read from a record.
@@ -121,6 +129,8 @@ class Answer:
     question: Question
     engine: str
     place: int = 1
+    of: int = 1
+    diversity: float | None = None
     counterfactual: Seen
     target_confidence: float
     valid: bool
@@ -128,6 +138,7 @@ class Answer:
     cost: Cost
     notes: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
+    which_regions: WhichRegions | None = field(default=None, repr=False)
     missing: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     envelope: Envelope | None = field(default=None, repr=False)
@@ -147,6 +158,11 @@ class Answer:
     def factual(self) -> Seen:
         """What the classifier sees in the factual."""
         return self.question.factual
+
+    @property
+    def within(self) -> Within | None:
+        """Where the image may change; None: everywhere."""
+        return self.question.within
 
     @property
     def label(self) -> str:
@@ -171,11 +187,12 @@ class Answer:
         return self.images
 
     def value(self, metric: str) -> float | None:
-        """A metric, validity, confidence or cost as a number, with 1 for yes and 0 for no; None if it has no value."""
-        own = {"validity": self.valid, "confidence": self.target_confidence}
+        """A metric or cost as a number, with 1 for yes and 0 for no; None if it has no value."""
+        own = {"validity": self.valid, "confidence": self.target_confidence, "answers_diversity": self.diversity}
         if metric in own:
-            return float(own[metric])
-        found = self.metrics[metric] if metric in self.metrics else getattr(self.cost, metric, None)
+            found = own[metric]
+        else:
+            found = self.metrics[metric] if metric in self.metrics else getattr(self.cost, metric, None)
         return None if found is None else float(found)
 
     def with_files(self, files: Mapping[str, str]) -> Answer:
@@ -192,7 +209,8 @@ class Answer:
 
     def as_json(self) -> dict[str, object]:
         """The JSON object of schema 2, without the envelope."""
-        question, cost = self.question, {"seconds": rounded(self.cost.seconds)}
+        question, placement = self.question, self.question.source.placement
+        cost: dict[str, object] = {"seconds": rounded(self.cost.seconds)}
         cost |= {name: getattr(self.cost, name) for name in COUNTS}
         pair: dict[str, object] = {} if question.number is None else {"pair": question.number}
         if question.number is not None:
@@ -211,10 +229,12 @@ class Answer:
             "target_confidence": rounded(self.target_confidence),
             "valid": self.valid,
             "place": self.place,
+            **({} if self.diversity is None else {"of": self.of, "diversity": rounded(self.diversity)}),
             "metrics": {name: value if isinstance(value, bool | None) else rounded(value)
                         for name, value in self.metrics.items()},
             "cost": cost,
             **({"regions": [self._placed(region) for region in self.regions]} if self.regions else {}),
+            **({} if self.which_regions is None else {"which_regions": self.which_regions.as_json(placement)}),
             "files": dict(self.files),
             "notes": list(self.notes),
             "missing": dict(self.missing),
@@ -255,6 +275,8 @@ class Answer:
             ),
             engine=table.need("engine", str),
             place=table.need("place", int),
+            of=table.get("of", int) or 1,
+            diversity=table.get("diversity", float),
             counterfactual=Seen.from_json(counterfactual),
             target_confidence=table.need("target_confidence", float),
             valid=table.need("valid", bool),

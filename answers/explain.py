@@ -31,6 +31,7 @@ from .given import Given, each_of, pixels_of, read_all, size_of
 from .pipeline import AnswerOptions, answer_batch
 from .question import Source, ask
 from .region import Allowed, Within
+from .style import Style, typical_of
 from .wanted import label_of, wanted_of
 
 Model = nn.Module | Callable[[Tensor], Any] | str
@@ -53,6 +54,9 @@ def explain(
     engine: str | None = None,
     settings: Mapping[str, object] | None = None,
     confidence: float = 0.9,
+    count: int = 1,
+    style: Style = "minimal",
+    regions: bool = False,
     metrics: Sequence[str] | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -86,6 +90,10 @@ def explain(
         engine: name of the engine; None for the bundle's own, or else cfx's default.
         settings: of the engine, by name, such as {"max_steps": 80}; `cfx info --engine NAME` lists them.
         confidence: minimum probability of the target in a valid counterfactual.
+        count: number of different answers to each image; the `place` of each is 1, 2, ...
+        style: "minimal" for the smallest change that is valid, "human" to go on until the answer is typical of the
+            target.
+        regions: also find out which regions of the image suffice, as `answer.which_regions`.
         metrics: names of the metrics to compute (docs/metrics.md); None for all but LPIPS.
         device: "auto", "cpu", "cuda" or "mps"; a loaded bundle stays on its device.
         seed: seed of the engine's random numbers.
@@ -95,8 +103,8 @@ def explain(
             files, else for each by itself (docs/images.md).
 
     Yields:
-        One answer per image, valid or not, in the order of the images. An image that meets its goal already is an
-        answer as it is, with a note.
+        One answer per image, or up to `count`, valid or not, in the order of the images. An image that meets its goal
+        already is an answer as it is, with a note.
 
     Raises:
         InputError: an image cannot be read.
@@ -112,7 +120,8 @@ def explain(
     allowed = allowed_of(region, None if finds_region else mask)
     has_target = not isinstance(target, str) or target != "auto"
     check_one_of({"target": has_target, "not": other_than is not None, "goal certain": certain})
-    options = AnswerOptions(seed=seed, metrics=known_metrics(metrics))
+    if count < 1:
+        raise UsageError(f"count {count}: ask for at least one answer")
     window = None if white is None else (black, white)
     if classifier is not None:
         if bundle is not None:
@@ -136,6 +145,9 @@ def explain(
     name = engine or loaded.engine or DEFAULT_ENGINE
     kind = load_engine(name)
     check_names(kind, settings or {})
+    options = AnswerOptions(
+        seed=seed, metrics=known_metrics(metrics), count=count, typical=typical_of(loaded, style), regions=regions
+    )
     searching = kind.from_models(loaded.models, confidence=confidence, **(settings or {}))
     several = [target] if isinstance(target, str | int) else [*target]
     if not several:

@@ -41,7 +41,8 @@ def draw_overview(answers: Sequence[Answer]) -> Image.Image:
             if column == 1:
                 outline(enlarged, answer.regions, enlarged.width / picture.width)
             sheet.place(enlarged, (left, row_top))
-        sheet.write((MARGIN, row_top + 6), answer.label, 20, INK, LABELS)
+        number = f", {answer.place} of {answer.of}" if answer.of > 1 else ""
+        sheet.write((MARGIN, row_top + 6), answer.label + number, 20, INK, LABELS)
         for line, (text, colour) in enumerate(findings(answer)):
             sheet.write((MARGIN, row_top + 38 + 23 * line), text, 15, colour, LABELS)
     return sheet.picture

@@ -13,6 +13,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 from ..counterfactuals.goal import is_valid
 from ..counterfactuals.tightening import Region
 from ..errors import printable
+from .region import Within
 from .seen import Seen
 from .wording import looks, percent, with_article
 
@@ -27,6 +28,7 @@ GOOD: Colour = (22, 120, 70)
 BAD: Colour = (176, 32, 40)
 ADDED: Colour = (200, 20, 35)
 REMOVED: Colour = (20, 85, 190)
+ALLOWED: Colour = (0, 160, 190)
 REPLACED: Colour = (240, 150, 20)
 
 MARGIN = 28
@@ -58,6 +60,8 @@ class Answered(Protocol):
     def metrics(self) -> Mapping[str, float | bool | None]: ...
     @property
     def regions(self) -> Sequence[Region]: ...
+    @property
+    def within(self) -> Within | None: ...
 
 
 def change_picture(factual: Image.Image, found: Image.Image) -> tuple[Image.Image, float]:
@@ -102,11 +106,24 @@ def outline(picture: Image.Image, regions: Sequence[Region], factor: float) -> N
             draw.line(points, fill=REPLACED, width=max(1, round(picture.width / PANEL_SIDE)))
 
 
+def outline_allowed(picture: Image.Image, within: Within, factor: float) -> None:
+    """Draw the border of where an image may change into the picture, which is enlarged by a factor."""
+    mask = within.mask[0].numpy()
+    draw, width = ImageDraw.Draw(picture), max(1, round(picture.width / PANEL_SIDE))
+    for axis in (0, 1):
+        for row, column in np.argwhere(np.diff(mask, axis=axis)):
+            y, x = (row + 1, column) if axis == 0 else (row, column + 1)
+            end = (x + 1, y) if axis == 0 else (x, y + 1)
+            draw.line([round(value * factor) for value in (x, y, *end)], fill=ALLOWED, width=width)
+
+
 def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Image.Image:
     """Draw the factual, the counterfactual and the signed change side by side, with what the model sees below."""
     change, limit = change_picture(factual, found)
     pictures = [enlarge(picture, PANEL_SIDE) for picture in (factual, found, change)]
     outline(pictures[1], answer.regions, pictures[1].width / found.width)
+    if answer.within is not None:
+        outline_allowed(pictures[0], answer.within, pictures[0].width / factual.width)
     width, height = max(PANEL_SIDE, pictures[0].width), pictures[0].height
     top = MARGIN + 92
     sheet = Sheet(2 * MARGIN + 3 * width + 2 * GAP, top + height + 58 + MARGIN // 2)
@@ -202,6 +219,13 @@ class Sheet:
         self.draw = ImageDraw.Draw(self.picture)
         self.width = width
 
+    @classmethod
+    def over(cls, picture: Image.Image) -> Sheet:
+        """A picture as a sheet to write on."""
+        sheet = cls(1, 1)
+        sheet.picture, sheet.draw, sheet.width = picture, ImageDraw.Draw(picture), picture.width
+        return sheet
+
     def measure(self, text: str, size: float) -> int:
         """The width of a line, in pixels."""
         return math.ceil(self.draw.textlength(printable(text), font=font(size)))
@@ -216,8 +240,12 @@ class Sheet:
         *,
         tail: str = "",
         centred: bool = False,
+        rim: Colour | None = None,
     ) -> None:
-        """Write one line, `text` and `tail`. To fit into `room` pixels the font is made smaller, then `text` is cut."""
+        """Write one line, `text` and `tail`. To fit into `room` pixels the font is made smaller, then `text` is cut.
+
+        On a picture, letters have a `rim` of another colour.
+        """
         wanted = size
         while self.measure(text + tail, size) > room and size > 12:
             size -= 1
@@ -231,6 +259,8 @@ class Sheet:
             fill=colour,
             font=font(size),
             anchor="ma" if centred else "la",
+            stroke_width=0 if rim is None else 2,
+            stroke_fill=rim,
         )
 
     def write_seen(self, middle: tuple[int, int], what: Seen, size: int, colour: Colour, room: int) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
+
+from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Counterfactuals, Engine
 from ..counterfactuals.registry import CONTROL
 from ..counterfactuals.tightening import About
+from ..counterfactuals.typical import Typical
 from ..memory import peak, restart_peak
 from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import score
 from ..metrics.scene import Scene
 from .answer import COUNTS, Answer, Cost, Envelope, Images
 from .question import QuestionBatch, indices_of
-from .searching import search
+from .searching import How
 from .seen import Seen, probabilities_of, seen_in
+from .sets import search_sets
+from .which_regions import which_regions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +34,9 @@ class AnswerOptions:
         path: also return the path to the counterfactual.
         metrics: names of the metrics to compute; None for all but LPIPS, which takes seconds to load.
         watch: called with the number of the classifier's evaluations of a batch so far, as they are made.
+        count: number of different answers to each question.
+        typical: what answers must be besides valid, of their target; None: nothing.
+        regions: also find out which regions suffice.
         memory: also measure the peak memory of the search; this resets the process's own counter of the peak.
     """
 
@@ -36,6 +44,9 @@ class AnswerOptions:
     path: bool = False
     metrics: frozenset[str] | None = None
     watch: Callable[[int], None] | None = None
+    count: int = 1
+    typical: Typical | None = None
+    regions: bool = False
     memory: bool = False
 
 
@@ -43,6 +54,9 @@ def answer_batch(
     bundle: Bundle, name: str, engine: Engine, batch: QuestionBatch, options: AnswerOptions
 ) -> list[Answer]:
     """Answer a batch of questions with one engine.
+
+    Returns:
+        The answers in the order of the questions; those to one question in the order of their places.
 
     Args:
         bundle: holds the classifier and the judges.
@@ -53,11 +67,12 @@ def answer_batch(
     """
     if options.memory:
         restart_peak(bundle.device)
-    began = perf_counter()
-    how = {"path": options.path, "seed": options.seed, "watch": options.watch}
-    batch, found = search(bundle, engine, batch, **how)
+    began, asked = perf_counter(), len(batch)
+    how = How(path=options.path, seed=options.seed, watch=options.watch, typical=options.typical)
+    sets = search_sets(bundle, engine, batch, how, options.count)
+    batch, found = sets.batch, sets.found
     found.valid.tolist()  # waits for the device to finish
-    seconds = (perf_counter() - began) / len(batch)
+    seconds = (perf_counter() - began) / asked
     highest = peak(bundle.device) if options.memory else None
     counted = zip(*(getattr(found, count).tolist() for count in COUNTS), strict=True)
     memory = None if highest is None else highest / 1e6
@@ -73,9 +88,23 @@ def answer_batch(
         confidence=engine.confidence,
         device=str(bundle.device),
         seed=options.seed,
+        style="minimal" if options.typical is None else "human",
         notes=(*bundle.notes, *([engine.caution] if engine.caution and (bundle.is_alone or name != CONTROL) else [])),
     )
-    return describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
+    answers = describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
+    placed = zip(answers, sets.places, sets.counts, sets.diversity, strict=True)
+    answers = [replace(answer, place=place, of=of, diversity=apart) for answer, place, of, apart in placed]
+    if not options.regions:
+        return answers
+    every = range(len(answers))
+    return [with_regions(bundle, engine, answers[row], batch.images[row], batch.targets[row], how) for row in every]
+
+
+def with_regions(bundle: Bundle, engine: Engine, answer: Answer, image: Tensor, target: Tensor, how: How) -> Answer:
+    """The first answer to a question with the regions that suffice; others stay as they are."""
+    if answer.place > 1 or answer.question.is_met(engine.confidence):
+        return answer
+    return replace(answer, which_regions=which_regions(bundle, engine, answer.question, image, target, how))
 
 
 def describe(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,17 +13,37 @@ from ..counterfactuals.engine import Counterfactuals, Engine
 from ..counterfactuals.goal import TargetClass
 from ..counterfactuals.problem import Candidates, as_written
 from ..counterfactuals.tightening import PATH_FRAMES, About
+from ..counterfactuals.typical import Typical
 from .question import QuestionBatch, indices_of
 from .region import Within, where_it_changes
 from .seen import probabilities_of
 
 Watch = Callable[[int], None]
 NOTHING_INSIDE = "mask auto: inside the region that changed most, nothing valid was found; the whole image may change"
+NOT_TYPICAL = (
+    "style human: no answer was found that is as typical of the target as the classifier's own training images are; "
+    "this is the smallest change"
+)
 
 
-def search(
-    bundle: Bundle, engine: Engine, batch: QuestionBatch, *, path: bool, seed: int, watch: Watch | None
-) -> tuple[QuestionBatch, Counterfactuals]:
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How questions are searched; as in `Engine.search`."""
+
+    path: bool = False
+    seed: int = 0
+    watch: Watch | None = None
+    attempt: int = 0
+    typical: Typical | None = None
+
+    def counting_from(self, calls: int, *, attempt: int | None = None) -> How:
+        """The same where so many calls have been made before, and for another attempt if one is given."""
+        watch = self.watch
+        count = None if watch is None else lambda more: watch(calls + more)
+        return replace(self, watch=count, attempt=self.attempt if attempt is None else attempt)
+
+
+def search(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tuple[QuestionBatch, Counterfactuals]:
     """Search for the counterfactuals of questions with one engine.
 
     A question with several targets is searched for each, and the nearest valid counterfactual is its answer. A factual
@@ -34,13 +54,12 @@ def search(
         bundle: holds the classifier.
         engine: the engine.
         batch: the N questions.
-        path, seed, watch: as in `Engine.search`.
+        how: how they are searched.
 
     Returns:
         The questions with the targets and the regions of their answers, and the counterfactuals, one row per question.
     """
-    how = {"path": path, "seed": seed, "watch": watch}
-    batch, found = nearest(bundle, engine, batch, **how)
+    batch, found = nearest(bundle, engine, batch, how)
     if not any(question.finds_region for question in batch.questions):
         return batch, found
     changed = (found.images - batch.images).abs().amax(dim=(1, 2, 3)) > 0
@@ -52,47 +71,54 @@ def search(
     if not rows:
         return batch, found
     masks = where_it_changes(batch.images[rows], found.images[rows])
-    again = engine.search(bundle.classifier, batch.images[rows], batch.targets[rows], region=masks, **how)
+    again = ask_engine(bundle, engine, batch.images[rows], batch.targets[rows], masks, how)
     questions = list(batch.questions)
     for row, mask, valid in zip(rows, masks.cpu(), again.valid.tolist(), strict=True):
         if valid:
             questions[row] = replace(questions[row], within=Within("mask auto", mask))
-    # The answers of both searches in one list: the second one's where it is valid.
-    of = torch.tensor([*range(len(batch)), *rows])
-    place = {row: len(batch) + n for n, row in enumerate(rows) if bool(again.valid[n])}
-    both = Counterfactuals.joined([found, again])
-    answers = both.only([place.get(row, row) for row in range(len(batch))]).with_costs_of(both, of)
-    left = [row for row in rows if row not in place]
+    better = {row: place for place, row in enumerate(rows) if bool(again.valid[place])}
+    answers = found.replaced(again, rows, better)
+    left = [row for row in rows if row not in better]
     return QuestionBatch(questions, batch.images, batch.targets), answers.noting(left, NOTHING_INSIDE)
 
 
-def nearest(
-    bundle: Bundle, engine: Engine, batch: QuestionBatch, *, path: bool, seed: int, watch: Watch | None
-) -> tuple[QuestionBatch, Counterfactuals]:
+def ask_engine(
+    bundle: Bundle, engine: Engine, images: Tensor, targets: Tensor, region: Tensor | None, how: How
+) -> Counterfactuals:
+    """One search of an engine; where no typical answer is found, the smallest change, with a note."""
+    options = {"path": how.path, "seed": how.seed, "attempt": how.attempt}
+    found = engine.search(
+        bundle.classifier, images, targets, region=region, typical=how.typical, watch=how.watch, **options
+    )
+    if how.typical is None or bool(found.valid.all()):
+        return found
+    rows = (~found.valid).nonzero().flatten().tolist()
+    watch = how.counting_from(int(found.forward_calls.sum())).watch
+    within = None if region is None else region[rows]
+    again = engine.search(bundle.classifier, images[rows], targets[rows], region=within, watch=watch, **options)
+    answers = found.replaced(again, rows, {row: place for place, row in enumerate(rows)})
+    return answers.noting([row for row in rows if bool(answers.valid[row])], NOT_TYPICAL)
+
+
+def nearest(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tuple[QuestionBatch, Counterfactuals]:
     """The nearest valid counterfactual of each question, among its targets; as in `search`."""
     met = [row for row, question in enumerate(batch.questions) if question.is_met(engine.confidence)]
     closed = frozenset(met)
     asked = [(row, name) for row, each in enumerate(batch.questions) if row not in closed for name in each.targets]
     region = batch.region
     if len(asked) == len(batch) and not met:  # one target each
-        how = {"region": region, "path": path, "seed": seed, "watch": watch}
-        return batch, engine.search(bundle.classifier, batch.images, batch.targets, **how)
+        return batch, ask_engine(bundle, engine, batch.images, batch.targets, region, how)
     rows, targets = [row for row, _ in asked], indices_of((name for _, name in asked), bundle)
     parts: list[Counterfactuals] = []
     calls = 0
     for start in range(0, len(rows), len(batch)):
         some = rows[start : start + len(batch)]
-        how = {
-            "region": None if region is None else region[some],
-            "path": path,
-            "seed": seed,
-            "watch": None if watch is None else lambda count, before=calls: watch(before + count),
-        }
+        within = None if region is None else region[some]
         wanted = targets[start : start + len(batch)]
-        parts.append(engine.search(bundle.classifier, batch.images[some], wanted, **how))
+        parts.append(ask_engine(bundle, engine, batch.images[some], wanted, within, how.counting_from(calls)))
         calls += int(parts[-1].forward_calls.sum())
     if met:
-        parts.append(unchanged(bundle, engine, batch.only(met), path=path))
+        parts.append(unchanged(bundle, engine, batch.only(met), path=how.path))
     found = Counterfactuals.joined(parts)
     of = torch.tensor([*rows, *met], dtype=torch.int64)
     best: dict[int, int] = {}

@@ -28,7 +28,8 @@ class Run:
         manifest: manifest of the run.
         questions: all questions, in order.
         answers: the answers so far, in the order of the records.
-        answered: numbers of the answered questions, by engine.
+        answered: numbers of the questions to which all answers are there, by engine.
+        recorded: engine, question and place of each answer.
     """
 
     directory: Path
@@ -36,6 +37,7 @@ class Run:
     questions: list[Question]
     answers: list[Answer] = field(default_factory=list)
     answered: dict[str, set[int]] = field(default_factory=dict)
+    recorded: set[tuple[str, int, int]] = field(default_factory=set)
 
     @property
     def engines(self) -> dict[str, Mapping[str, object]]:
@@ -76,9 +78,12 @@ class Run:
         self.manifest = run_directory(self.directory).set_batch_size(self.manifest, engine, size)
 
     def _keep(self, answer: Answer) -> None:
-        assert answer.question.number is not None
+        number = answer.question.number
+        assert number is not None
         self.answers.append(answer)
-        self.answered.setdefault(answer.engine, set()).add(answer.question.number)
+        self.recorded.add((answer.engine, number, answer.place))
+        if all((answer.engine, number, place + 1) in self.recorded for place in range(answer.of)):
+            self.answered.setdefault(answer.engine, set()).add(number)
 
     def missing(self, engines: Iterable[str]) -> str | None:
         """What is missing from a run in which these engines should have answered every question; None if nothing."""
@@ -94,6 +99,6 @@ class Run:
         return self.answered.get(engine, set()).issuperset(question.number for question in questions)
 
 
-def image_file(engine: str, number: int) -> str:
+def image_file(engine: str, number: int, place: int = 1) -> str:
     """Path of an answer's counterfactual, relative to the run's directory."""
-    return f"images/{engine}/{number:06d}.png"
+    return f"images/{engine}/{number:06d}{f'-{place}' if place > 1 else ''}.png"

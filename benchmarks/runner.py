@@ -90,7 +90,9 @@ class Runner:
             for name in self.engines:
                 task = self.progress.task(name, total, len(self.run.answered.get(name, ())))
                 self._tasks[name] = tasks.enter_context(task)
-                valid[name] = sum(answer.valid for answer in self.run.answers if answer.engine == name)
+                valid[name] = sum(
+                    answer.valid for answer in self.run.answers if (answer.engine, answer.place) == (name, 1)
+                )
             self._go()
 
     def _go(self) -> None:
@@ -145,9 +147,10 @@ class Runner:
             if self.run.has(name, some.questions):
                 continue
             new = record(self.run, answer_batch(self.bundle, name, self.engines[name], some, self.options))
-            self._valid[name] += sum(answer.valid for answer in new)
+            first = [answer for answer in new if answer.place == 1]
+            self._valid[name] += sum(answer.valid for answer in first)
             done = len(self.run.answered.get(name, ()))
-            self._tasks[name].advance(len(new), valid=self._valid[name] / done if done else 0.0)
+            self._tasks[name].advance(len(first), valid=self._valid[name] / done if done else 0.0)
 
 
 def record(run: Run, answers: Sequence[Answer]) -> list[Answer]:
@@ -156,9 +159,9 @@ def record(run: Run, answers: Sequence[Answer]) -> list[Answer]:
     for answer in answers:
         question = answer.question
         assert question.number is not None and question.file is not None
-        file = image_file(answer.engine, question.number)
+        file = image_file(answer.engine, question.number, answer.place)
         write_png(run.directory / Path(file), answer.given_images.counterfactual)
-        if question.number not in run.answered.get(answer.engine, set()):
+        if (answer.engine, question.number, answer.place) not in run.recorded:
             files = {"factual": question.file, "counterfactual": file}
             new.append(replace(answer.with_files(files), images=None))
     run.append(new)

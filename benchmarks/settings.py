@@ -27,6 +27,8 @@ class Settings:
     batch_size: int | None = None
     controls: bool = False
     lpips: bool = True
+    answers: int = 1
+    style: str = "minimal"
     region: tuple[int, int, int, int] | None = None
     window: tuple[float, float] | None = None
     recursive: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..answers.pipeline import AnswerOptions
 from ..answers.region import Allowed
+from ..answers.style import typical_of
 from ..bundles.bundle import Bundle
 from ..bundles.own_images import images_for_testing
 from ..counterfactuals.engine import Engine
@@ -59,6 +60,7 @@ class Benchmark:
         region = settings.region
         size = (bundle.shape[1], bundle.shape[2])
         self.within = None if region is None else Allowed(box=region).within(bundle.name, size, None)
+        typical_of(bundle, settings.style)  # fails now rather than later
         self.inputs = self._open_inputs()
         self.engines = dict(engines)
         if settings.controls:
@@ -123,7 +125,11 @@ class Benchmark:
     def answer(self, run: Run, progress: Progress = SILENT) -> Summary:
         """Answer the open questions, and return the summary, which `write_results` writes."""
         metrics = with_lpips() if self.settings.lpips else None
-        options = AnswerOptions(seed=self.settings.seed, metrics=metrics, memory=True)
+        settings = self.settings
+        typical = typical_of(self.bundle, settings.style)
+        options = AnswerOptions(
+            seed=settings.seed, metrics=metrics, count=settings.answers, typical=typical, memory=True
+        )
         how = {"by_speed": self.settings.batch_size is None, "within": self.within}
         Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress, **how).go()
         return finish(run, self.bundle, {name: is_control(name) for name in self.engines})
@@ -196,6 +202,8 @@ class Benchmark:
             "seed": settings.seed,
             "confidence": settings.confidence,
             **({} if settings.region is None else {"region": list(settings.region)}),
+            **({} if settings.answers == 1 else {"answers": settings.answers}),
+            **({} if settings.style == "minimal" else {"style": settings.style}),
             "batch_size": settings.batch_size or "auto",
             "device": bundle.device.type,
             "lpips": backbone_digest() if settings.lpips else None,

@@ -52,7 +52,7 @@ def gather(answers: Iterable[Answer], questions: int, is_control: Mapping[str, b
     }
     peaks: dict[str, float] = {}
     for answer in answers:
-        if answer.engine not in result:
+        if answer.engine not in result or answer.place > 1:  # figures are those of the first answers
             continue
         for metric, column in result[answer.engine].values.items():
             value = answer.value(metric)

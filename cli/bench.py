@@ -16,6 +16,7 @@ from ..reports.gates import Gate, check_engines, parse_gate
 from .options import choices
 from .options.choices import (
     DEVICES,
+    STYLES,
     TABLE_FORMATS,
     check_bundle,
     check_choice,
@@ -35,6 +36,7 @@ from .options.types import (
     QuietOption,
     RecursiveOption,
     RegionOption,
+    StyleOption,
     TableFormatOption,
     ThreadsOption,
     WhiteOption,
@@ -110,6 +112,10 @@ def bench(
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     settings: SetOption = None,
     confidence: ConfidenceOption = 0.9,
+    answers: Annotated[
+        int, typer.Option(metavar="K", min=1, help="Number of different answers to each question; figures: the first.")
+    ] = 1,
+    style: StyleOption = "minimal",
     region: RegionOption = None,
     controls: Annotated[
         bool,
@@ -168,6 +174,7 @@ def bench(
     """
     check_choice("format", format, TABLE_FORMATS)
     check_choice("device", device, DEVICES)
+    check_choice("style", style, STYLES)
     check_bundle(bundle)
     check_confidence(confidence)
     check_images(images)
@@ -198,6 +205,8 @@ def bench(
             batch_size=choices.batch_size(batch_size),
             controls=controls,
             lpips=lpips,
+            answers=answers,
+            style=style,
             region=None if region is None else choices.region_of("--region", region),
             window=choices.window(black, white),
             recursive=recursive,

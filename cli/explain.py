@@ -16,6 +16,7 @@ from .options import classifier as own
 from .options.choices import (
     DEVICES,
     FORMATS,
+    STYLES,
     check_bundle,
     check_choice,
     check_confidence,
@@ -34,6 +35,7 @@ from .options.types import (
     QuietOption,
     RecursiveOption,
     RegionOption,
+    StyleOption,
     ThreadsOption,
     WhiteOption,
     given_path,
@@ -85,8 +87,11 @@ class ExplainOptions:
     confidence: float
     out: Path
     format: str
+    count: int
+    style: str
     seed: int
     device: str
+    explain_regions: bool
     path: bool
     batch_size: int
     invert: bool
@@ -175,8 +180,16 @@ def explain(
         "cfx-out"
     ),
     format: LinesFormatOption = "text",
+    count: Annotated[
+        int,
+        typer.Option(metavar="K", min=1, help="Number of different answers to each question, written as -2, -3, ..."),
+    ] = 1,
+    style: StyleOption = "minimal",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,
     device: DeviceOption = "auto",
+    explain_regions: Annotated[
+        bool, typer.Option("--explain-regions", help="Also find out which regions of the image suffice, as a picture.")
+    ] = False,
     path: Annotated[bool, typer.Option("--path", help="Also write the path as a strip and a GIF.")] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Number of images in a batch.")] = 256,
     invert: Annotated[bool, typer.Option("--invert", help="Invert the images, if they are dark on light.")] = False,
@@ -231,6 +244,7 @@ def explain(
     """
     check_choice("format", format, FORMATS)
     check_choice("goal", goal, GOALS)
+    check_choice("style", style, STYLES)
     check_one_of(
         {
             "--target": target != "auto",
@@ -309,8 +323,11 @@ def explain(
         confidence=confidence,
         out=out,
         format=format,
+        count=count,
+        style=style,
         seed=seed,
         device=device,
+        explain_regions=explain_regions,
         path=path,
         batch_size=batch_size,
         invert=invert,

@@ -10,6 +10,7 @@ from ..answers.answer import SCHEMA, Answer
 from ..answers.carried import can_be_carried, write_full
 from ..answers.overview import draw_overview
 from ..answers.panel import draw_frames, draw_strip
+from ..answers.regions_panel import draw_regions
 from ..bundles.bundle import Bundle
 from ..documents import to_json
 from ..errors import OutputError
@@ -26,6 +27,7 @@ ENDINGS = {
     "gif": "gif",
     "full": "full.png",
     "mask": "mask.png",
+    "regions": "regions.png",
 }
 """The kinds of files of an answer, and how their names end."""
 
@@ -37,6 +39,8 @@ def record_of(answer: Answer) -> dict[str, object]:
         notes.append("files.path, files.gif: not asked for (--path)")
     if "mask" not in answer.files:
         notes.append("files.mask: written only with --region or --mask")
+    if "regions" not in answer.files:
+        notes.append("files.regions: not asked for (--explain-regions)")
     if "full" not in answer.files:
         notes.append("files.full: written only if the models work at a smaller size than the image, without --invert")
     said = answer.as_json()
@@ -61,9 +65,10 @@ class AnswerFiles:
         self.carry = carry
         self._targets = dict(zip(bundle.classes, targets, strict=True))
 
-    def path(self, stem: str, engine: str, target: str, ending: str) -> Path:
-        """The path of one file of an answer."""
-        return self.out / f"{stem}.{engine}.{self._targets[target]}.{ending}"
+    def path(self, stem: str, engine: str, target: str, ending: str, place: int = 1) -> Path:
+        """The path of one file of an answer; the second one to a question is numbered, and those after it."""
+        number = f"-{place}" if place > 1 else ""
+        return self.out / f"{stem}.{engine}.{self._targets[target]}{number}.{ending}"
 
     def write(self, answer: Answer, stem: str) -> Answer:
         """Write the files of one answer, the record last.
@@ -78,7 +83,8 @@ class AnswerFiles:
         Raises:
             OutputError: a file could not be written; then none of them stays.
         """
-        names = {kind: self.path(stem, answer.engine, answer.target, ending) for kind, ending in ENDINGS.items()}
+        own = (stem, answer.engine, answer.target)
+        names = {kind: self.path(*own, ending, answer.place) for kind, ending in ENDINGS.items()}
         try:
             return self._write(answer, names)
         except OutputError:
@@ -96,6 +102,9 @@ class AnswerFiles:
             write_picture(files["path"], draw_strip(answer, frames, images.path_seen))
             animation = draw_frames(answer, frames, images.path_seen)
             write_gif(files["gif"], [*animation, *animation[-1:] * HOLD], FRAME)
+        if answer.which_regions is not None:
+            files["regions"] = names["regions"]
+            write_picture(files["regions"], draw_regions(answer, answer.which_regions))
         if answer.question.within is not None:
             files["mask"] = names["mask"]
             write_png(files["mask"], answer.question.within.mask.float())
@@ -108,6 +117,7 @@ class AnswerFiles:
 
     def write_overview(self, answers: Sequence[Answer], stem: str) -> Path:
         """Write one picture that compares the engines' answers to a question, and return its path."""
-        path = self.path(stem, "engines", answers[0].target, "panel.png")
+        several = len({answer.engine for answer in answers}) > 1
+        path = self.path(stem, "engines" if several else "answers", answers[0].target, "panel.png")
         write_picture(path, draw_overview(answers))
         return path

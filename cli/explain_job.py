@@ -11,6 +11,7 @@ from ..answers.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch
 from ..answers.question import QuestionBatch
 from ..answers.reach import far_note
+from ..answers.style import typical_of
 from ..answers.wanted import wanted_of
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError, NothingToOffer
@@ -95,6 +96,7 @@ class Explainer:
         self.bundle, self.errors = questions.bundle, questions.errors
         self.engines = engines
         self.all_valid = True
+        self.typical = typical_of(self.bundle, options.style)
         self.files = AnswerFiles(options.out, self.bundle, file_names(self.bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
         self.gallery: list[GalleryItem] = []
@@ -124,9 +126,9 @@ class Explainer:
                 if not number:
                     work.enter_context(self.terminal.work(what))
                 by_engine = [self._answer(batch, name) for name in self.engines]
-                if len(by_engine) > 1:
+                if len(by_engine) > 1 or self.options.count > 1:
                     for each in batch.inputs:
-                        self._write_overview(each, [answers[each] for answers in by_engine if each in answers])
+                        self._write_overview(each, [own for answers in by_engine for own in answers.get(each, [])])
             if self.gallery:
                 self._write_page()
             self._close()
@@ -154,20 +156,21 @@ class Explainer:
                 self.terminal.note(note)
             self.pairs.add(pair)
 
-    def _answer(self, batch: Batch, name: str) -> dict[Input, Answer]:
+    def _answer(self, batch: Batch, name: str) -> dict[Input, list[Answer]]:
         """Answer a batch with one engine: search, score, write, then print. Errors cost only their own image."""
         total = len(self.inputs) * len(self.engines)
         with self.terminal.task(f"searching with {name}", total, self.done) as task:
-            answers: dict[Input, Answer] = {}
+            answers: dict[Input, list[Answer]] = {}
             for each, answer in self._search(batch, name, task):
                 try:
-                    answers[each] = self.files.write(answer, each.stem)
+                    answers.setdefault(each, []).append(self.files.write(answer, each.stem))
                 except OutputError as error:
                     self.errors.add(each.name, OutputError(f"{each.name}: {error}"))
-                task.advance()
+                task.advance(answer.place == 1)
         self.done += len(batch.inputs)
-        for answer in answers.values():
-            self._show(answer)
+        for of_image in answers.values():
+            for answer in of_image:
+                self._show(answer)
         return answers
 
     def _search(self, batch: Batch, name: str, task: Task) -> Iterator[tuple[Input, Answer]]:
@@ -177,6 +180,9 @@ class Explainer:
             seed=options.seed,
             path=options.path,
             metrics=with_lpips() if options.lpips else None,
+            count=options.count,
+            typical=self.typical,
+            regions=options.explain_regions,
             watch=lambda calls: task.advance(0, calls=calls),
         )
         try:
@@ -190,21 +196,23 @@ class Explainer:
                 self.errors.add(what, ModelError(f"{what}: engine {name}: {error}"))
                 return
         else:
-            yield from zip(batch.inputs, answers, strict=True)
+            firsts = [number for number, answer in enumerate(answers) if answer.place == 1]
+            for each, first, end in zip(batch.inputs, firsts, [*firsts[1:], len(answers)], strict=True):
+                yield from ((each, answer) for answer in answers[first:end])
             return
         for rows in halved(range(len(batch.inputs))):
             yield from self._search(Batch([batch.inputs[row] for row in rows], batch.asked.only(rows)), name, task)
 
     def _write_overview(self, each: Input, answers: Sequence[Answer]) -> None:
         """Write the picture that compares the engines' answers about an image."""
-        if not answers:
+        if len(answers) < 2:
             return
         try:
             path = self.files.write_overview(answers, each.stem)
         except OutputError as error:
             self.errors.add(each.name, OutputError(f"{each.name}: {error}"))
         else:
-            self.terminal.note(f"{path}: all engines in one picture")
+            self.terminal.note(f"{path}: all {'engines' if len(self.engines) > 1 else 'answers'} in one picture")
 
     def _show(self, answer: Answer) -> None:
         """Print one answer, and update the means, the gallery and the exit code."""

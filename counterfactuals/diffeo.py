@@ -15,6 +15,8 @@ from .problem import Problem
 from .settings import setting
 from .tightening import Curve
 
+RESTART = 0.3  # base standard deviations from the factual, for further answers
+
 
 @dataclass(frozen=True, kw_only=True)
 class DiffeomorphicAscent(Engine):
@@ -65,7 +67,7 @@ class DiffeomorphicAscent(Engine):
             rows = problem.every_row()[~state.valid]
             state.climb(problem, state.best[rows], rows, search)
 
-        state = Ascent.at(origin)
+        state = Ascent.at(problem.restarted(origin, RESTART))
         climb_with(self.prior_weight)
         if not bool(state.valid.all()):  # the rest continue from their best point with a weaker prior
             climb_with(self.prior_weight / 10)

@@ -9,7 +9,7 @@ determining validity, counting the cost, and restoring the classifier's state.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Self
@@ -25,6 +25,7 @@ from .goal import TargetClass
 from .problem import Classifier, Problem
 from .settings import check_settings
 from .tightening import PATH_FRAMES, About, Curve, frames, tighten
+from .typical import Typical
 
 COUNTS = ("steps", "forward_calls", "backward_calls")
 CONTRACT = 1  # version of what `Engine` asks of its subclasses
@@ -72,6 +73,18 @@ class Counterfactuals:
         """The same with the costs of the `others` (M,) added up for the row (M,) that each belongs to."""
         none = torch.zeros(len(self), dtype=torch.int64)
         return replace(self, **{name: none.index_add(0, rows, getattr(others, name)) for name in COUNTS})
+
+    def replaced(self, others: Counterfactuals, rows: Sequence[int], better: Mapping[int, int]) -> Counterfactuals:
+        """The same with some rows replaced by those of a further search, whose costs are added.
+
+        Args:
+            others: of the further search.
+            rows: of each of the others, the row that it belongs to.
+            better: the rows to replace, and by which of the others.
+        """
+        both = Counterfactuals.joined([self, others])
+        kept = both.only([len(self) + better[row] if row in better else row for row in range(len(self))])
+        return kept.with_costs_of(both, torch.tensor([*range(len(self)), *rows]))
 
     def noting(self, rows: Sequence[int], note: str) -> Counterfactuals:
         """The same with a note about these rows."""
@@ -172,6 +185,8 @@ class Engine(ABC):
         targets: Tensor,
         *,
         region: Tensor | None = None,
+        attempt: int = 0,
+        typical: Typical | None = None,
         path: bool = False,
         seed: int = 0,
         watch: Callable[[int], None] | None = None,
@@ -183,6 +198,8 @@ class Engine(ABC):
             images: (N, C, H, W) in [0, 1].
             targets: (N,) int64.
             region: (N, 1, H, W) bool, the pixels that may change; outside, the results are the images. None: all.
+            attempt: 0 for the first search; further ones begin elsewhere, to find other answers.
+            typical: what counterfactuals must also be, of their target; None: nothing.
             path: also return nine frames from the factual to the counterfactual.
             seed: seed of the random numbers that the engine samples.
             watch: called with the number of the classifier's evaluations so far, as they are made.
@@ -202,7 +219,7 @@ class Engine(ABC):
                 images, targets, targets.bool(), none, targets, none, nothing, nothing, nothing, frame
             )
         goal = TargetClass(targets, self.confidence)
-        problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region)
+        problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region, attempt, typical)
         problem.watch = watch
         with torch.no_grad(), undisturbed(classifier):
             curve = self.find(problem)

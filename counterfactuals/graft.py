@@ -115,7 +115,7 @@ class Melting(Landing):
             lifted: (M,) bool, which are lifted along the field, instead of mixed with noise.
         """
         scaled = composites * 2 - 1
-        states = self.noised(scaled, level, rows)
+        states = self.restarted(self.noised(scaled, level, rows), level, rows)
         if bool(lifted.any()):
             some, of = scaled[lifted], rows[lifted]
             own = self.problem.condition(self.problem.log_probabilities(composites[lifted], of))

@@ -14,6 +14,7 @@ from .problem import ModelError, Problem
 from .settings import setting
 
 SUMS_TO_ONE = 0.02  # how far a sum of stored probabilities may be from 1
+RESTART = 0.7  # share of the noise, by its standard deviation, that is drawn anew in further attempts
 READ_AT = 0.4  # level of noise at which the noise of a factual is read
 
 
@@ -81,6 +82,15 @@ class Landing:
         As in SDEdit (Meng et al. 2022, arXiv 2108.01073), but with noise that leads back to the factual.
         """
         return torch.lerp(scaled, self.noise[self.place[rows]], level[:, None, None, None])
+
+    def restarted(self, states: Tensor, level: Tensor, rows: Tensor) -> Tensor:
+        """The states (M, C, h, w) of the questions `rows` at levels (M,), in further attempts with other noise."""
+        if not self.problem.attempt:
+            return states
+        own = self.noise[self.place[rows]]
+        fresh = torch.randn(own.shape[1:], generator=self.problem.random(), device="cpu").to(own)
+        other = (1 - RESTART**2) ** 0.5 * own + RESTART * fresh
+        return states + level[:, None, None, None] * (other - own)
 
     def landed(self, states: Tensor, level: Tensor, rows: Tensor, guidance: Tensor) -> Tensor:
         """Images (M, C, h, w) in [0, 1] of the questions `rows`, landed from states at levels (M,), and melted.

@@ -16,6 +16,8 @@ from .problem import Problem
 from .settings import setting
 from .tightening import Curve
 
+RESTART = 1.0  # latent standard deviations from the factual, for further answers
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatentAscent(Engine):
@@ -75,10 +77,11 @@ class LatentAscent(Engine):
             penalty=penalty,
             accept=near,
         )
-        state = Ascent.at(origin)
+        begin = problem.restarted(origin, RESTART)
+        state = Ascent.at(begin)
         starts = [
-            lambda rows: origin[rows],
-            lambda rows: self.anchors.nearest(origin[rows], problem.targets[rows], count=1).squeeze(1),
+            lambda rows: begin[rows],
+            lambda rows: self.anchors.nearest(begin[rows], problem.targets[rows], count=1).squeeze(1),
         ]
         for start in starts:
             rows = problem.every_row()[~state.done]

@@ -55,7 +55,8 @@ class Leap(FieldEngine):
             first = below[rows] * t / low[rows].clamp(min=0.5)
             then = torch.lerp(below[rows], above[rows], (t - low[rows]) / (1 - low[rows]))
             level = torch.where(t < low[rows], first, then)
-            return walk.landed(walk.at(level, rows), level, rows, guidance[rows])
+            states = walk.restarted(walk.at(level, rows), level, rows)
+            return walk.landed(states, level, rows, guidance[rows])
 
         return Curve(draw, bisections=self.bisections, end=best, low=low)
 
@@ -73,7 +74,8 @@ class Leap(FieldEngine):
                 if not len(todo):
                     break
                 level, weights = walk.levels[number].expand(len(todo)), weight.new_full((len(todo),), guidance)
-                found = problem.candidates(walk.landed(walk.lifted(number, todo), level, todo, weights), todo)
+                states = walk.restarted(walk.lifted(number, todo), level, todo)
+                found = problem.candidates(walk.landed(states, level, todo, weights), todo)
                 if best is None:
                     best, better = found, found.valid
                 else:

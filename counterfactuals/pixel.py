@@ -13,6 +13,8 @@ from .problem import Problem
 from .settings import setting
 from .tightening import Curve
 
+RESTART = 0.1  # of the range of a pixel from the factual, for further answers
+
 
 @dataclass(frozen=True, kw_only=True)
 class PixelAscent(Engine):
@@ -36,12 +38,13 @@ class PixelAscent(Engine):
     def find(self, problem: Problem) -> Curve:
         shape = problem.images.shape
         start = problem.images.flatten(1)
-        state = Ascent.at(start)
+        begin = problem.restarted(start, RESTART)
+        state = Ascent.at(begin)
         search = Search(
             decode=lambda pixels, rows: pixels.view(-1, *shape[1:]),
             learning_rate=self.learning_rate,
             max_steps=self.max_steps,
         )
-        state.climb(problem, start, problem.every_row(), search)
+        state.climb(problem, begin, problem.every_row(), search)
         end = state.best.clamp(0, 1)
         return Curve(lambda t, rows: torch.lerp(start[rows], end[rows], t[:, None]).view(-1, *shape[1:]))

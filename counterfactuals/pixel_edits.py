@@ -14,6 +14,7 @@ from .problem import LARGEST_BATCH, Problem
 from .settings import setting
 from .tightening import Curve
 
+RESTART = 0.5  # share of the pixels, drawn at random, that further attempts may change
 CODE = "code of Höltgen et al. 2021"
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -95,6 +96,9 @@ class PixelSearch:
         momentum = torch.zeros_like(images)
         changes = torch.zeros_like(images[:, 0], dtype=torch.int64)
         highest = torch.full((len(images),), -1.0, device=images.device)
+        may = torch.ones_like(changes[0], dtype=torch.bool)
+        if problem.attempt:
+            may = (torch.rand(len(may), generator=problem.random(), device="cpu") < RESTART).to(may.device)
         for count in range(self.max_steps + 1):
             with torch.enable_grad():
                 point = images.detach().requires_grad_(True)
@@ -113,7 +117,7 @@ class PixelSearch:
                 break
             (gradient,) = torch.autograd.grad(total, point)
             momentum = gradient + self.momentum * momentum
-            room = torch.where(momentum > 0, images > 0, images < 1) & (changes < self.max_changes)[:, None]
+            room = torch.where(momentum > 0, images > 0, images < 1) & ((changes < self.max_changes) & may)[:, None]
             gain, pixel = torch.where(room, momentum.abs(), 0).sum(dim=1).max(dim=1)
             searching = ~valid & (gain > 0)
             if not bool(searching.any()):

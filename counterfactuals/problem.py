@@ -14,6 +14,7 @@ from ..errors import CfxError
 from ..images.resizing import resize_batch
 from .features import PenultimateFeatures, SpatialFeatures
 from .goal import TargetClass
+from .typical import Typical
 
 Classifier = Callable[[Tensor], Tensor]
 """image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
@@ -58,6 +59,9 @@ class Problem:
         backward_calls: (N,) int64, how many of these evaluations could be differentiated.
         steps: (N,) int64, steps of the search; iterative engines update it.
         region: (N, 1, H, W) bool, the pixels of the factuals that may change; None: all.
+        attempt: 0 for the first search for the answers to these questions; further searches, 1, 2, ..., should begin
+            elsewhere, so that they find other answers.
+        typical: what candidates must also be to meet the goal; None: nothing.
         watch: called with the number of all evaluations so far, as they are made; None: nobody is.
     """
 
@@ -70,6 +74,8 @@ class Problem:
         working: tuple[int, int] | None = None,
         labelling: Labelling = SAME,
         region: Tensor | None = None,
+        attempt: int = 0,
+        typical: Typical | None = None,
     ) -> None:
         self._classifier = classifier
         self.factuals = images
@@ -79,6 +85,8 @@ class Problem:
         self.targets = labelling.labels_of(goal.targets)
         self._labelling = labelling
         self.region = region
+        self.attempt = attempt
+        self.typical = typical
         self.seed = seed
         count = len(images)
         self.forward_calls = torch.zeros(count, dtype=torch.int64)
@@ -89,6 +97,24 @@ class Problem:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def random(self) -> torch.Generator:
+        """A new generator of random numbers, the same for every batch and another one in each attempt."""
+        return torch.Generator().manual_seed(self.seed + 1_000_003 * self.attempt)
+
+    def restarted(self, latents: Tensor, spread: float) -> Tensor:
+        """Where a search begins: at these latents (N, ...), or in further attempts at random near them.
+
+        Random restarts around the image's own latent are those of CLUE (Antorán et al. 2021, arXiv 2006.06848).
+
+        Args:
+            latents: of the factuals.
+            spread: standard deviation of the change, in the unit of the latents.
+        """
+        if not self.attempt:
+            return latents
+        change = torch.randn(latents.shape[1:], generator=self.random(), device="cpu")
+        return latents + spread * change.to(latents)
 
     def every_row(self) -> Tensor:
         """The indices of all images, (N,)."""
@@ -186,6 +212,10 @@ class Problem:
             NothingToOffer: the classifier has no linear layer to look at.
             ModelError: its output is not finite.
         """
+        return self._with_features(self.in_full(generated, rows), rows)
+
+    def _with_features(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and log-probabilities of images as the classifier evaluates them, (M, C, H, W)."""
         found = self._penultimate_features()
         kept: list[Tensor] = []
 
@@ -194,7 +224,7 @@ class Problem:
             kept.append(features)
             return logits
 
-        result = self._evaluate(self.in_full(generated, rows), rows, classify)
+        result = self._evaluate(images, rows, classify)
         return kept[0], result
 
     def _penultimate_features(self) -> PenultimateFeatures:
@@ -232,9 +262,19 @@ class Problem:
 
     @torch.no_grad()
     def candidates(self, generated: Tensor, rows: Tensor) -> Candidates:
-        """Evaluates generated images (M, C, h, w) of the questions `rows` (M,), rounded to 8 bits."""
+        """Evaluates generated images (M, C, h, w) of the questions `rows` (M,), rounded to 8 bits.
+
+        They are valid if they meet the goal and, where they must be typical of their target, are that, too.
+        """
         written = as_written(self.in_full(generated, rows))
-        return Candidates.of(written, self._evaluate(written, rows), self.goal, rows)
+        if self.typical is None:
+            return Candidates.of(written, self._evaluate(written, rows), self.goal, rows)
+        features, log_probabilities = self._with_features(written, rows)
+        found = Candidates.of(written, log_probabilities, self.goal, rows)
+        found.valid[found.valid.clone()] = self.typical.holds(
+            features[found.valid], self.targets[rows[found.valid]], self.features_of
+        )
+        return found
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,9 @@ class SharpShooter(Engine):
         condition = F.one_hot(problem.targets, classes).float()
         projection = self.conditional_vae.decode(self.conditional_vae.encode(problem.images), condition)
         end = self.vae.encode(projection)
+        if problem.attempt:  # another real image instead of the projection
+            near = self.anchors.nearest(origin, problem.targets, problem.attempt)
+            end = near[:, -1].clone()
         reached = problem.candidates(self.vae.decode(end), problem.every_row())
         self._move_to_real(problem, origin, end, reached)
         return Curve(

@@ -15,6 +15,8 @@ from .problem import Problem
 from .settings import setting
 from .tightening import Curve
 
+RESTART = 1.0  # latent standard deviations from the factual, for further answers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Revise(Engine):
@@ -55,7 +57,7 @@ class Revise(Engine):
             start = self.vae.decode(origin)
             problem.keep_the_rest(start)
 
-        state = Ascent.at(origin)
+        state = Ascent.at(problem.restarted(origin, RESTART))
         for weight in self.distance_weights:
             rows = problem.every_row()[~state.done]
             if not len(rows):

@@ -119,7 +119,8 @@ class CellSwap(Engine):
             order = torch.cdist(own, known)[0]
         order = order + torch.where(sure, 0.0, 1e6)
         others = (gaps >= SAME).nonzero().flatten()
-        near = others[order[others].argsort(stable=True)][: self.nearest]
+        near = others[order[others].argsort(stable=True)]
+        near = near.roll(-problem.attempt * self.nearest)[: self.nearest]  # further attempts take the next ones
         images = donors.images[near]
         if len(images) and self.align:
             images = aligned(factual, images, flip=self.flip)

@@ -15,6 +15,8 @@ from .problem import Problem
 from .settings import setting
 from .tightening import Curve
 
+RESTART = 0.7  # latent standard deviations from the factual, for further answers
+
 
 @dataclass(frozen=True, kw_only=True)
 class VCNet(Engine):
@@ -50,13 +52,14 @@ class VCNet(Engine):
         corner = F.one_hot(problem.targets, origin.shape[1]).float()
         if problem.keeps_the_rest(self.residual):
             problem.keep_the_rest(self.conditional_vae.decode(latents, origin))
-        end = latents.clone()
-        reached = problem.candidates(self.conditional_vae.decode(latents, corner), rows)
+        begin = problem.restarted(latents, RESTART)
+        end = begin.clone()
+        reached = problem.candidates(self.conditional_vae.decode(begin, corner), rows)
         for share in self.shrinkages:
             invalid = rows[~reached.valid]
             if not len(invalid):
                 break
-            shrunk = latents[invalid] * share
+            shrunk = begin[invalid] * share
             tried = problem.candidates(self.conditional_vae.decode(shrunk, corner[invalid]), invalid)
             better = tried.valid | (tried.confidence > reached.confidence[invalid])
             end[invalid[better]] = shrunk[better]

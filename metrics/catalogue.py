@@ -172,6 +172,15 @@ METRICS = (
         source="Zhang et al. 2018, arXiv 1801.03924",
     ),
     Metric(
+        "answers_diversity",
+        "diversity of answers",
+        "higher",
+        "number",
+        Group.DISTANCE,
+        source="Mothilal et al. 2020 (DiCE), arXiv 1905.07697, with the L1 distance",
+        without="there is one answer to each question (--answers, --count)",
+    ),
+    Metric(
         "cout",
         "COUT",
         "higher",

@@ -217,7 +217,7 @@ def read_records(path: Path) -> Iterator[Answer]:
     Raises:
         DataError: a line is not a record, or answers a question a second time.
     """
-    answered: set[tuple[str, int | None]] = set()
+    answered: set[tuple[str, int | None, int]] = set()
     remedy = "remove the line, or start anew with --fresh"
     try:
         with open(path, encoding="utf-8", newline="\n") as file:
@@ -230,7 +230,7 @@ def read_records(path: Path) -> Iterator[Answer]:
                 except (ValueError, DataError) as error:
                     reason = str(error).removeprefix(f"{where}: ")
                     raise DataError(f"{where} is not a record ({reason}); {remedy}") from error
-                key = answer.engine, answer.question.number
+                key = answer.engine, answer.question.number, answer.place
                 if key in answered:
                     raise DataError(
                         f"{where} answers pair {answer.question.number} by {answer.engine} a second time; {remedy}"

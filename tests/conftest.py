@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # read when torch is imported; cli/threads.py says why
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2  # each of pytest-xdist's processes has a core of its own
+if THREADS == 1:
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests run, too
 
 import numpy as np
 import pytest
@@ -40,7 +43,7 @@ SCORES = {
 }  # fmt: skip
 NOT_IN_A_COPY = (".venv", ".git", "build", "dist", "runs", "cfx-out", "*.egg-info", "__pycache__")
 
-torch.set_num_threads(2)
+torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from ...files import expanded
 from ...images.finding import existing
 from ...reports.gates import NUMBER
 
+STYLES = ("minimal", "human")
 FORMATS = ("text", "json")
 TABLE_FORMATS = ("table", "json", "csv", "markdown")
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -55,6 +55,13 @@ RegionOption = Annotated[
         show_default=False,
     ),
 ]
+StyleOption = Annotated[
+    str,
+    typer.Option(
+        metavar="minimal|human",
+        help="minimal: the smallest change that is valid; human: go on until the answer is typical of the target.",
+    ),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors: no progress and no notes.")
 ]

@@ -42,6 +42,9 @@ def print_card(console: Console, answer: Answer) -> None:
     within = answer.question.within
     if within is not None:
         grid.add_row("where", line(f"{within.words}: {percent(within.share)} of the pixels may change"))
+    if answer.of > 1:
+        place = f"{answer.place} of {answer.of}; they differ by L1 {number(answer.diversity)} on average"
+        grid.add_row("place", Text(place))
     grid.add_row("answer", validity(answer))
     grid.add_row("judges", judgement(answer))
     grid.add_row("changed", Text(changes(answer)))

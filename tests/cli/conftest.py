@@ -65,6 +65,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Call the command line as a shell would, in an empty directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CFX_DEBUG", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
 
     def call(*arguments: object) -> Result:
         capsys.readouterr()

@@ -335,3 +335,29 @@ def test_a_region_is_kept_by_all_and_is_part_of_what_the_run_is(run, tmp_path):
     other = run(*asked, "--region", "0,14,28,14", "--out", tmp_path / "run")
     assert other.code == 2 and "region" in other.error
     assert "is not inside its 28x28 pixels" in run(*asked, "--region", "0,0,29,1", "--out", tmp_path / "b").error
+
+
+def test_several_answers_are_recorded_and_the_first_are_compared(run, tmp_path):
+    asked = ("bench", "--images", EXAMPLES, "--engines", "vcnet", "--targets", "runner-up", "-n", "6", "--no-lpips")
+    one = json.loads(run(*asked, "--format", "json", "--out", tmp_path / "one").stdout)
+    result = run(*asked, "--format", "json", "--answers", "3", "--out", tmp_path / "run")
+    assert result.code == 0, result.stderr
+    path = tmp_path / "run" / "records.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    keys = [(line["pair"], line["engine"], line["place"]) for line in lines]
+    assert len(set(keys)) == len(keys) > 6 and {line["pair"] for line in lines} == set(range(6))
+    assert all((tmp_path / "run" / line["files"]["counterfactual"]).exists() for line in lines)
+    metrics, alone = (found["engines"]["vcnet"]["metrics"] for found in (json.loads(result.stdout), one))
+    assert metrics["l1"] == alone["l1"], "figures are those of the first answers"
+    apart = [line["diversity"] for line in lines if line["place"] == 1 and "diversity" in line]
+    assert metrics["answers_diversity"]["valid"]["mean"] == pytest.approx(sum(apart) / len(apart), 1e-4)
+    last = [line for line in lines if line["pair"] == 5]
+    assert len(last) > 1, "so that there is something to lose"
+    content = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(content[:-1]))  # as if killed between two answers to one question
+    (tmp_path / "run" / "index.html").unlink()
+    assert run(*asked, "--answers", "3", "--out", tmp_path / "run").code == 0
+    again = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["pair"], line["engine"], line["place"]) for line in again] == keys
+    other = run(*asked, "--answers", "2", "--out", tmp_path / "run")
+    assert other.code == 2 and "answers" in other.error

@@ -629,3 +629,64 @@ def test_a_region_is_kept_and_its_mask_written(run: Run, tmp_path: Path):
 def test_regions_that_cannot_be_meant(explain: Run, options: list[str], says: str):
     result = explain(example("four"), *options)
     assert result.code == 2 and says in result.error
+
+
+def test_several_answers_are_numbered_files(run: Run):
+    result = run(
+        "explain", EXAMPLES / "four.png", "--target", "9", "--engine", "vcnet", "--count", "3", "--format", "json"
+    )
+    assert result.code == 0
+    assert [record["place"] for record in result.records] == [1, 2, 3]
+    assert {record["of"] for record in result.records} == {3}
+    names = [record["files"]["counterfactual"] for record in result.records]
+    assert names == [f"cfx-out/four.vcnet.9{number}.png" for number in ("", "-2", "-3")]
+    assert len({Path(name).read_bytes() for name in names}) == 3
+    assert all(json.loads(Path(record["files"]["record"]).read_text()) == record for record in result.records)
+    assert Path("cfx-out/four.answers.9.panel.png").exists()
+
+
+def test_several_answers_to_several_images_belong_to_their_own(run: Run):
+    asked = [EXAMPLES / "four.png", EXAMPLES / "nine.png", EXAMPLES / "two.png"]
+    result = run("explain", *asked, "--target", "9", "--engine", "vcnet,swap", "--count", "2", "--format", "json")
+    assert result.code == 0
+    told = [(Path(record["input"]).stem, record["engine"], record["place"]) for record in result.records]
+    assert told[:5] == [
+        *(("four", "vcnet", place) for place in (1, 2)), ("nine", "vcnet", 1),
+        *(("two", "vcnet", place) for place in (1, 2)),
+    ]  # fmt: skip
+    assert all(Path(record["files"]["record"]).name.startswith(Path(record["input"]).stem) for record in result.records)
+    assert (
+        "1 of 2; they differ by L1"
+        in run("explain", asked[0], "--target", "9", "--count", "2", "--engine", "vcnet").stdout
+    )
+
+
+def test_which_regions_suffice_is_a_picture_and_in_the_record(run: Run):
+    asked = ("--target", "3", "--engine", "vcnet", "--confidence", "0.5", "--format", "json")
+    result = run("explain", EXAMPLES / "seven.png", *asked, "--explain-regions")
+    record = result.records[0]
+    assert result.code == 0 and record["which_regions"]["enough"] == [0]
+    assert record["which_regions"]["cells"][0]["valid"] and len(record["which_regions"]["cells"]) == 16
+    assert record["files"]["regions"] == "cfx-out/seven.vcnet.3.regions.png"
+    with Image.open(record["files"]["regions"]) as picture:
+        assert picture.width > 3 * 224
+    without = run("explain", EXAMPLES / "seven.png", *asked).records[0]
+    assert without["files"]["regions"] is None and "which_regions" not in without
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--count", "0"], "'--count': Input should be greater than or equal to 1"),
+        (["--style", "humane"], "unknown style 'humane': did you mean 'human'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_sets_and_styles_that_cannot_be_meant(explain: Run, options: list[str], says: str):
+    result = explain(example("four"), *options)
+    assert result.code == 2 and says in result.error
+
+
+def test_a_style_needs_images_to_compare_with(explain: Run, toy: Path):
+    result = explain(example("four"), "--style", "human")
+    assert result.code == 2 and f"cfx train {toy} --only donors" in result.error

@@ -194,7 +194,9 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("form", "output", "said", "sentence"), REFUSED, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("form", "output", "said", "sentence"), REFUSED, ids=lambda value: getattr(value, "__name__", str(value)[:30])
+)
 def test_a_kind_of_classifier_is_refused(
     form: Form, output: str, said: dict[str, Any], sentence: str, digits: tuple[Tensor, Tensor], tmp_path: Path
 ):

@@ -1,0 +1,138 @@
+"""Which regions suffice: the cells of an image, ranked by whether changing them alone reaches the target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..bundles.bundle import Bundle
+from ..counterfactuals.cells import Box, Grid
+from ..counterfactuals.engine import Counterfactuals, Engine
+from ..images.resizing import Placement
+from .question import Question
+from .searching import How, ask_engine
+from .wording import rounded
+
+CELLS = 4  # along a side of the image
+TRIED = 6  # cells that are tried in addition to those of a set that does not suffice
+AT_ONCE = 256  # questions in a batch
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What changing one cell alone reaches.
+
+    Attributes:
+        box: in pixels of the image.
+        valid: whether it suffices.
+        target_confidence: probability of the target that is reached.
+        l1: L1 distance of what was found from the factual.
+    """
+
+    box: Box
+    valid: bool
+    target_confidence: float
+    l1: float
+
+
+@dataclass(frozen=True)
+class WhichRegions:
+    """The cells of an image, and the smallest set of them that was found to suffice.
+
+    Attributes:
+        cells: best first: those that suffice alone, by the size of the change; then the others, by the probability.
+        enough: indices in `cells` of those that suffice together; None if not even all do.
+        target_confidence, l1: of the counterfactual that changes only `enough`.
+        image: (C, H, W), that counterfactual; the best that was found if there is none.
+    """
+
+    cells: tuple[Cell, ...]
+    enough: tuple[int, ...] | None
+    target_confidence: float
+    l1: float
+    image: Tensor
+
+    def as_json(self, placement: Placement | None) -> dict[str, object]:
+        """The JSON object in a record, with boxes in pixels of the photograph."""
+
+        def box_of(cell: Cell) -> dict[str, int]:
+            left, top, right, bottom = cell.box if placement is None else placement.carried(cell.box)
+            return {"x": left, "y": top, "w": right - left, "h": bottom - top}
+
+        return {
+            "cells": [
+                {
+                    **box_of(cell),
+                    "valid": cell.valid,
+                    "target_confidence": rounded(cell.target_confidence),
+                    "l1": rounded(cell.l1),
+                }
+                for cell in self.cells
+            ],
+            "enough": None if self.enough is None else list(self.enough),
+            "target_confidence": rounded(self.target_confidence),
+            "l1": rounded(self.l1),
+        }
+
+
+def which_regions(
+    bundle: Bundle, engine: Engine, question: Question, image: Tensor, target: Tensor, how: How
+) -> WhichRegions:
+    """Find out which cells of an image suffice to reach a target, as STEEX (Jacob et al. 2022) asks of regions.
+
+    Every cell is searched alone. If none suffices, the best one is joined by others, one after another, always the one
+    with which the target's probability is highest; then cells without which the set still suffices are left out.
+
+    Args:
+        bundle: holds the classifier.
+        engine: the engine.
+        question: about the image; where it restricts what may change, cells are cut to that.
+        image: (C, H, W) in [0, 1].
+        target: () int64, the class to reach.
+        how: how it is searched.
+    """
+    grid = Grid((image.shape[1], image.shape[2]), CELLS, match_colour=False)
+    boxes = [grid.box(cell) for cell in range(len(grid))]
+    masks = torch.zeros(len(boxes), 1, *image.shape[1:], dtype=torch.bool, device=image.device)
+    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
+        mask[:, top:bottom, left:right] = True
+    if question.within is not None:
+        masks &= question.within.mask.to(image.device)
+    open_ones = [number for number in range(len(boxes)) if bool(masks[number].any())]
+    boxes, masks = [boxes[number] for number in open_ones], masks[open_ones]
+    how = replace(how, path=False)
+
+    def tried(sets: Sequence[Sequence[int]]) -> tuple[Counterfactuals, list[float]]:
+        """A search for each set of cells, and the L1 distances of what was found."""
+        regions = torch.stack([masks[list(each)].any(dim=0) for each in sets])
+        parts = [
+            ask_engine(bundle, engine, image.expand(len(some), *image.shape), target.expand(len(some)), some, how)
+            for some in regions.split(AT_ONCE)
+        ]
+        found = Counterfactuals.joined(parts)
+        return found, (found.images - image).abs().flatten(1).sum(dim=1).tolist()
+
+    alone, lengths = tried([[number] for number in range(len(boxes))])
+    valid, sure = alone.valid.tolist(), alone.confidence.tolist()
+    order = sorted(range(len(boxes)), key=lambda n: (0, lengths[n]) if valid[n] else (1, -sure[n]))
+    cells = tuple(Cell(boxes[n], valid[n], sure[n], lengths[n]) for n in order)
+    chosen, best, row, length = [order[0]], alone, order[0], lengths[order[0]]
+    while not bool(best.valid[row]) and len(chosen) < len(boxes):
+        more = [number for number in order if number not in chosen][:TRIED]
+        sets = [[*chosen, number] for number in more]
+        best, found_lengths = tried(sets)
+        worth = torch.where(best.valid, 2 - torch.tensor(found_lengths).to(best.confidence) / 1e6, best.confidence)
+        row = int(worth.argmax())
+        chosen, length = sets[row], found_lengths[row]
+    while bool(best.valid[row]) and len(chosen) > 1:
+        sets = [[number for number in chosen if number != left_out] for left_out in chosen]
+        fewer, found_lengths = tried(sets)
+        if not bool(fewer.valid.any()):
+            break
+        best, row = fewer, min(fewer.valid.nonzero().flatten().tolist(), key=lambda n: found_lengths[n])
+        chosen, length = sets[row], found_lengths[row]
+    enough = tuple(sorted(order.index(number) for number in chosen)) if bool(best.valid[row]) else None
+    return WhichRegions(cells, enough, float(best.confidence[row]), length, best.images[row])
