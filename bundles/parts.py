@@ -122,7 +122,7 @@ class Parts:
         if entry.foreign is not None:
             return self._foreign(entry.foreign)
         model = read_part(f"bundle {self.name}: part {name!r}", self._directory, entry)
-        if name == "classifier" and self._working not in (None, self._shape[1:]):
+        if name in CLASSIFIERS and self._working not in (None, self._shape[1:]):
             # trained by cfx: it works at the working resolution
             return Adapted(model, Preprocessing(self._shape[0], self._working))
         return model
@@ -186,6 +186,11 @@ class Models(Parts):
             )
         classifier = file.parts.get(explained)
         foreign = None if classifier is None else classifier.foreign
+        if classifier is not None and explained != "classifier" and classifier.verdict == "useless":
+            raise BundleError(
+                f"bundle {file.name}: {explained} is useless: {classifier.because}; "
+                f"`cfx train {directory} --more 10m` goes on training it"
+            )
         self.labels = list(file.classes)
         self.labelling = Labelling(None if foreign is None or foreign.among else foreign.columns)
         self._own_classes = None if foreign is None else foreign.classes

@@ -271,6 +271,7 @@ def test_an_engine_is_two_files(
         "swap",
         "deduce",
         "jsma",
+        "svce",
         "pixel",
     ]
     assert not records[0]["valid"] and records[0]["cost"]["forward_calls"] > 0

@@ -34,6 +34,7 @@ class Recipe:
         share: of the training images that the explained classifier and the generative models are trained on; the
             judges are trained on the others.
         parts: by a part's name, the fields that differ from its defaults.
+        also: optional parts that a bundle of this recipe has.
         by_steps: whether the length of a fit is given in steps, as for a user's images, or in epochs.
         latents: dimension of the latent space of both VAEs.
         likelihood, prelude: as in `ElboFit`, for both VAEs.
@@ -49,6 +50,7 @@ class Recipe:
     engine: str | None = None
     share: float = 0.5
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    also: tuple[str, ...] = ()
     by_steps: bool = False
     latents: int = 32
     likelihood: str = "bernoulli"
@@ -97,6 +99,7 @@ RECIPES = {
             "robust_classifier": {"epsilon": 1.5},
             "ensemble": {"network": {"hidden": 64}},
         },
+        also=("robust_classifier", "ensemble"),
         mixup=1.0,
         noise=0.1,
     ),

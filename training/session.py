@@ -293,7 +293,7 @@ class TrainingSession:
             light_on_dark=recipe.light_on_dark,
             recipe=self.command,
             engine=recipe.engine,
-            wanted=wanted_parts(),
+            wanted=(*wanted_parts(), *recipe.also),
         )
 
     def _is_wanted(self, part: Part) -> bool:

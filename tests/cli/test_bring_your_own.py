@@ -97,14 +97,14 @@ def test_colour_that_is_not_square_with_no_classifier(run: Run, letters: Path, t
     made.verify()
     assert "retrained" in made.parts and not made.is_foreign
     photo = next((letters / "letter E").glob("*.png"))
-    briefly = [text for name in ("deduce", "jsma") for text in ("--set", f"{name}.max_steps=20")]
+    briefly = [text for name in ("deduce", "jsma", "svce") for text in ("--set", f"{name}.max_steps=20")]
     found = run(
         "explain", photo, "--bundle", "mine", "--target", "auto", "--engine", "all", *briefly, "--format", "json"
     )
     assert found.code in (0, 1), found.stderr
     names = {record["engine"] for record in records(found)}
     of_donors = {"swap", "deduce"}
-    others = {"latent", "revise", "diffeo", "vcnet", "projection", "jsma", "pixel"}
+    others = {"latent", "revise", "diffeo", "vcnet", "projection", "jsma", "svce", "pixel"}
     assert others <= names <= others | of_donors
     if "swap" not in names:  # a classifier of a few steps may take no image for the target
         assert "engine swap is left out: the classifier takes none of" in found.stderr

@@ -445,7 +445,7 @@ def test_a_device_that_is_not_there(explain: Run):
 
 
 def test_a_bundle_that_no_engine_can_use(explain: Run, monkeypatch: pytest.MonkeyPatch):
-    need_no_part = ("pixel", "jsma")
+    need_no_part = ("pixel", "jsma", "svce")
     own = {name: entry for name, entry in registry._entries().items() if name not in need_no_part}
     monkeypatch.setattr(registry, "_entries", lambda: own)
     result = explain(example("four"), "--engine", "all")

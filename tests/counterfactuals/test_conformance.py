@@ -56,6 +56,11 @@ class TestJsma(EngineSuite):
     alike = 0.5
 
 
+class TestSvce(EngineSuite):
+    engine = "svce"
+    alike = 0.5
+
+
 class TestPixel(EngineSuite):
     engine = "pixel"
     alike = 0.5

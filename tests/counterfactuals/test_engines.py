@@ -11,7 +11,7 @@ from cfx.images.reading import read_image
 from cfx.images.writing import write_png
 
 COUNT = 16
-LEAST_VALID = dict.fromkeys(("leap", "graft", "projection", "pixel", "swap", "deduce", "jsma"), 16)
+LEAST_VALID = dict.fromkeys(("leap", "graft", "projection", "pixel", "swap", "deduce", "jsma", "svce"), 16)
 LEAST_VALID |= dict.fromkeys(("latent", "diffeo", "vcnet"), 15) | {"revise": 14}
 
 
