@@ -149,6 +149,12 @@ def explain(
         seed=seed, metrics=known_metrics(metrics), count=count, typical=typical_of(loaded, style), regions=regions
     )
     searching = kind.from_models(loaded.models, confidence=confidence, **(settings or {}))
+    if kind.any_class and not certain:
+        if has_target or other_than is not None:
+            raise UsageError(
+                f"engine {name}: it makes the classifier sure of any class, and cannot be asked for a target"
+            )
+        certain = True
     several = [target] if isinstance(target, str | int) else [*target]
     if not several:
         raise UsageError("target: there are no classes in it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,14 +33,17 @@ class How:
     path: bool = False
     seed: int = 0
     watch: Watch | None = None
-    attempt: int = 0
+    earlier: Tensor | None = None
     typical: Typical | None = None
 
-    def counting_from(self, calls: int, *, attempt: int | None = None) -> How:
-        """The same where so many calls have been made before, and for another attempt if one is given."""
+    def counting_from(self, calls: int) -> How:
+        """The same where so many calls have been made before."""
         watch = self.watch
-        count = None if watch is None else lambda more: watch(calls + more)
-        return replace(self, watch=count, attempt=self.attempt if attempt is None else attempt)
+        return self if watch is None else replace(self, watch=lambda more: watch(calls + more))
+
+    def of(self, rows: Sequence[int]) -> How:
+        """The same for some of the questions."""
+        return self if self.earlier is None else replace(self, earlier=self.earlier[list(rows)])
 
 
 def search(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tuple[QuestionBatch, Counterfactuals]:
@@ -71,7 +74,7 @@ def search(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tu
     if not rows:
         return batch, found
     masks = where_it_changes(batch.images[rows], found.images[rows])
-    again = ask_engine(bundle, engine, batch.images[rows], batch.targets[rows], masks, how)
+    again = ask_engine(bundle, engine, batch.images[rows], batch.targets[rows], masks, how.of(rows))
     questions = list(batch.questions)
     for row, mask, valid in zip(rows, masks.cpu(), again.valid.tolist(), strict=True):
         if valid:
@@ -86,16 +89,22 @@ def ask_engine(
     bundle: Bundle, engine: Engine, images: Tensor, targets: Tensor, region: Tensor | None, how: How
 ) -> Counterfactuals:
     """One search of an engine; where no typical answer is found, the smallest change, with a note."""
-    options = {"path": how.path, "seed": how.seed, "attempt": how.attempt}
     found = engine.search(
-        bundle.classifier, images, targets, region=region, typical=how.typical, watch=how.watch, **options
+        bundle.classifier,
+        images,
+        targets,
+        region=region,
+        earlier=how.earlier,
+        typical=how.typical,
+        path=how.path,
+        seed=how.seed,
+        watch=how.watch,
     )
     if how.typical is None or bool(found.valid.all()):
         return found
     rows = (~found.valid).nonzero().flatten().tolist()
-    watch = how.counting_from(int(found.forward_calls.sum())).watch
-    within = None if region is None else region[rows]
-    again = engine.search(bundle.classifier, images[rows], targets[rows], region=within, watch=watch, **options)
+    how = replace(how.of(rows).counting_from(int(found.forward_calls.sum())), typical=None)
+    again = ask_engine(bundle, engine, images[rows], targets[rows], None if region is None else region[rows], how)
     answers = found.replaced(again, rows, {row: place for place, row in enumerate(rows)})
     return answers.noting([row for row in rows if bool(answers.valid[row])], NOT_TYPICAL)
 
@@ -104,9 +113,12 @@ def nearest(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> t
     """The nearest valid counterfactual of each question, among its targets; as in `search`."""
     met = [row for row, question in enumerate(batch.questions) if question.is_met(engine.confidence)]
     closed = frozenset(met)
-    asked = [(row, name) for row, each in enumerate(batch.questions) if row not in closed for name in each.targets]
+    count = 1 if engine.any_class else None
+    asked = [
+        (row, name) for row, each in enumerate(batch.questions) if row not in closed for name in each.targets[:count]
+    ]
     region = batch.region
-    if len(asked) == len(batch) and not met:  # one target each
+    if len(asked) == len(batch) and not met and not engine.any_class:  # one target each
         return batch, ask_engine(bundle, engine, batch.images, batch.targets, region, how)
     rows, targets = [row for row, _ in asked], indices_of((name for _, name in asked), bundle)
     parts: list[Counterfactuals] = []
@@ -115,7 +127,7 @@ def nearest(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> t
         some = rows[start : start + len(batch)]
         within = None if region is None else region[some]
         wanted = targets[start : start + len(batch)]
-        parts.append(ask_engine(bundle, engine, batch.images[some], wanted, within, how.counting_from(calls)))
+        parts.append(ask_engine(bundle, engine, batch.images[some], wanted, within, how.of(some).counting_from(calls)))
         calls += int(parts[-1].forward_calls.sum())
     if met:
         parts.append(unchanged(bundle, engine, batch.only(met), path=how.path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -58,9 +58,11 @@ def search_sets(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How, 
         batch, found = search(bundle, engine, batch, how)
         every = range(len(batch))
         return AnswerSets(batch, found, every, [1] * len(batch), [1] * len(batch), [None] * len(batch))
-    attempts, calls = [], 0
-    for attempt in range(ATTEMPTS * count):
-        attempts.append(search(bundle, engine, batch, how.counting_from(calls, attempt=attempt)))
+    attempts: list[tuple[QuestionBatch, Counterfactuals]] = []
+    calls = 0
+    for _ in range(ATTEMPTS * count):
+        earlier = torch.stack([each.images for _, each in attempts], dim=1) if attempts else None
+        attempts.append(search(bundle, engine, batch, replace(how.counting_from(calls), earlier=earlier)))
         calls += int(attempts[-1][1].forward_calls.sum())
     found = Counterfactuals.joined([each for _, each in attempts])
     features = features_of(bundle, found.images)

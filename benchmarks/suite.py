@@ -184,7 +184,7 @@ class Benchmark:
         targets: str | dict[str, str] = settings.targets
         if isinstance(self.targets, Listed):
             targets = {"sha256": hashlib.sha256(expanded(settings.targets).read_bytes()).hexdigest()}
-        needed = {name for engine in self.engines.values() for name in engine.needs}
+        needed = {name for engine in self.engines.values() for name in (*engine.needs, *engine.uses)}
         used = [name for name in bundle.parts if name == bundle.explained or name in needed or bundle.judges.has(name)]
         plugins = {name: plugin_of(name) for name in self.engines if name in engine_names()}
         return {

@@ -63,6 +63,11 @@ KNOWN_PARTS = (
     KnownPart(
         "ensemble", "the classifier trained again with other seeds, for uncertainty", ("classifiers.ensemble:Ensemble",)
     ),
+    KnownPart(
+        "glam",
+        "translations from unsure to sure images, in the VAE's latent space",
+        ("generative.translations:LatentTranslations",),
+    ),
     KnownPart("donors", "real images of each class, from which swap takes cells", ("generative.donors:Donors",)),
     KnownPart(
         "autoencoders",

@@ -28,12 +28,15 @@ class EngineLoader:
         self.note = note
         self.values = {name: parse_settings(load_engine(name), texts) for name, texts in choice.settings.items()}
 
-    def load(self, bundle: Bundle, confidence: float, default: Sequence[str] = ()) -> dict[str, Engine]:
+    def load(
+        self, bundle: Bundle, confidence: float, default: Sequence[str] = (), *, certain: bool = False
+    ) -> dict[str, Engine]:
         """The engines by name, with the bundle's models.
 
         Args:
             bundle: holds the models.
             confidence: minimum probability of the target in a valid counterfactual.
+            certain: whether engines that answer with any class can be used.
             default: the names of the engines to load if the choice has none.
 
         Raises:
@@ -50,6 +53,12 @@ class EngineLoader:
         engines: dict[str, Engine] = {}
         for name in by_rank(kinds) if choice.every else kinds:
             kind, models = kinds[name], bundle.models
+            if kind.any_class and not certain:
+                why = "it makes the classifier sure of whichever class it finds, and cannot be asked for a target"
+                if choice.every:
+                    self.note(f"engine {name} is left out: {why}")
+                    continue
+                raise UsageError(f"engine {name}: {why}; choose another engine, or cfx explain --goal certain")
             missing = [part for part in kind.needs if not models.has(part)]
             if missing and choice.every:
                 self.note(f"engine {name} is left out: bundle {bundle.name} has no {', '.join(missing)}")

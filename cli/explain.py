@@ -101,6 +101,12 @@ class ExplainOptions:
     html: bool
 
     @property
+    def may_be_certain(self) -> bool:
+        """Whether nothing is asked for, so that naming an engine that answers with any class asks for certainty."""
+        asked = self.target != "auto" or self.other_than is not None or self.targets is not None
+        return not asked and not self.engines.every
+
+    @property
     def asked(self) -> str:
         """What is asked of the images, as the user wrote it."""
         if self.targets is not None:

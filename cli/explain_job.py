@@ -57,8 +57,10 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             keep_freed_memory()
             loader = EngineLoader(options.engines, terminal.note)
             bundle = open_subject(options, [each.path for each in inputs], terminal)
-            wanted = wanted_of(options.target, bundle, other_than=options.other_than, certain=options.certain)
-            engines = loader.load(bundle, options.confidence, [bundle.engine or DEFAULT_ENGINE])
+            names = [bundle.engine or DEFAULT_ENGINE]
+            engines = loader.load(bundle, options.confidence, names, certain=options.certain or options.may_be_certain)
+            certain = options.certain or any(engine.any_class for engine in engines.values())
+            wanted = wanted_of(options.target, bundle, other_than=options.other_than, certain=certain)
             load_scoring(bundle)
         questions = Questions(options, terminal, bundle, errors, wanted)
         explainer = Explainer(options, terminal, inputs, questions, engines)

@@ -21,7 +21,7 @@ from ..bundles.bundle import Bundle
 from ..bundles.labelling import SAME, Labelling
 from ..bundles.parts import Models
 from ..errors import BundleError, UsageError
-from .goal import TargetClass
+from .goal import Certain, TargetClass
 from .problem import Classifier, Problem
 from .settings import check_settings
 from .tightening import PATH_FRAMES, About, Curve, frames, tighten
@@ -124,6 +124,10 @@ class Engine(ABC):
     """Names of the parts that the engine uses; each is passed to the field of the same name. No part may be a judge."""
     gradients: ClassVar[bool] = True
     """Whether the engine needs gradients of the classifier. Engines that do not can also explain a black box."""
+    uses: ClassVar[tuple[str, ...]] = ()
+    """Names of parts that the engine uses where there are any; the field of a missing one is None. None is a judge."""
+    any_class: ClassVar[bool] = False
+    """Whether it makes the classifier certain, of whichever class it finds: it answers `--goal certain` only."""
     caution: ClassVar[str | None] = None
     """What its answers are not, in one sentence, where no judge can tell."""
     candidate: ClassVar[bool] = True
@@ -168,6 +172,7 @@ class Engine(ABC):
             settings.setdefault("working", models.working)
         settings.setdefault("labelling", models.labelling)
         parts = {name: models.part(name) for name in cls.needs}
+        parts |= {name: models.part(name) if models.has(name) else None for name in cls.uses}
         return cls(**parts, **settings)  # pyright: ignore[reportArgumentType]
 
     @abstractmethod
@@ -185,7 +190,7 @@ class Engine(ABC):
         targets: Tensor,
         *,
         region: Tensor | None = None,
-        attempt: int = 0,
+        earlier: Tensor | None = None,
         typical: Typical | None = None,
         path: bool = False,
         seed: int = 0,
@@ -196,9 +201,9 @@ class Engine(ABC):
         Args:
             classifier: image batch -> logits (N, K); never modified.
             images: (N, C, H, W) in [0, 1].
-            targets: (N,) int64.
+            targets: (N,) int64; an engine that answers with any class takes the likeliest.
             region: (N, 1, H, W) bool, the pixels that may change; outside, the results are the images. None: all.
-            attempt: 0 for the first search; further ones begin elsewhere, to find other answers.
+            earlier: (N, A, C, H, W), what earlier searches have found, where other answers are wanted; None: nothing.
             typical: what counterfactuals must also be, of their target; None: nothing.
             path: also return nine frames from the factual to the counterfactual.
             seed: seed of the random numbers that the engine samples.
@@ -218,15 +223,15 @@ class Engine(ABC):
             return Counterfactuals(
                 images, targets, targets.bool(), none, targets, none, nothing, nothing, nothing, frame
             )
-        goal = TargetClass(targets, self.confidence)
-        problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region, attempt, typical)
+        goal = Certain(targets, self.confidence) if self.any_class else TargetClass(targets, self.confidence)
+        problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region, earlier, typical)
         problem.watch = watch
         with torch.no_grad(), undisturbed(classifier):
             curve = self.find(problem)
             shares, found = tighten(problem, curve)
             return Counterfactuals(
                 **vars(found),
-                targets=targets,
+                targets=found.predicted if self.any_class else targets,
                 steps=problem.steps,
                 forward_calls=problem.forward_calls,
                 backward_calls=problem.backward_calls,
@@ -236,7 +241,7 @@ class Engine(ABC):
 
     def settings(self) -> dict[str, object]:
         """The hyper-parameters without the models, for a run's record."""
-        left_out = (*self.needs, "labelling")  # the bundle's, like the models
+        left_out = (*self.needs, *self.uses, "labelling")  # the bundle's, like the models
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name not in left_out}
 
 

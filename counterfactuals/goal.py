@@ -13,7 +13,13 @@ Number = TypeVar("Number", float, Tensor)
 
 
 class Goal(ABC):
-    """The condition that the counterfactuals of a problem must meet."""
+    """The condition that the counterfactuals of a problem must meet.
+
+    Attributes:
+        targets: (N,) int64, the class that is asked for, or the likeliest one where any will do.
+    """
+
+    targets: Tensor
 
     @abstractmethod
     def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,6 +57,27 @@ class TargetClass(Goal):
 
     def cost(self, log_probabilities: Tensor, rows: Tensor) -> Tensor:
         return -log_probabilities.gather(1, self.targets[rows][:, None]).squeeze(1)
+
+
+@dataclass(frozen=True)
+class Certain(Goal):
+    """The classifier should predict any class with at least a given confidence.
+
+    Attributes:
+        targets: (N,) int64, the likeliest classes.
+        confidence: lowest softmax probability of the predicted class that counts as valid.
+    """
+
+    targets: Tensor
+    confidence: float
+
+    def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        probability = log_probabilities.detach().exp().amax(dim=1)
+        return probability >= self.confidence, probability
+
+    def cost(self, log_probabilities: Tensor, rows: Tensor) -> Tensor:
+        """The entropy (M,) of the classifier's probabilities, in nats."""
+        return -(log_probabilities.exp() * log_probabilities).sum(dim=1)
 
 
 def is_valid(is_target: Truth, probability: Number, confidence: float) -> Truth:

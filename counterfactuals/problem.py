@@ -13,7 +13,7 @@ from ..bundles.labelling import SAME, Labelling
 from ..errors import CfxError
 from ..images.resizing import resize_batch
 from .features import PenultimateFeatures, SpatialFeatures
-from .goal import TargetClass
+from .goal import Goal
 from .typical import Typical
 
 Classifier = Callable[[Tensor], Tensor]
@@ -59,8 +59,7 @@ class Problem:
         backward_calls: (N,) int64, how many of these evaluations could be differentiated.
         steps: (N,) int64, steps of the search; iterative engines update it.
         region: (N, 1, H, W) bool, the pixels of the factuals that may change; None: all.
-        attempt: 0 for the first search for the answers to these questions; further searches, 1, 2, ..., should begin
-            elsewhere, so that they find other answers.
+        earlier: (N, A, C, h, w), what earlier searches for these questions have found; None in the first one.
         typical: what candidates must also be to meet the goal; None: nothing.
         watch: called with the number of all evaluations so far, as they are made; None: nobody is.
     """
@@ -69,12 +68,12 @@ class Problem:
         self,
         classifier: Classifier,
         images: Tensor,
-        goal: TargetClass,
+        goal: Goal,
         seed: int = 0,
         working: tuple[int, int] | None = None,
         labelling: Labelling = SAME,
         region: Tensor | None = None,
-        attempt: int = 0,
+        earlier: Tensor | None = None,
         typical: Typical | None = None,
     ) -> None:
         self._classifier = classifier
@@ -85,7 +84,9 @@ class Problem:
         self.targets = labelling.labels_of(goal.targets)
         self._labelling = labelling
         self.region = region
-        self.attempt = attempt
+        self.earlier = earlier
+        if earlier is not None and working is not None:
+            self.earlier = resize_batch(earlier.flatten(0, 1), working).view(*earlier.shape[:3], *working)
         self.typical = typical
         self.seed = seed
         count = len(images)
@@ -97,6 +98,11 @@ class Problem:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def attempt(self) -> int:
+        """0 in the first search for answers to these questions; later ones begin elsewhere, to find other answers."""
+        return 0 if self.earlier is None else self.earlier.shape[1]
 
     def random(self) -> torch.Generator:
         """A new generator of random numbers, the same for every batch and another one in each attempt."""
@@ -296,7 +302,7 @@ class Candidates:
     predicted_confidence: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, log_probabilities: Tensor, goal: TargetClass, rows: Tensor) -> Candidates:
+    def of(cls, images: Tensor, log_probabilities: Tensor, goal: Goal, rows: Tensor) -> Candidates:
         """The candidates `images` of the questions `rows` (N,), from one evaluation of them.
 
         Validity and the predicted class come from the same output, so that they agree even for a classifier that

@@ -24,6 +24,7 @@ class Configurable(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     name: ClassVar[str]
     needs: ClassVar[tuple[str, ...]]
+    uses: ClassVar[tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +185,7 @@ def _first_of(annotations: list[Any], text: str, *, or_none: bool) -> object:
 
 
 def _can_be_set(engine: type[Configurable], each: Field[Any]) -> bool:
-    own = (*engine.needs, *OF_THE_BUNDLE, *OPTION_OF)
+    own = (*engine.needs, *engine.uses, *OF_THE_BUNDLE, *OPTION_OF)
     return each.init and each.name not in own and each.default is not MISSING
 
 

@@ -88,6 +88,17 @@ METRICS = (
         needs=("judge",),
     ),
     Metric(
+        "non_trivial",
+        "judges see no change",
+        None,
+        "share",
+        Group.VALIDITY,
+        function="realism:non_trivial",
+        needs=("judge",),
+        source="Rodríguez et al. 2021, DiVE, arXiv 2103.10226",
+        yes_or_no=True,
+    ),
+    Metric(
         "looks_real",
         "looks real",
         "higher",

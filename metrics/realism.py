@@ -25,6 +25,15 @@ def judge_confidence(scene: Scene) -> Tensor:
     return scene.judges_probabilities.gather(1, scene.labels[:, None]).squeeze(1)
 
 
+def non_trivial(scene: Scene) -> Tensor:
+    """Whether the judges still see the class that the classifier saw in the factual: (N,) bool.
+
+    Where the classifier has changed its mind and nobody else has, the answer shows what only the classifier goes by: a
+    bias, or adversarial noise. Rodríguez et al. 2021, DiVE, arXiv 2103.10226, section 4.3, with the judges as oracle.
+    """
+    return scene.judges_probabilities.argmax(dim=1) == scene.factual_labels
+
+
 def im1(scene: Scene) -> Tensor:
     """||x' - AE_target(x')||^2 / (||x' - AE_factual(x')||^2 + eps), in [0, inf); lower is better.
 

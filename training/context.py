@@ -139,7 +139,9 @@ class TrainingContext:
         """The passes over the data in a fit, as in `Recipe.length`."""
         return self.recipe.length(epochs, steps, len(self.split.train))
 
-    def fit(self, label: str, fit: Fit, *, judges: bool = False, of_class: int | None = None) -> None:
+    def fit(
+        self, label: str, fit: Fit, *, judges: bool = False, of_class: int | None = None, checked: bool = True
+    ) -> None:
         """Run one fit with the bundle's checkpoints, progress and budget.
 
         Args:
@@ -147,13 +149,14 @@ class TrainingContext:
             fit: the fit to run.
             judges: use the judges' held-out images.
             of_class: use held-out images of this class only.
+            checked: whether held-out images tell when to stop.
 
         Raises:
             FitError: a loss is NaN or infinite.
         """
         held_out = self.split.judge_held_out if judges else self.split.held_out
         fit.held_out = held_out if of_class is None else held_out.of_class(of_class)
-        if not len(fit.held_out):
+        if not checked or not len(fit.held_out):
             fit.held_out = None
         checkpoint = self.checkpoints / f"{label}.ckpt"
         if self.budget is not None:

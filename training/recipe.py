@@ -99,7 +99,7 @@ RECIPES = {
             "robust_classifier": {"epsilon": 1.5},
             "ensemble": {"network": {"hidden": 64}},
         },
-        also=("robust_classifier", "ensemble"),
+        also=("robust_classifier", "ensemble", "glam"),
         mixup=1.0,
         noise=0.1,
     ),

@@ -35,6 +35,8 @@ def questions(bundle: Bundle, images: Tensor, labels: Tensor, count: int) -> Que
 @pytest.mark.parametrize("name", ENGINES)
 def test_answers_of_every_engine_differ(bundle: Bundle, digits: tuple[Tensor, Tensor], name: str):
     kind = load_engine(name)
+    if kind.any_class:
+        pytest.skip("images of which the classifier is sure have nothing to answer: test_clue.py")
     if any(not bundle.has(part) for part in kind.needs):
         pytest.skip(f"the shipped bundle has no {', '.join(kind.needs)}")
     engine = kind.from_bundle(bundle, **SLOW.get(name, {}))

@@ -61,6 +61,34 @@ class TestSvce(EngineSuite):
     alike = 0.5
 
 
+class TestDive(EngineSuite):
+    engine = "dive"
+    alike = 0.5
+
+
+class TestClue(EngineSuite):
+    engine = "clue"
+    alike = 0.5
+    uncounted = 2 * EngineSuite.count  # it says how unsure the classifier was, and is
+
+
+class TestDeltaClue(EngineSuite):
+    engine = "delta-clue"
+    alike = 0.5
+    uncounted = 2 * EngineSuite.count  # it says how unsure the classifier was, and is
+
+
+class TestNablaClue(EngineSuite):
+    engine = "nabla-clue"
+    alike = 0.5
+    uncounted = 2 * EngineSuite.count  # it says how unsure the classifier was, and is
+
+
+class TestGlamClue(EngineSuite):
+    engine = "glam-clue"
+    uncounted = 2 * EngineSuite.count
+
+
 class TestPixel(EngineSuite):
     engine = "pixel"
     alike = 0.5

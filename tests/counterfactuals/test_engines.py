@@ -12,7 +12,7 @@ from cfx.images.writing import write_png
 
 COUNT = 16
 LEAST_VALID = dict.fromkeys(("leap", "graft", "projection", "pixel", "swap", "deduce", "jsma", "svce"), 16)
-LEAST_VALID |= dict.fromkeys(("latent", "diffeo", "vcnet"), 15) | {"revise": 14}
+LEAST_VALID |= dict.fromkeys(("latent", "diffeo", "vcnet"), 15) | {"revise": 14, "dive": 14}
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,11 @@ def test_each_judge_looks_once_at_a_batch(bundle: Bundle, digits, monkeypatch):
 
 def test_every_function_of_the_catalogue_is_there_and_says_what_it_needs(bundle: Bundle, digits):
     for metric in METRICS:
-        measured_by_the_pipeline = metric.group is Group.COST or metric.name in ("validity", "confidence")
+        measured_by_the_pipeline = metric.group is Group.COST or metric.name in (
+            "validity",
+            "confidence",
+            "answers_diversity",
+        )
         assert (metric.function is None) == measured_by_the_pipeline, metric.name
         if metric.function is not None:
             assert function_of(metric).__doc__, metric.name

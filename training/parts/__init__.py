@@ -12,6 +12,7 @@ from .conditional_vae import ConditionalVAEPart
 from .donors import DonorsPart
 from .ensemble import EnsemblePart
 from .flow import FlowPart
+from .glam import GlamPart
 from .joint import JointPart
 from .judge import JudgePart
 from .matching import MatchingPart
@@ -36,6 +37,7 @@ PARTS: tuple[type[Part], ...] = (
     MatchingPart,
     RobustClassifierPart,
     EnsemblePart,
+    GlamPart,
 )
 """In the order in which they are made: a part comes after the parts that it needs."""
 

@@ -102,7 +102,7 @@ class VAEPart(Part):
 
     makes: ClassVar[tuple[str, ...]] = ("vae",)
     needs: ClassVar[tuple[str, ...]] = ("judge",)
-    invalidates: ClassVar[tuple[str, ...]] = ("anchors", "flow")
+    invalidates: ClassVar[tuple[str, ...]] = ("anchors", "flow", "glam")
     optional: ClassVar[bool] = False
 
     epochs: float = 12.0
