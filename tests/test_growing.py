@@ -265,6 +265,7 @@ def test_an_engine_is_two_files(
         "graft",
         "latent",
         "revise",
+        "dive",
         "diffeo",
         "vcnet",
         "projection",
