@@ -52,6 +52,7 @@ class TrainingContext:
         present: the labels that have images in every subset of the split.
         checkpoints: the directory of checkpoints.
         budget: divides the available time; None runs each fit for as long as the recipe says.
+        seconds_per_weight: how long a fit takes on this machine, for each unit of its share; None without a budget.
         trained: how the fits went, by their labels.
         earlier: by a part's name, the model whose training is to go on.
     """
@@ -87,6 +88,7 @@ class TrainingContext:
         self.present: list[int] = torch.stack(counts).amin(dim=0).nonzero().flatten().tolist()
         self.checkpoints = directory / CHECKPOINTS
         self.budget: Budget | None = None
+        self.seconds_per_weight: float | None = None
         self.trained: dict[str, Trained] = {}
         self.earlier: dict[str, nn.Module] = {}
         self._bundle: Bundle | None = None
@@ -172,6 +174,12 @@ class TrainingContext:
             self.trained[label] = fit.trained
         if self.budget is not None:
             self.budget.done(label)
+
+    def share_of_time(self, label: str, weight: float) -> float:
+        """How much of the time that a whole fit takes here the budget has for it; 1 or more without a budget."""
+        if self.budget is None or self.seconds_per_weight is None:
+            return 1.0
+        return self.budget.allot(label) / (weight * self.seconds_per_weight)
 
     def begun(self, name: str, model: Model) -> Model:
         """A new model of a part, with the weights of the one whose training is to go on, if there is one."""

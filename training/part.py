@@ -62,6 +62,7 @@ class Part(ABC):
             added stay complete.
         by_default: whether a new bundle wants it, although it is optional.
         patient: whether it takes so long that it is left out if a time budget is not enough for all parts.
+        least: the share of its time in which the smallest of its networks can be trained.
         classifies: whether it is a classifier or a judge: those get up to half of a time budget, for without them the
             rest is worth nothing.
     """
@@ -72,6 +73,7 @@ class Part(ABC):
     optional: ClassVar[bool] = True
     by_default: ClassVar[bool] = False
     patient: ClassVar[bool] = False
+    least: ClassVar[float] = 1.0
     classifies: ClassVar[bool] = False
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:

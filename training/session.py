@@ -140,6 +140,7 @@ class TrainingSession:
             if not command:
                 parts = self._affordable(parts, self.seconds)
             context.budget = self._budget(parts, self.seconds, command)
+            context.seconds_per_weight = self._seconds_per_weight
         if more:
             names = [name for part in parts for name in part.makes if self.bundle.has(name)]
             context.earlier = {name: self.bundle.part(name) for name in names}
@@ -160,9 +161,13 @@ class TrainingSession:
         return bundle
 
     def _affordable(self, parts: list[Part], seconds: float) -> list[Part]:
-        """The parts without those that take long, if the time is not enough for all; the bundle wants them no more."""
+        """The parts without those that take long, if the time is not enough for all; the bundle wants them no more.
+
+        It is enough if the smallest networks of those that take long can be trained in it.
+        """
         patient = [part for part in parts if part.patient]
-        if not patient or self._seconds_needed(parts) <= seconds:
+        saved = sum((1 - part.least) * self._seconds_needed([part]) for part in patient)
+        if not patient or self._seconds_needed(parts) - saved <= seconds:
             return parts
         names = [name for part in patient for name in part.makes]
         self.bundle.update(wanted=tuple(name for name in wanted_by(self.bundle.file) if name not in names))
