@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..classifiers.foreign.live import open_live
 from ..classifiers.foreign.opening import open_classifier
-from ..counterfactuals.registry import DEFAULT_ENGINE, load_engine
+from ..counterfactuals.registry import load_engine
 from ..counterfactuals.settings import check_names
 from ..errors import UsageError, check_one_of, unknown_name
 from ..images.reading import scale_of
@@ -28,7 +28,7 @@ from ..training.alone import open_with_images, open_with_photos
 from ..training.init_options import ClassifierOptions
 from .answer import Answer
 from .given import Given, each_of, pixels_of, read_all, size_of
-from .pipeline import AnswerOptions, answer_batch
+from .pipeline import AnswerOptions, answer_batch, default_engine
 from .question import Source, ask
 from .region import Allowed, Within
 from .style import Style, typical_of
@@ -87,7 +87,7 @@ def explain(
         preprocessing: what is known about the classifier's input and output, as fields of `Preprocessing`: `mean`,
             `std`, `size`, `channels`, `scale`, `order`, `output`, `label`, ...; without it and `donors`, the classifier
             is called with images in [0, 1].
-        engine: name of the engine; None for the bundle's own, or else cfx's default.
+        engine: name of the engine; None for auto.
         settings: of the engine, by name, such as {"max_steps": 80}; `cfx info --engine NAME` lists them.
         confidence: minimum probability of the target in a valid counterfactual.
         count: number of different answers to each image; the `place` of each is 1, 2, ...
@@ -142,7 +142,7 @@ def explain(
                 raise UsageError(f"{what}: describes a classifier without a bundle; give a classifier")
         chosen = "mnist" if bundle is None else bundle
         loaded = chosen if isinstance(chosen, Bundle) else load_bundle(str(chosen), pick_device(device))
-    name = engine or loaded.engine or DEFAULT_ENGINE
+    name = engine or default_engine(loaded)
     kind = load_engine(name)
     check_names(kind, settings or {})
     options = AnswerOptions(

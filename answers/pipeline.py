@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Counterfactuals, Engine
-from ..counterfactuals.registry import CONTROL
+from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE
 from ..counterfactuals.tightening import About
 from ..counterfactuals.typical import Typical
 from ..memory import peak, restart_peak
@@ -48,6 +48,11 @@ class AnswerOptions:
     typical: Typical | None = None
     regions: bool = False
     memory: bool = False
+
+
+def default_engine(bundle: Bundle) -> str:
+    """The name of the engine that answers where none is asked for; a classifier without a bundle has one of its own."""
+    return (bundle.engine if bundle.is_alone else None) or DEFAULT_ENGINE
 
 
 def answer_batch(

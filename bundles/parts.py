@@ -175,6 +175,7 @@ class Models(Parts):
         present: the classes that its models were trained on, and that can be targets.
         differentiable: whether the classifier has gradients.
         flip: whether left and right do not matter to the class.
+        engine: the engine that works best with these models, if that is known.
     """
 
     def __init__(self, file: BundleFile, directory: Path, device: torch.device, explained: str = "classifier") -> None:
@@ -199,6 +200,7 @@ class Models(Parts):
         labels = torch.arange(len(self.labels)) if file.present is None else torch.tensor(file.present)
         self.present: list[int] = self.labelling.classes_of(labels).tolist()
         self.differentiable = foreign is None or foreign.differentiable
+        self.engine = file.engine
         self.flip = file.images is not None and file.images.flip
 
     def _holds(self, name: str) -> bool:

@@ -22,6 +22,7 @@ from .options.choices import (
     check_confidence,
     check_output,
     region_of,
+    seconds,
     sides,
     window,
 )
@@ -168,7 +169,7 @@ def explain(
         str | None,
         typer.Option(
             metavar="NAME|all",
-            help=f"Engine, or several separated by commas.  [default: the bundle's own, else {DEFAULT_ENGINE}]",
+            help=f"Engine, or several separated by commas.  [default: {DEFAULT_ENGINE}]",
             show_default=False,
         ),
     ] = None,
@@ -181,6 +182,14 @@ def explain(
         ),
     ] = None,
     settings: SetOption = None,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Time that auto has for an image, such as 2s: then it searches no more.",
+            show_default=False,
+        ),
+    ] = None,
     confidence: ConfidenceOption = 0.9,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write to.", parser=given_path)] = Path(
         "cfx-out"
@@ -322,7 +331,7 @@ def explain(
         targets=targets,
         region=None if region is None else region_of("--region", region),
         mask=mask,
-        engines=choose_engines(engine, settings or ()),
+        engines=choose_engines(engine, [*(settings or ()), *_within(within, engine)]),
         bundle=bundle or DEFAULT_BUNDLE,
         classifier=alone,
         explained=classifier if bundle is not None else None,
@@ -357,6 +366,19 @@ def _check_question(images: Sequence[str], targets: Path | None, region: str | N
         raise UsageError(f"--targets {targets}: lists the images itself; leave out {images[0]}")
     if not images and targets is None:
         raise UsageError("IMAGES: there are none; name image files, directories or globs, or give --targets CSV")
+
+
+def _within(within: str | None, engine: str | None) -> list[str]:
+    """The time for an image as a setting of auto.
+
+    Raises:
+        UsageError: it is no time, or no engine looks at it.
+    """
+    if within is None:
+        return []
+    if engine is not None and DEFAULT_ENGINE not in engine.split(","):
+        raise UsageError(f"--within {within}: only the engine {DEFAULT_ENGINE} looks at the time, and it is not asked")
+    return [f"{DEFAULT_ENGINE}.within={seconds('--within', within)}"]
 
 
 def _option(field: str) -> str:

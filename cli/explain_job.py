@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..answers.answer import Answer
 from ..answers.panel import change_picture
-from ..answers.pipeline import AnswerOptions, answer_batch
+from ..answers.pipeline import AnswerOptions, answer_batch, default_engine
 from ..answers.question import QuestionBatch
 from ..answers.reach import far_note
 from ..answers.style import typical_of
@@ -57,7 +57,7 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             keep_freed_memory()
             loader = EngineLoader(options.engines, terminal.note)
             bundle = open_subject(options, [each.path for each in inputs], terminal)
-            names = [bundle.engine or DEFAULT_ENGINE]
+            names = [default_engine(bundle)]
             engines = loader.load(bundle, options.confidence, names, certain=options.certain or options.may_be_certain)
             certain = options.certain or any(engine.any_class for engine in engines.values())
             wanted = wanted_of(options.target, bundle, other_than=options.other_than, certain=certain)
@@ -148,7 +148,7 @@ class Explainer:
     def _say_what_is_far(self, asked: QuestionBatch) -> None:
         """Tell which targets the bundle's engine seldom reached in its trial, each pair of classes once."""
         reach = self.bundle.file.reach
-        if reach is None or reach.engine not in self.engines:
+        if reach is None or not {reach.engine, DEFAULT_ENGINE} & set(self.engines):
             return
         for question, image in zip(asked.questions, asked.images, strict=True):
             pair = (question.factual.name, question.target)

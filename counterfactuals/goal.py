@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +20,10 @@ class Goal(ABC):
     """
 
     targets: Tensor
+
+    @abstractmethod
+    def only(self, rows: Tensor) -> Self:
+        """The goal of some images, `rows` (M,)."""
 
     @abstractmethod
     def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,6 +54,9 @@ class TargetClass(Goal):
     targets: Tensor
     confidence: float
 
+    def only(self, rows: Tensor) -> Self:
+        return replace(self, targets=self.targets[rows])
+
     def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         targets = self.targets[rows]
         probability = log_probabilities.detach().exp().gather(1, targets[:, None]).squeeze(1)
@@ -70,6 +77,9 @@ class Certain(Goal):
 
     targets: Tensor
     confidence: float
+
+    def only(self, rows: Tensor) -> Self:
+        return replace(self, targets=self.targets[rows])
 
     def met(self, log_probabilities: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         probability = log_probabilities.detach().exp().amax(dim=1)

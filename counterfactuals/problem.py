@@ -131,6 +131,27 @@ class Problem:
         """Whether engines generate images smaller than the factuals, so that only changes are carried over."""
         return self.images.shape != self.factuals.shape
 
+    def only(self, rows: Tensor, working: tuple[int, int] | None, earlier: Tensor | None = None) -> Problem:
+        """Some of the questions, for another engine's search, with counts of its own.
+
+        Args:
+            rows: (M,) of the questions.
+            working: as the engine's.
+            earlier: (M, A, C, H, W), what earlier searches of this engine have found for them; None: nothing.
+        """
+        region = None if self.region is None else self.region[rows]
+        how = (self.seed, working, self._labelling, region, earlier, self.typical)
+        other = Problem(self._classifier, self.factuals[rows], self.goal.only(rows), *how)
+        if self.watch is not None:
+            watch, counted = self.watch, int(self.forward_calls.sum())
+            other.watch = lambda calls: watch(counted + calls)
+        return other
+
+    def count_also(self, other: Problem, rows: Tensor) -> None:
+        """Add the counts of a problem made of the questions `rows` (M,)."""
+        for name in ("steps", "forward_calls", "backward_calls"):
+            getattr(self, name).index_add_(0, rows.cpu(), getattr(other, name))
+
     def in_own_size(self) -> Problem:
         """The same questions, for a search that generates images at the factuals' own size. Calls are counted here."""
         other = copy(self)

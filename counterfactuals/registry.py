@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 GROUP = "cfx.engines"
-DEFAULT_ENGINE = "vcnet"
+DEFAULT_ENGINE = "auto"
+"""The engine that answers where none is named: it asks the bundle's own, and others."""
 CONTROL = "pixel"
 """The control engine, whose results are not counterfactuals. It is labelled wherever engines are compared."""
 

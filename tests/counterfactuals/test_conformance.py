@@ -8,6 +8,12 @@ from cfx.counterfactuals.registry import engine_names
 from cfx.testing import EngineSuite
 
 
+class TestAuto(EngineSuite):
+    engine = "auto"
+    alike = 0.8  # which of two answers is nearer may depend on the last digit
+    uncounted = 1 + 2 * EngineSuite.count  # it looks at features of its answers, after looking for their layer
+
+
 class TestLeap(EngineSuite):
     engine = "leap"
 

@@ -1,0 +1,240 @@
+"""auto: several searches for each question, and the best of their answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from ..bundles.parts import Models
+from ..errors import BundleError
+from ..generative.donors import DonorSource
+from .engine import Engine
+from .problem import Candidates, ModelError, NothingToOffer, Problem
+from .registry import by_rank, engine_names, load_engine
+from .settings import setting
+from .tightening import About, Curve, tighten
+from .typical import Typical
+
+SETTLED = 30.0  # percentile of those distances up to which a first answer is the last
+TYPICAL = 97.0  # percentile of the distances among training images, beyond which an answer is not typical
+COPIES = 4  # noisy copies of an answer, in all of which a robust one keeps its class
+NOISE = 0.02  # standard deviation of their noise, in units of the pixel range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(Engine):
+    """Asks the bundle's own engine again where its answer is not very typical, and other engines where it fails.
+
+    Of the answers to a question the best one is given: valid before invalid; then one that keeps its class under noise
+    and another rounding; then one that is typical of the target, in the features of the explained classifier; then the
+    nearest. No judge has a say. The other answers are named in a note.
+
+    The rules were chosen on training images (docs/engines.md). The idea of choosing among engines is that of ensembles
+    of counterfactual methods; the order and the criteria are ours.
+    """
+
+    name: ClassVar[str] = "auto"
+    summary: ClassVar[str] = "the bundle's engine, a second time where it pays, others where it fails; the best answer"
+    paper: ClassVar[str] = "ours"
+    rank: ClassVar[int] = 1
+    uses: ClassVar[tuple[str, ...]] = ("donors",)
+    gradients: ClassVar[bool] = False
+    candidate: ClassVar[bool] = False
+
+    donors: DonorSource | None = None
+    searches: int = setting(2, "searches of the bundle's engine for each question", least=1)
+    within: float | None = setting(
+        None,
+        "seconds an image, after which no further search is begun; answers then depend on the machine",
+        least=0.001,
+    )
+    _children: list[Engine] = field(default_factory=list, init=False, repr=False, compare=False)
+    _kept: dict[float, Typical] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def from_models(cls, models: Models, **settings: object) -> Self:
+        """As `Engine.from_models`, with every engine that the models are enough for.
+
+        Raises:
+            BundleError: they are enough for none.
+        """
+        kinds = {name: load_engine(name) for name in engine_names() if name != cls.name}
+        usable = [
+            name
+            for name in by_rank(kinds)
+            if kinds[name].candidate
+            and not kinds[name].any_class
+            and all(models.has(part) for part in kinds[name].needs)
+            and (models.differentiable or not kinds[name].gradients)
+        ]
+        # Those that the classifier is asked about least come first; the bundle's own before them.
+        order = sorted(usable, key=lambda name: (name != models.engine, kinds[name].gradients))
+        if not order:
+            raise BundleError(
+                f"bundle {models.name}: engine auto: the bundle has the models of no engine to choose from"
+            )
+        confidence = {"confidence": settings["confidence"]} if "confidence" in settings else {}
+        made = super().from_models(models, **{**settings, "working": None})
+        made._children.extend(kinds[name].from_models(models, **confidence) for name in order)
+        return made
+
+    def find(self, problem: Problem) -> Curve:
+        began, rows = time.monotonic(), problem.every_row()
+        tried: list[Tried] = []
+
+        def is_time_left() -> bool:
+            return self.within is None or time.monotonic() - began < self.within * len(rows)
+
+        main, *others = self._children
+        missing: list[str] = []
+        for number in range(self.searches):
+            if number and not is_time_left():
+                break
+            todo = rows if not tried else rows[~self._is_settled(problem, tried[0])]
+            if len(todo):
+                self._try(problem, main, todo, tried, missing)
+        for child in others:
+            todo = rows[~_any_valid(tried, rows)]
+            if not len(todo) or not is_time_left():
+                break
+            self._try(problem, child, todo, tried, missing)
+        if not tried:
+            raise NothingToOffer("; ".join(dict.fromkeys(missing)))
+        return self._best(problem, tried)
+
+    def _try(self, problem: Problem, child: Engine, rows: Tensor, tried: list[Tried], missing: list[str]) -> None:
+        """Search some questions with one engine; what it cannot offer is noted."""
+        own = [each for each in tried if each.engine == child.name]
+        before = [each.found.images[:, None] for each in own]
+        if problem.earlier is not None:  # what each of the earlier searches has found stands for all of its searches
+            before.append(problem.earlier[rows].repeat_interleave(self.searches, dim=1))
+        sub = problem.only(rows, child.working, torch.cat(before, dim=1) if before else None)
+        try:
+            curve = child.find(sub)
+            shares, found = tighten(sub, curve)
+        except NothingToOffer as error:
+            missing.append(f"{child.name}: {error}")
+            return
+        finally:
+            problem.count_also(sub, rows)
+        tried.append(Tried(child.name, rows, sub, curve, shares, found))
+
+    def _best(self, problem: Problem, tried: Sequence[Tried]) -> Curve:
+        """The best answer to each question, and the curve to it."""
+        rows = problem.every_row()
+        worth = torch.full((len(tried), len(rows)), -torch.inf, device=rows.device)
+        for number, each in enumerate(tried):
+            worth[number, each.rows] = self._worth(problem, each)
+        chosen = worth.argmax(dim=0)
+        place = torch.zeros_like(rows)
+        best: Candidates | None = None
+        for number, each in enumerate(tried):
+            where = torch.full_like(rows, -1)
+            where[each.rows] = torch.arange(len(each.rows), device=rows.device)
+            mine = chosen == number
+            place[mine] = where[mine]
+            if best is None:  # the first search is of all questions
+                best = Candidates(**{name: value.clone() for name, value in vars(each.found).items()})
+            elif bool(mine.any()):
+                best.replace(rows[mine], each.found, where[mine])
+        assert best is not None
+
+        def draw(t: Tensor, rows: Tensor) -> Tensor:
+            drawn = problem.factuals[rows].clone()
+            for number, each in enumerate(tried):
+                mine = chosen[rows] == number
+                if bool(mine.any()):
+                    own = place[rows[mine]]
+                    drawn[mine] = each.sub.in_full(each.curve.draw(t[mine] * each.shares[own], own), own)
+            return drawn
+
+        def about(t: float, row: int) -> About:
+            each, own = tried[int(chosen[row])], int(place[row])
+            said = About() if each.curve.about is None else each.curve.about(t * float(each.shares[own]), own)
+            return About(said.regions, (self._in_words(problem, tried, int(chosen[row]), row), *said.notes))
+
+        return Curve(draw, bisections=0, end=best, about=about)
+
+    def _worth(self, problem: Problem, each: Tried) -> Tensor:
+        """A number for each answer of a search, (M,): the better the higher."""
+        images, rows, found = each.found.images, each.rows, each.found
+        distance = (images - problem.factuals[rows]).abs().flatten(1).sum(dim=1)
+        largest = images[0].numel()  # no distance is larger
+        robust, typical = self._is_robust(problem, each), self._is_typical(problem, each, TYPICAL)
+        good = 4 * robust.float() + (0 if typical is None else 2 * typical.float()) - distance / largest
+        return torch.where(found.valid, 10 + good, found.confidence - 2)
+
+    def _is_robust(self, problem: Problem, each: Tried) -> Tensor:
+        """Whether an answer keeps its class in noisy copies of 8 bits, (M,) bool."""
+        images, random = each.found.images, torch.Generator().manual_seed(problem.seed)
+        kept = each.found.valid.clone()
+        for _ in range(COPIES):
+            noise = torch.randn(images.shape[1:], generator=random, device="cpu").to(images)
+            noisy = problem.candidates(images + NOISE * noise, each.rows)
+            kept &= noisy.predicted == each.found.predicted
+        return kept
+
+    def _is_settled(self, problem: Problem, first: Tried) -> Tensor:
+        """Which questions (N,) have so good a first answer that no second one is sought."""
+        typical = self._is_typical(problem, first, SETTLED)
+        return torch.zeros_like(first.found.valid) if typical is None else typical & first.found.valid
+
+    def _is_typical(self, problem: Problem, each: Tried, percentile: float) -> Tensor | None:
+        """Whether an answer is typical of its target, (M,) bool; None if nothing is known about that."""
+        if self.donors is None:
+            return None
+        try:
+            features = problem.features_of(each.found.images)
+        except ModelError:
+            return None
+        typical = self._kept.setdefault(percentile, Typical(self.donors, percentile))
+        return typical.holds(features, problem.targets[each.rows], problem.features_of)
+
+    def _in_words(self, problem: Problem, tried: Sequence[Tried], chosen: int, row: int) -> str:
+        """Which answer was chosen, and which others there are."""
+        told: list[str] = []
+        for number, each in enumerate(tried):
+            own = (each.rows == row).nonzero().flatten()
+            if number != chosen and len(own):
+                place = int(own[0])
+                if bool(each.found.valid[place]):
+                    l1 = float((each.found.images[place] - problem.factuals[row]).abs().sum())
+                    told.append(f"{each.engine} (valid, L1 {l1:.3g})")
+                else:
+                    told.append(f"{each.engine} (not valid)")
+        rest = f"; other answers: {', '.join(told)}" if told else ""
+        return f"auto: the answer of {tried[chosen].engine}{rest}"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A search of one engine for some of the questions.
+
+    Attributes:
+        engine: its name.
+        rows: (M,) the questions.
+        sub: they as a problem of their own.
+        curve: to what was found.
+        shares: (M,) of the curves.
+        found: what was found.
+    """
+
+    engine: str
+    rows: Tensor
+    sub: Problem
+    curve: Curve
+    shares: Tensor
+    found: Candidates
+
+
+def _any_valid(tried: Sequence[Tried], rows: Tensor) -> Tensor:
+    """Which questions (N,) have a valid answer already, (N,) bool."""
+    found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    for each in tried:
+        found[each.rows] |= each.found.valid
+    return found

@@ -1,0 +1,109 @@
+"""auto: the best of several answers, other engines where the bundle's own fails, and an end to the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from cfx.bundles.bundle import Bundle, load_bundle
+from cfx.counterfactuals.auto import Auto
+from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.registry import load_engine
+from cfx.counterfactuals.tightening import Curve
+from cfx.errors import BundleError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stuck(Engine):
+    """Finds nothing but the factual."""
+
+    name: ClassVar[str] = "stuck"
+    gradients: ClassVar[bool] = False
+
+    def find(self, problem: Problem) -> Curve:
+        return Curve(lambda t, rows: problem.images[rows])
+
+
+@pytest.fixture(scope="module")
+def questions(digits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Twenty digits, each with another class as target."""
+    return digits[0][::20], (digits[1][::20] + 3) % 10
+
+
+def built(bundle: Bundle, *names: str, **settings: Any) -> Auto:
+    """The engine with these to choose from, the first as the bundle's own."""
+    engine = Auto.from_bundle(bundle, **settings)
+    engine._children[:] = [load_engine(name).from_bundle(bundle) for name in names]
+    return engine
+
+
+def test_it_takes_the_bundles_own_engine_and_then_those_without_gradients(bundle: Bundle):
+    engine = Auto.from_bundle(bundle)
+    names = [child.name for child in engine._children]
+    assert names[0] == bundle.engine == "leap"
+    gradients = [child.gradients for child in engine._children]
+    assert gradients == sorted(gradients)
+    assert not {"pixel", "jsma", "deduce", "svce", "dive", "clue", "auto"} & set(names)
+    models = load_bundle("mnist").models
+    models.differentiable = False
+    assert not any(child.gradients for child in Auto.from_models(models)._children)
+    models = load_bundle("mnist").models
+    models._entries.clear()
+    with pytest.raises(BundleError, match="no engine to choose from"):
+        Auto.from_models(models)
+
+
+def test_no_answer_is_worse_than_that_of_the_first_search(bundle: Bundle, questions: tuple[Tensor, Tensor]):
+    images, targets = questions
+    engine = built(bundle, "projection", searches=3)
+    found = engine.search(bundle.classifier, images, targets)
+    alone = engine._children[0].search(bundle.classifier, images, targets)
+    assert bool((found.valid | ~alone.valid).all())
+    length = [(each.images - images).abs().flatten(1).sum(dim=1) for each in (found, alone)]
+    assert float(length[0].mean()) < float(length[1].mean()), "of three answers the nearest typical one"
+    assert bool((found.forward_calls > 2 * alone.forward_calls).all()), "all searches are counted"
+    assert found.about is not None
+    assert all("auto: the answer of projection; other answers: projection" in each.notes[0] for each in found.about)
+
+
+def test_where_the_first_fails_another_engine_answers(bundle: Bundle, questions: tuple[Tensor, Tensor]):
+    images, targets = questions
+    engine = built(bundle, "vcnet", "projection")
+    engine._children[0] = Stuck()
+    found = engine.search(bundle.classifier, images, targets)
+    other = engine._children[1].search(bundle.classifier, images, targets)
+    assert torch.equal(found.images[other.valid], other.images[other.valid]) and bool(other.valid.any())
+    assert found.about is not None and found.about[0].notes[0].startswith(
+        "auto: the answer of projection; other answers: stuck (not valid), stuck (not valid)"
+    )
+    nothing = built(bundle, "vcnet")
+    nothing._children[:] = [Stuck()]
+    assert not bool(nothing.search(bundle.classifier, images, targets).valid.any())
+
+
+def test_when_the_time_is_over_no_search_is_begun(bundle: Bundle, questions: tuple[Tensor, Tensor]):
+    engine = built(bundle, "vcnet", "projection")
+    brief = replace(engine, within=0.001)
+    brief._children[:] = engine._children
+    found, alone = (each.search(bundle.classifier, *questions) for each in (brief, engine._children[0]))
+    assert torch.equal(found.images, alone.images)
+    longer = replace(engine, within=1000.0)
+    longer._children[:] = engine._children
+    again, whole = (each.search(bundle.classifier, *questions) for each in (longer, engine))
+    assert torch.equal(again.images, whole.images)
+
+
+def test_the_path_is_that_of_the_answer_that_was_chosen(bundle: Bundle, questions: tuple[Tensor, Tensor]):
+    images, targets = (values[:6] for values in questions)
+    found = built(bundle, "vcnet").search(bundle.classifier, images, targets, path=True)
+    assert found.path is not None
+    assert torch.equal(found.path[:, 0], images) and torch.equal(found.path[:, -1], found.images)
+    blend = torch.lerp(images, found.images, 0.5)
+    assert float((found.path[:, 4] - blend).abs().flatten(1).sum(dim=1).mean()) > 5, "no blend of pixels"
+    steps = found.path.diff(dim=1).abs().flatten(2).sum(dim=2)
+    assert bool((steps[:, -1] < steps.sum(dim=1) * 0.6).all()), "it arrives step by step"
