@@ -8,7 +8,7 @@ from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import by_rank, load_engine
 from ..counterfactuals.settings import parse_settings
-from ..errors import UsageError
+from ..errors import BundleError, UsageError
 from .options.engines import EngineChoice
 
 
@@ -66,7 +66,12 @@ class EngineLoader:
             if kind.gradients and not models.differentiable and choice.every:
                 self.note(f"engine {name} is left out: it needs gradients of the classifier, which is a black box")
                 continue
-            engines[name] = kind.from_models(models, confidence=confidence, **self.values.get(name, {}))
+            try:
+                engines[name] = kind.from_models(models, confidence=confidence, **self.values.get(name, {}))
+            except BundleError as error:
+                if not choice.every:
+                    raise
+                self.note(f"engine {name} is left out: {error}")
         if not engines:
             raise UsageError(
                 f"bundle {bundle.name}: none of the engines can be used; see the notes above, and choose others"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..bundles.parts import Models
-from ..errors import BundleError
+from ..errors import BundleError, UsageError
 from ..generative.donors import DonorSource
 from .engine import Engine
 from .problem import Candidates, ModelError, NothingToOffer, Problem
@@ -20,7 +21,7 @@ from .settings import setting
 from .tightening import About, Curve, tighten
 from .typical import Typical
 
-SETTLED = 30.0  # percentile of those distances up to which a first answer is the last
+SETTLED = 50.0  # percentile of those distances up to which a first answer is the last
 TYPICAL = 97.0  # percentile of the distances among training images, beyond which an answer is not typical
 COPIES = 4  # noisy copies of an answer, in all of which a robust one keeps its class
 NOISE = 0.02  # standard deviation of their noise, in units of the pixel range
@@ -63,11 +64,15 @@ class Auto(Engine):
         Raises:
             BundleError: they are enough for none.
         """
-        kinds = {name: load_engine(name) for name in engine_names() if name != cls.name}
+        kinds: dict[str, type[Engine]] = {}
+        for name in engine_names():
+            with suppress(UsageError):  # another package's engine that cannot be imported; `cfx info` names it
+                kinds[name] = load_engine(name)
         usable = [
             name
             for name in by_rank(kinds)
             if kinds[name].candidate
+            and name != cls.name
             and not kinds[name].any_class
             and all(models.has(part) for part in kinds[name].needs)
             and (models.differentiable or not kinds[name].gradients)
@@ -127,9 +132,10 @@ class Auto(Engine):
     def _best(self, problem: Problem, tried: Sequence[Tried]) -> Curve:
         """The best answer to each question, and the curve to it."""
         rows = problem.every_row()
+        verdicts = [self._verdict(problem, each) for each in tried]
         worth = torch.full((len(tried), len(rows)), -torch.inf, device=rows.device)
-        for number, each in enumerate(tried):
-            worth[number, each.rows] = self._worth(problem, each)
+        for number, (each, verdict) in enumerate(zip(tried, verdicts, strict=True)):
+            worth[number, each.rows] = verdict.worth(each.found)
         chosen = worth.argmax(dim=0)
         place = torch.zeros_like(rows)
         best: Candidates | None = None
@@ -156,18 +162,17 @@ class Auto(Engine):
         def about(t: float, row: int) -> About:
             each, own = tried[int(chosen[row])], int(place[row])
             said = About() if each.curve.about is None else each.curve.about(t * float(each.shares[own]), own)
-            return About(said.regions, (self._in_words(problem, tried, int(chosen[row]), row), *said.notes))
+            return About(said.regions, (in_words(tried, verdicts, int(chosen[row]), row), *said.notes))
 
         return Curve(draw, bisections=0, end=best, about=about)
 
-    def _worth(self, problem: Problem, each: Tried) -> Tensor:
-        """A number for each answer of a search, (M,): the better the higher."""
-        images, rows, found = each.found.images, each.rows, each.found
-        distance = (images - problem.factuals[rows]).abs().flatten(1).sum(dim=1)
-        largest = images[0].numel()  # no distance is larger
-        robust, typical = self._is_robust(problem, each), self._is_typical(problem, each, TYPICAL)
-        good = 4 * robust.float() + (0 if typical is None else 2 * typical.float()) - distance / largest
-        return torch.where(found.valid, 10 + good, found.confidence - 2)
+    def _verdict(self, problem: Problem, each: Tried) -> Verdicts:
+        """What the answers of a search are worth."""
+        distance = (each.found.images - problem.factuals[each.rows]).abs().flatten(1).mean(dim=1)
+        typical = self._is_typical(problem, each, TYPICAL)
+        return Verdicts(
+            self._is_robust(problem, each), torch.ones_like(each.found.valid) if typical is None else typical, distance
+        )
 
     def _is_robust(self, problem: Problem, each: Tried) -> Tensor:
         """Whether an answer keeps its class in noisy copies of 8 bits, (M,) bool."""
@@ -195,21 +200,6 @@ class Auto(Engine):
         typical = self._kept.setdefault(percentile, Typical(self.donors, percentile))
         return typical.holds(features, problem.targets[each.rows], problem.features_of)
 
-    def _in_words(self, problem: Problem, tried: Sequence[Tried], chosen: int, row: int) -> str:
-        """Which answer was chosen, and which others there are."""
-        told: list[str] = []
-        for number, each in enumerate(tried):
-            own = (each.rows == row).nonzero().flatten()
-            if number != chosen and len(own):
-                place = int(own[0])
-                if bool(each.found.valid[place]):
-                    l1 = float((each.found.images[place] - problem.factuals[row]).abs().sum())
-                    told.append(f"{each.engine} (valid, L1 {l1:.3g})")
-                else:
-                    told.append(f"{each.engine} (not valid)")
-        rest = f"; other answers: {', '.join(told)}" if told else ""
-        return f"auto: the answer of {tried[chosen].engine}{rest}"
-
 
 @dataclass(frozen=True)
 class Tried:
@@ -230,6 +220,44 @@ class Tried:
     curve: Curve
     shares: Tensor
     found: Candidates
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the answers of a search are worth.
+
+    Attributes:
+        robust, typical: (M,) bool.
+        distance: (M,) mean absolute change of a value, in [0, 1].
+    """
+
+    robust: Tensor
+    typical: Tensor
+    distance: Tensor
+
+    def worth(self, found: Candidates) -> Tensor:
+        """A number for each answer, (M,): the better the higher."""
+        good = 4 * self.robust.float() + 2 * self.typical.float() - self.distance
+        return torch.where(found.valid, 10 + good, found.confidence - 2)
+
+    def lack(self, found: Candidates, place: int) -> str:
+        """Why the answer at a place was not chosen."""
+        if not bool(found.valid[place]):
+            return "not valid"
+        if not bool(self.robust[place]):
+            return "not the same class under noise"
+        return "farther" if bool(self.typical[place]) else "not typical"
+
+
+def in_words(tried: Sequence[Tried], verdicts: Sequence[Verdicts], chosen: int, row: int) -> str:
+    """Which answer to a question was chosen, and why others were not."""
+    told: list[str] = []
+    for number, (each, verdict) in enumerate(zip(tried, verdicts, strict=True)):
+        own = (each.rows == row).nonzero().flatten()
+        if number != chosen and len(own):
+            told.append(f"{each.engine} ({verdict.lack(each.found, int(own[0]))})")
+    rest = f"; other answers: {', '.join(told)}" if told else ""
+    return f"auto: the answer of {tried[chosen].engine}{rest}"
 
 
 def _any_valid(tried: Sequence[Tried], rows: Tensor) -> Tensor:

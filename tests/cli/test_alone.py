@@ -237,7 +237,7 @@ def test_images_are_donors_and_the_record_names_them(run: Run, folder: Path):
         assert 0 <= region["x"] < region["x"] + region["w"] <= 28 and 0 <= region["y"] < region["y"] + region["h"] <= 28
     assert any("it shows which parts decide" in note for note in record["notes"])
     both = run("explain", FOUR, *asked[:-2], "--engine", "all", "--format", "json")
-    assert [record["engine"] for record in both.records] == ["swap", "deduce", "jsma", "svce", "pixel"]
+    assert [record["engine"] for record in both.records] == ["auto", "swap", "deduce", "jsma", "svce", "pixel"]
 
 
 def test_a_target_without_images_is_one_sentence(run: Run, folder: Path, here: Path):

@@ -154,7 +154,7 @@ def test_json_is_clean_and_complete(explain: Run, toy: Path, prediction: See):
     assert set(record["metrics"]) == {
         *("l0", "l1", "l2", "linf", "lpips", "cout", "im1", "im2", "realism_percentile", "knn_agreement"),
         "sharpness_percentile",
-        *("robust_noise", "robust_retrained", "judge_agrees", "judge_confidence", "looks_real"),
+        *("robust_noise", "robust_retrained", "judge_agrees", "judge_confidence", "non_trivial", "looks_real"),
     }
     assert set(record["cost"]) == {"steps", "forward_calls", "backward_calls", "seconds"}
     assert record["cost"]["forward_calls"] > record["cost"]["backward_calls"] > 0
@@ -236,7 +236,7 @@ def test_all_engines_are_compared(explain: Run, engines: None, monkeypatch: pyte
     assert "note: engine vcnet is left out: bundle toy has no conditional_vae" in result.stderr
     assert "note: engine 'gone': elsewhere:gone cannot be imported" in result.stderr
     table = result.stdout[result.stdout.index("the engines on this image") :]
-    assert re.search(r"jsma\s+\(control\)\s+stubborn", table) and re.search(r"valid\s+yes\s+yes\s+no", table)
+    assert re.search(r"svce\s+\(control\)\s+stubborn", table) and re.search(r"valid\s+yes\s+yes\s+yes\s+no", table)
 
 
 def test_several_engines_by_name(explain: Run, engines: None):
@@ -690,3 +690,25 @@ def test_sets_and_styles_that_cannot_be_meant(explain: Run, options: list[str], 
 def test_a_style_needs_images_to_compare_with(explain: Run, toy: Path):
     result = explain(example("four"), "--style", "human")
     assert result.code == 2 and f"cfx train {toy} --only donors" in result.error
+
+
+def test_where_no_engine_is_named_auto_answers_within_its_time(run: Run):
+    whole = run("explain", EXAMPLES / "four.png", "--target", "9", "--format", "json")
+    assert whole.code == 0 and whole.records[0]["engine"] == "auto"
+    assert "auto: the answer of leap; other answers: leap" in " ".join(whole.records[0]["notes"])
+    brief = run("explain", EXAMPLES / "four.png", "--target", "9", "--format", "json", "--within", "0.01s")
+    assert brief.records[0]["settings"]["within"] == 0.01
+    assert brief.records[0]["cost"]["forward_calls"] < whole.records[0]["cost"]["forward_calls"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--within", "0"], "--within '0': not a time"),
+        (["--within", "2s", "--engine", "vcnet"], "--within 2s: only the engine auto looks at the time"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_times_that_cannot_be_meant(run: Run, options: list[str], says: str):
+    result = run("explain", EXAMPLES / "four.png", *options)
+    assert result.code == 2 and says in result.error

@@ -45,7 +45,7 @@ def test_what_there_is(run: Run, installed: Path):
         {name: load_engine(name) for name in engine_names()}
     )
     assert all(engine["summary"] and engine["paper"] for engine in found["engines"])
-    assert [engine["name"] for engine in found["engines"] if engine["default"]] == ["vcnet"]
+    assert [engine["name"] for engine in found["engines"] if engine["default"]] == ["auto"]
     (toy,) = found["bundles"]
     assert toy["name"] == "toy" and toy["verified"] and toy["problem"] is None and toy["shape"] == [1, 28, 28]
     assert toy["bytes"] == sum(path.stat().st_size for path in installed.glob("*.safetensors"))
