@@ -115,7 +115,7 @@ class Auto(Engine):
     def _try(self, problem: Problem, child: Engine, rows: Tensor, tried: list[Tried], missing: list[str]) -> None:
         """Search some questions with one engine; what it cannot offer is noted."""
         own = [each for each in tried if each.engine == child.name]
-        before = [each.found.images[:, None] for each in own]
+        before = [each.images_of(rows)[:, None] for each in own]
         if problem.earlier is not None:  # what each of the earlier searches has found stands for all of its searches
             before.append(problem.earlier[rows].repeat_interleave(self.searches, dim=1))
         sub = problem.only(rows, child.working, torch.cat(before, dim=1) if before else None)
@@ -220,6 +220,10 @@ class Tried:
     curve: Curve
     shares: Tensor
     found: Candidates
+
+    def images_of(self, rows: Tensor) -> Tensor:
+        """What was found for the questions `rows` (M,), which this search was about, (M, C, H, W)."""
+        return self.found.images[torch.searchsorted(self.rows, rows)]
 
 
 @dataclass(frozen=True)
