@@ -197,7 +197,9 @@ def explain(
     format: LinesFormatOption = "text",
     count: Annotated[
         int,
-        typer.Option(metavar="K", min=1, help="Number of different answers to each question, written as -2, -3, ..."),
+        typer.Option(
+            metavar="K", min=1, help="Number of different answers to each question; files of the second one end in -2."
+        ),
     ] = 1,
     style: StyleOption = "minimal",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,

@@ -197,6 +197,7 @@ class Auto(Engine):
             features = problem.features_of(each.found.images)
         except ModelError:
             return None
+        problem.count(each.rows)
         typical = self._kept.setdefault(percentile, Typical(self.donors, percentile))
         return typical.holds(features, problem.targets[each.rows], problem.features_of)
 

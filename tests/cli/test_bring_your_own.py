@@ -104,7 +104,7 @@ def test_colour_that_is_not_square_with_no_classifier(run: Run, letters: Path, t
     assert found.code in (0, 1), found.stderr
     names = {record["engine"] for record in records(found)}
     of_donors = {"swap", "deduce"}
-    others = {"latent", "revise", "dive", "diffeo", "vcnet", "projection", "jsma", "svce", "pixel"}
+    others = {"auto", "latent", "revise", "dive", "diffeo", "vcnet", "projection", "jsma", "svce", "pixel"}
     assert others <= names <= others | of_donors
     if "swap" not in names:  # a classifier of a few steps may take no image for the target
         assert "engine swap is left out: the classifier takes none of" in found.stderr

@@ -37,7 +37,7 @@ def digests(directory: Path) -> dict[str, str]:
 def test_every_part_is_made_measured_and_loads(tiny: Recipe, made: Path, split: Split[Labelled]):
     bundle = TrainingSession(tiny, split, made, command="cfx train").bundle
     bundle.verify()
-    assert set(bundle.parts) == set(BY_NAME) == set(wanted_parts())
+    assert set(bundle.parts) == set(BY_NAME) == {*wanted_parts(), *tiny.also}
     assert not (made / "checkpoints").exists()
     measured = bundle.parts["flow"].measured
     assert measured["round_trip_error"] < 1e-3  # of one epoch on 130 digits; the shipped flow's is tested to 1e-4
