@@ -26,7 +26,6 @@ class AnswerSets:
     Attributes:
         batch: the question of each counterfactual, which repeats.
         found: the counterfactuals.
-        rows: the index of each one's question in the batch that was asked.
         places: of each among the answers to its question, from 1.
         counts: of all answers to its question.
         diversity: of the answers to its question, their mean L1 distance from each other; None if it is the only one.
@@ -34,7 +33,6 @@ class AnswerSets:
 
     batch: QuestionBatch
     found: Counterfactuals
-    rows: Sequence[int]
     places: Sequence[int]
     counts: Sequence[int]
     diversity: Sequence[float | None]
@@ -56,8 +54,7 @@ def search_sets(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How, 
     """
     if count == 1:
         batch, found = search(bundle, engine, batch, how)
-        every = range(len(batch))
-        return AnswerSets(batch, found, every, [1] * len(batch), [1] * len(batch), [None] * len(batch))
+        return AnswerSets(batch, found, [1] * len(batch), [1] * len(batch), [None] * len(batch))
     attempts: list[tuple[QuestionBatch, Counterfactuals]] = []
     calls = 0
     for _ in range(ATTEMPTS * count):
@@ -85,7 +82,6 @@ def search_sets(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How, 
     return AnswerSets(
         QuestionBatch([questions[place] for place in flat], images, answers.targets),
         answers.noting(few, note),
-        rows,
         [place + 1 for places in chosen for place in range(len(places))],
         [len(places) for places in chosen for _ in places],
         [diversity(found.images[places]) for places in chosen for _ in places],

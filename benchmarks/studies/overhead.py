@@ -102,10 +102,10 @@ class Recorder:
 
 
 def models_of(engine: Engine, classifier: nn.Module) -> list[nn.Module]:
-    """The classifier and the generative models of a search. Other parts count as the engine's own work."""
-    parts = [getattr(engine, name) for name in engine.needs]
-    generative = [part for part in parts if hasattr(part, "decode") or hasattr(part, "integrate")]
-    return [classifier, *(part for part in generative if isinstance(part, nn.Module))]
+    """The classifiers and the generative models of a search. Other parts count as the engine's own work."""
+    parts = [getattr(engine, name) for name in (*engine.needs, *engine.uses)]
+    models = [part for part in parts if any(hasattr(part, name) for name in ("decode", "integrate", "members"))]
+    return [classifier, *(part for part in models if isinstance(part, nn.Module))]
 
 
 def passes(engine: Engine, classifier: nn.Module, images: Tensor, targets: Tensor) -> list[Call]:

@@ -67,7 +67,8 @@ def validity(answer: Answer) -> Text:
     if answer.valid and answer.question.is_met(answer.threshold):
         return line(("valid", "bold green"), f": the model sees {answer.factual} already, nothing needs to change")
     if answer.valid:
-        return line(("valid", "bold green"), f": the model now sees {answer.counterfactual}, {needed}")
+        since = "still" if answer.counterfactual.name == answer.factual.name else "now"
+        return line(("valid", "bold green"), f": the model {since} sees {answer.counterfactual}, {needed}")
     sure = f"{percent(answer.target_confidence)} for {answer.target}, {needed}"
     sees = f": the model sees {answer.counterfactual}; {sure}"
     return line(("not valid", "bold red"), sees)
