@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..classifiers.foreign.live import open_live
 from ..classifiers.foreign.opening import open_classifier
+from ..counterfactuals.engine import TAKES_NO_TARGET
 from ..counterfactuals.registry import load_engine
 from ..counterfactuals.settings import check_names
 from ..errors import UsageError, check_one_of, unknown_name
@@ -151,9 +152,7 @@ def explain(
     searching = kind.from_models(loaded.models, confidence=confidence, **(settings or {}))
     if kind.any_class and not certain:
         if has_target or other_than is not None:
-            raise UsageError(
-                f"engine {name}: it makes the classifier sure of any class, and cannot be asked for a target"
-            )
+            raise UsageError(f"engine {name}: {TAKES_NO_TARGET}")
         certain = True
     several = [target] if isinstance(target, str | int) else [*target]
     if not several:

@@ -11,7 +11,7 @@ from ..generative.donors import DonorSource
 
 Style = Literal["minimal", "human"]
 STYLES: tuple[Style, ...] = ("minimal", "human")
-PERCENTILE = 75.0  # of the distances among the training images of a class; people's edits go as far
+PERCENTILE = 75.0  # of the distances among the training images of a class
 
 
 def typical_of(bundle: Bundle, style: str) -> Typical | None:

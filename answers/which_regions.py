@@ -18,7 +18,6 @@ from .wording import rounded
 
 CELLS = 4  # along a side of the image
 TRIED = 6  # cells that are tried in addition to those of a set that does not suffice
-AT_ONCE = 256  # questions in a batch
 
 
 @dataclass(frozen=True)
@@ -108,11 +107,8 @@ def which_regions(
     def tried(sets: Sequence[Sequence[int]]) -> tuple[Counterfactuals, list[float]]:
         """A search for each set of cells, and the L1 distances of what was found."""
         regions = torch.stack([masks[list(each)].any(dim=0) for each in sets])
-        parts = [
-            ask_engine(bundle, engine, image.expand(len(some), *image.shape), target.expand(len(some)), some, how)
-            for some in regions.split(AT_ONCE)
-        ]
-        found = Counterfactuals.joined(parts)
+        images, targets = image.expand(len(sets), *image.shape), target.expand(len(sets))
+        found = ask_engine(bundle, engine, images, targets, regions, how)
         return found, (found.images - image).abs().flatten(1).sum(dim=1).tolist()
 
     alone, lengths = tried([[number] for number in range(len(boxes))])

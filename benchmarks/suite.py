@@ -60,7 +60,7 @@ class Benchmark:
         region = settings.region
         size = (bundle.shape[1], bundle.shape[2])
         self.within = None if region is None else Allowed(box=region).within(bundle.name, size, None)
-        typical_of(bundle, settings.style)  # fails now rather than later
+        self.typical = typical_of(bundle, settings.style)
         self.inputs = self._open_inputs()
         self.engines = dict(engines)
         if settings.controls:
@@ -126,9 +126,8 @@ class Benchmark:
         """Answer the open questions, and return the summary, which `write_results` writes."""
         metrics = with_lpips() if self.settings.lpips else None
         settings = self.settings
-        typical = typical_of(self.bundle, settings.style)
         options = AnswerOptions(
-            seed=settings.seed, metrics=metrics, count=settings.answers, typical=typical, memory=True
+            seed=settings.seed, metrics=metrics, count=settings.answers, typical=self.typical, memory=True
         )
         how = {"by_speed": self.settings.batch_size is None, "within": self.within}
         Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress, **how).go()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..bundles.bundle import Bundle
-from ..counterfactuals.engine import Engine
+from ..counterfactuals.engine import TAKES_NO_TARGET, Engine
 from ..counterfactuals.registry import by_rank, load_engine
 from ..counterfactuals.settings import parse_settings
 from ..errors import BundleError, UsageError
@@ -29,7 +29,13 @@ class EngineLoader:
         self.values = {name: parse_settings(load_engine(name), texts) for name, texts in choice.settings.items()}
 
     def load(
-        self, bundle: Bundle, confidence: float, default: Sequence[str] = (), *, certain: bool = False
+        self,
+        bundle: Bundle,
+        confidence: float,
+        default: Sequence[str] = (),
+        *,
+        certain: bool = False,
+        candidates: bool = False,
     ) -> dict[str, Engine]:
         """The engines by name, with the bundle's models.
 
@@ -37,6 +43,7 @@ class EngineLoader:
             bundle: holds the models.
             confidence: minimum probability of the target in a valid counterfactual.
             certain: whether engines that answer with any class can be used.
+            candidates: load only engines that may become that of a bundle; nothing is said of the others.
             default: the names of the engines to load if the choice has none.
 
         Raises:
@@ -53,12 +60,15 @@ class EngineLoader:
         engines: dict[str, Engine] = {}
         for name in by_rank(kinds) if choice.every else kinds:
             kind, models = kinds[name], bundle.models
+            if candidates and not kind.candidate:
+                continue
             if kind.any_class and not certain:
-                why = "it makes the classifier sure of whichever class it finds, and cannot be asked for a target"
                 if choice.every:
-                    self.note(f"engine {name} is left out: {why}")
+                    self.note(f"engine {name} is left out: {TAKES_NO_TARGET}")
                     continue
-                raise UsageError(f"engine {name}: {why}; choose another engine, or cfx explain --goal certain")
+                raise UsageError(
+                    f"engine {name}: {TAKES_NO_TARGET}; choose another engine, or cfx explain --goal certain"
+                )
             missing = [part for part in kind.needs if not models.has(part)]
             if missing and choice.every:
                 self.note(f"engine {name} is left out: bundle {bundle.name} has no {', '.join(missing)}")

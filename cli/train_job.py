@@ -67,8 +67,7 @@ def _try(session: TrainingSession, terminal: Terminal) -> Bundle:
     """Try all engines on held-out questions, and make the best the engine of the bundle."""
     bundle = session.bundle
     every = EngineLoader(EngineChoice(names=tuple(engine_names()), every=True), terminal.note)
-    loaded = every.load(bundle, Engine.confidence)
-    engines = {name: engine for name, engine in loaded.items() if engine.candidate}
+    engines = every.load(bundle, Engine.confidence, candidates=True)
     images = session.held_out_photos()
     left = session.seconds_left
     with terminal.task("trying the engines"):

@@ -27,6 +27,7 @@ from .settings import check_settings
 from .tightening import PATH_FRAMES, About, Curve, frames, tighten
 from .typical import Typical
 
+TAKES_NO_TARGET = "it makes the classifier sure of whichever class it finds, and cannot be asked for a target"
 COUNTS = ("steps", "forward_calls", "backward_calls")
 CONTRACT = 1  # version of what `Engine` asks of its subclasses
 

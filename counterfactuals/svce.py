@@ -15,6 +15,7 @@ from .tightening import Curve
 
 P = 1.5  # the norm
 TINY = 1e-30
+RESTART = 0.1  # of the range of a pixel from the factual, for further answers
 MNIST = 784  # values of the image for which the radii are given
 FIRST_CHECK, SHRINKS, SHORTEST = 0.22, 0.03, 0.06  # of the steps, as in AutoPGD
 ENOUGH = 0.75  # share of the steps between two checks that must have improved the image
@@ -61,7 +62,7 @@ class SparseVCE(Engine):
 
     def find(self, problem: Problem) -> Curve:
         start = problem.images
-        begin = problem.restarted(start, 0.1).clamp(0, 1) if problem.attempt else start
+        begin = problem.restarted(start, RESTART).clamp(0, 1)
         scale = (start[0].numel() / MNIST) ** (1 / P)
         rows = problem.every_row()
         best, confidence = start.clone(), torch.full((len(rows),), -1.0, device=start.device)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..counterfactuals.engine import undisturbed
 from ..errors import UsageError
 from ..images.sets.labelled import Labelled
 from .classifier_fit import ClassifierFit
@@ -39,9 +38,7 @@ class RobustFit(ClassifierFit):
     def hardened(self, images: Tensor, labels: Tensor, index: int) -> Tensor:
         """Images (N, C, H, W) that are attacked, the harder the later in the training."""
         epsilon = self.epsilon * min(1.0, (self.over(index) + 0.01) / RAMP)
-        attacked = attack(self.model, images.clamp(0, 1), labels, epsilon, self.attack_steps)
-        self.model.train()
-        return attacked
+        return attack(self.model, images.clamp(0, 1), labels, epsilon, self.attack_steps)
 
     def check(self, data: Labelled) -> Tensor:
         """Cross-entropy of attacked images, in nats."""
@@ -56,7 +53,7 @@ def attack(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, ste
     """Images (N, C, H, W) within an L2 distance, on which the model is as wrong as the attack can make it.
 
     Args:
-        model: the classifier; left in eval mode.
+        model: the classifier; attacked in eval mode, and left as it is.
         images: (N, C, H, W) in [0, 1].
         labels: (N,) their classes.
         epsilon: the distance.
@@ -66,23 +63,10 @@ def attack(model: nn.Module, images: Tensor, labels: Tensor, epsilon: float, ste
         UsageError: the library of attacks is not installed.
     """
     foolbox = library()
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with torch.enable_grad(), frozen(learning):
-        target = foolbox.PyTorchModel(model.eval(), bounds=(0, 1), device=images.device)
+    with torch.enable_grad(), undisturbed(model):
+        target = foolbox.PyTorchModel(model, bounds=(0, 1), device=images.device)
         method = foolbox.attacks.L2PGD(steps=steps, rel_stepsize=2.5 / steps)
         return method.run(target, images, foolbox.Misclassification(labels), epsilon=epsilon).detach()
-
-
-@contextmanager
-def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Takes no gradients of some parameters, which the attack does not need."""
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
 
 
 def robust_accuracy(model: nn.Module, data: Labelled, epsilon: float, *, steps: int, batch_size: int = 250) -> float:

@@ -25,6 +25,7 @@ from ...answers.seen import probabilities_of
 from ...answers.wanted import Wanted
 from ...bundles.bundle import Bundle, load_bundle
 from ...counterfactuals.registry import load_engine
+from ...counterfactuals.uncertainty import entropy
 from ..suite import shipped_test_images
 
 BATCH = 100  # images
@@ -49,11 +50,6 @@ def least_certain(bundle: Bundle, images: Tensor, count: int) -> QuestionBatch:
     rows = entropies.topk(min(count, len(entropies))).indices.tolist()
     sources = [Source(name=str(row)) for row in rows]
     return ask(bundle, images[rows].to(bundle.device), sources, [Wanted("certain")] * len(rows))
-
-
-def entropy(probabilities: Tensor) -> Tensor:
-    """The entropy (N,) in nats of probabilities (N, K)."""
-    return torch.special.entr(probabilities).sum(dim=1)
 
 
 def outcome(bundle: Bundle, batch: QuestionBatch, answers: Sequence[Answer]) -> Outcome:

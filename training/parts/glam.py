@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...counterfactuals.uncertainty import entropy
 from ...generative.translations import LatentTranslations
 from ...generative.vae import VAE
 from ...images.sets.labelled import Labelled, in_batches
@@ -138,8 +139,8 @@ class GlamPart(Part):
         after = context.probabilities_of(moved)
         return {
             "certain": share(after.amax(dim=1) >= CONFIDENT),
-            "entropy_before": round(float(torch.special.entr(probabilities[rows]).sum(dim=1).mean()), 4),
-            "entropy_after": round(float(torch.special.entr(after).sum(dim=1).mean()), 4),
+            "entropy_before": round(float(entropy(probabilities[rows]).mean()), 4),
+            "entropy_after": round(float(entropy(after).mean()), 4),
         }
 
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:

@@ -131,9 +131,9 @@ class MatchingPart(Part):
 
     def make(self, context: TrainingContext) -> Mapping[str, Made]:
         torch.manual_seed(6)
-        arguments = {**context.sizes, "classes": context.count, "width": self.width(context), **self.network}
-        if arguments["width"] == USUAL:
-            del arguments["width"]  # the default of the network
+        width = self.width(context)
+        sized = {} if width == USUAL else {"width": width}  # the usual one is the network's default
+        arguments = {**context.sizes, "classes": context.count, **sized, **self.network}
         longer = LONGER if self.has_accelerator(context) else 1.0
         probabilities = context.probabilities("train")
         fit = MatchingFit(
