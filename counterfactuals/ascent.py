@@ -114,7 +114,10 @@ class Ascent:
             if bool(valid.any()):  # a candidate must still be valid after rounding to 8 bits
                 rounded = problem.candidates(search.decode(latents[valid], rows[valid]), rows[valid])
                 valid[valid.clone()] = rounded.valid
-            done = valid if search.accept is None else valid & search.accept(latents, rows)
+            done = valid
+            if search.accept is not None and bool(valid.any()):
+                done = valid.clone()
+                done[valid] = search.accept(latents[valid], rows[valid])
             self._keep(latents, rows, confidence, valid, done)
             if step == search.max_steps or bool(done.all()):
                 return

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Self
 
 import torch
@@ -55,7 +56,6 @@ class Auto(Engine):
         least=0.001,
     )
     _children: list[Engine] = field(default_factory=list, init=False, repr=False, compare=False)
-    _kept: dict[float, Typical] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def from_models(cls, models: Models, **settings: object) -> Self:
@@ -127,7 +127,7 @@ class Auto(Engine):
             return
         finally:
             problem.count_also(sub, rows)
-        tried.append(Tried(child.name, rows, sub, curve, shares, found))
+        tried.append(Tried(child.name, rows, sub, curve, shares, found, self._features(problem, rows, found.images)))
 
     def _best(self, problem: Problem, tried: Sequence[Tried]) -> Curve:
         """The best answer to each question, and the curve to it."""
@@ -191,15 +191,25 @@ class Auto(Engine):
 
     def _is_typical(self, problem: Problem, each: Tried, percentile: float) -> Tensor | None:
         """Whether an answer is typical of its target, (M,) bool; None if nothing is known about that."""
-        if self.donors is None:
+        if self._typical is None or each.features is None:
+            return None
+        return self._typical.holds(each.features, problem.targets[each.rows], problem.features_of, percentile)
+
+    @cached_property
+    def _typical(self) -> Typical | None:
+        """Tells which answers are typical; None without training images to compare with."""
+        return None if self.donors is None else Typical(self.donors, TYPICAL)
+
+    def _features(self, problem: Problem, rows: Tensor, images: Tensor) -> Tensor | None:
+        """The features (M, F) of answers to the questions `rows`; None if they are not needed, or cannot be had."""
+        if self._typical is None:
             return None
         try:
-            features = problem.features_of(each.found.images)
+            features = problem.features_of(images)
         except ModelError:
             return None
-        problem.count(each.rows)
-        typical = self._kept.setdefault(percentile, Typical(self.donors, percentile))
-        return typical.holds(features, problem.targets[each.rows], problem.features_of)
+        problem.count(rows)
+        return features
 
 
 @dataclass(frozen=True)
@@ -213,6 +223,7 @@ class Tried:
         curve: to what was found.
         shares: (M,) of the curves.
         found: what was found.
+        features: (M, F) of what was found, in front of the classifier's last layer; None if they are not known.
     """
 
     engine: str
@@ -221,6 +232,7 @@ class Tried:
     curve: Curve
     shares: Tensor
     found: Candidates
+    features: Tensor | None
 
     def images_of(self, rows: Tensor) -> Tensor:
         """What was found for the questions `rows` (M,), which this search was about, (M, C, H, W)."""

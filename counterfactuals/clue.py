@@ -65,8 +65,11 @@ class Clue(Engine):
         weight = self.distance_weight / start[0].numel()
         others = self.others(problem)
 
+        def decode(latents: Tensor, rows: Tensor) -> Tensor:
+            return self.vae.decode(self.confined(latents, origin[rows]))
+
         def penalty(latents: Tensor, rows: Tensor) -> Tensor:
-            images = self.vae.decode(self.confined(latents, origin[rows]))
+            images = decode(latents, rows)
             cost = weight * (images - start[rows]).abs().flatten(1).sum(dim=1)
             if self.ensemble is not None:
                 cost = cost + entropy(probabilities_of(problem, self.ensemble, images, rows).mean(dim=0))
@@ -75,12 +78,11 @@ class Clue(Engine):
         def accept(latents: Tensor, rows: Tensor) -> Tensor:
             if self.ensemble is None:
                 return torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-            images = self.vae.decode(self.confined(latents, origin[rows]))
-            mean = probabilities_of(problem, self.ensemble, images, rows).mean(dim=0)
+            mean = probabilities_of(problem, self.ensemble, decode(latents, rows), rows).mean(dim=0)
             return mean.amax(dim=1) >= self.confidence
 
         search = Search(
-            decode=lambda latents, rows: self.vae.decode(self.confined(latents, origin[rows])),
+            decode=decode,
             learning_rate=self.learning_rate,
             max_steps=self.max_steps,
             penalty=penalty,

@@ -27,35 +27,42 @@ class Typical:
     def __init__(self, donors: DonorSource, percentile: float) -> None:
         self.donors = donors
         self.percentile = percentile
-        self._known: dict[int, tuple[Tensor, float]] = {}
+        self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def holds(self, features: Tensor, labels: Tensor, of_images: Callable[[Tensor], Tensor]) -> Tensor:
+    def holds(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        of_images: Callable[[Tensor], Tensor],
+        percentile: float | None = None,
+    ) -> Tensor:
         """Whether images are typical, (M,) bool; where a class has too few training images to tell, none is.
 
         Args:
             features: (M, F) of the images.
             labels: (M,) the class of which each is to be typical.
             of_images: images (N, C, H, W) -> features (N, F).
+            percentile: instead of the usual one.
         """
+        share = (self.percentile if percentile is None else percentile) / 100
         found = torch.zeros(len(labels), dtype=torch.bool, device=features.device)
         for label in labels.unique().tolist():
             if label not in self._known:
                 self._known[label] = self._look(label, of_images, features)
-            known, limit = self._known[label]
+            known, own = self._known[label]
             its = labels == label
             if len(known) > NEIGHBOURS:
-                found[its] = nearest(features[its], known) <= limit
+                found[its] = nearest(features[its], known) <= float(own.quantile(share))
         return found
 
-    def _look(self, label: int, of_images: Callable[[Tensor], Tensor], like: Tensor) -> tuple[Tensor, float]:
-        """The features (N, F) of a class's training images, and the largest distance of an image that is typical."""
+    def _look(self, label: int, of_images: Callable[[Tensor], Tensor], like: Tensor) -> tuple[Tensor, Tensor]:
+        """The features (N, F) of a class's training images, and the distance (N,) of each from the others."""
         images = self.donors.of_label(label).images.to(like.device)
         if len(images) <= NEIGHBOURS:
-            return like[:0], 0.0
+            return like[:0], like[:0, 0]
         features = torch.cat([of_images(batch) for batch in images.split(250)])
         distances = torch.cdist(features, features).fill_diagonal_(torch.inf)
-        own = distances.topk(NEIGHBOURS, largest=False).values.mean(dim=1)
-        return features, float(own.quantile(self.percentile / 100))
+        return features, distances.topk(NEIGHBOURS, largest=False).values.mean(dim=1)
 
 
 def nearest(features: Tensor, known: Tensor) -> Tensor:
