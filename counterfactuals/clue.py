@@ -8,17 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..generative.contract import GenerativeModel
 from .ascent import Ascent, Penalty, Search
-from .engine import Engine
 from .problem import Problem
 from .settings import setting
 from .tightening import About, Curve
 from .uncertainty import Ensemble, before_and_after, entropy, probabilities_of
+from .vae_engine import VAEEngine
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clue(Engine):
+class Clue(VAEEngine):
     """Minimises H(y | decode(z)) + weight * |x - decode(z)|_1 over z, starting at the image's latent.
 
     The entropy is that of the classifier, and, where there is an ensemble, that of the mean of both: the classifier and
@@ -32,12 +31,10 @@ class Clue(Engine):
     summary: ClassVar[str] = "what would make the classifier sure: least uncertainty near the image, in a VAE"
     paper: ClassVar[str] = "Antorán et al. 2021, CLUE, arXiv 2006.06848"
     rank: ClassVar[int] = 80
-    needs: ClassVar[tuple[str, ...]] = ("vae",)
     uses: ClassVar[tuple[str, ...]] = ("ensemble",)
     any_class: ClassVar[bool] = True
     candidate: ClassVar[bool] = False
 
-    vae: GenerativeModel
     ensemble: Ensemble | None = None
     learning_rate: float = setting(
         0.1, "root mean square length of a step, in latent standard deviations", source="Antorán et al. 2021", least=0
@@ -52,16 +49,9 @@ class Clue(Engine):
         source="Antorán et al. 2021, code",
         least=0,
     )
-    residual: bool | None = setting(
-        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
-    )
 
     def find(self, problem: Problem) -> Curve:
-        origin = self.vae.encode(problem.images)
-        start = problem.images
-        if problem.keeps_the_rest(self.residual):
-            start = self.vae.decode(origin)
-            problem.keep_the_rest(start)
+        origin, start = self.begin(problem)
         weight = self.distance_weight / start[0].numel()
         others = self.others(problem)
 

@@ -9,19 +9,18 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
-from ..generative.contract import GenerativeModel
 from .ascent import Ascent, Search
-from .engine import Engine
 from .problem import Problem
 from .settings import setting
 from .tightening import Curve
+from .vae_engine import VAEEngine
 
 EXTRA = "cfx-toolkit[clusters]"
 RESTART = 0.1  # latent standard deviations from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class DiVE(Engine):
+class DiVE(VAEEngine):
     """Minimises -log p(target | decode(z + e)) + lasso |e|_1 + rec |x - decode(z + e)|_1 / C + div sum_j cos(e, e_j)^2.
 
     The sum is over the perturbations e_j of earlier answers to the question (`--count K`). Further answers may move
@@ -42,10 +41,8 @@ class DiVE(Engine):
     summary: ClassVar[str] = "diverse perturbations of a VAE's latent, in other coordinates each time"
     paper: ClassVar[str] = "Rodríguez et al. 2021, DiVE, arXiv 2103.10226"
     rank: ClassVar[int] = 17
-    needs: ClassVar[tuple[str, ...]] = ("vae",)
     candidate: ClassVar[bool] = False
 
-    vae: GenerativeModel
     learning_rate: float = setting(0.2, "root mean square length of a step, in latent standard deviations", least=0)
     max_steps: int = setting(100, "steps at most", least=1)
     lasso: float = setting(0.01, "nats for an L1 norm of the perturbation of 1", least=0)
@@ -55,16 +52,9 @@ class DiVE(Engine):
     )
     fisher: Literal["chunk", "spectral", "none"] = setting("chunk", "how coordinates are chosen for further answers")
     masks: int = setting(4, "parts into which the coordinates are divided", least=2)
-    residual: bool | None = setting(
-        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
-    )
 
     def find(self, problem: Problem) -> Curve:
-        origin = self.vae.encode(problem.images)
-        start = problem.images
-        if problem.keeps_the_rest(self.residual):
-            start = self.vae.decode(origin)
-            problem.keep_the_rest(start)
+        origin, start = self.begin(problem)
         moves = self._moves(problem, origin) if problem.attempt else torch.ones_like(origin)
         earlier = self._earlier(problem, origin)
 

@@ -8,17 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..generative.contract import GenerativeModel
 from ..generative.translations import LatentTranslations
-from .engine import Engine
 from .problem import Problem
 from .settings import setting
 from .tightening import About, Curve
 from .uncertainty import Ensemble, before_and_after
+from .vae_engine import VAEEngine
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlamClue(Engine):
+class GlamClue(VAEEngine):
     """Adds to the image's latent the vector that leads from images that are unsurely a class to images that surely are.
 
     The class is the one that the classifier sees; further answers take the next ones. Where the image that is drawn is
@@ -37,20 +36,14 @@ class GlamClue(Engine):
     gradients: ClassVar[bool] = False
     candidate: ClassVar[bool] = False
 
-    vae: GenerativeModel
     glam: LatentTranslations
     ensemble: Ensemble | None = None
     lengths: tuple[float, ...] = setting((1.0, 1.5, 2.0), "of the vector, tried upwards while not valid", least=0.01)
     bisections: int = setting(4, "halvings of the way to the first valid point", least=0)
-    residual: bool | None = setting(
-        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
-    )
 
     def find(self, problem: Problem) -> Curve:
         rows = problem.every_row()
-        origin = self.vae.encode(problem.images)
-        if problem.keeps_the_rest(self.residual):
-            problem.keep_the_rest(self.vae.decode(origin))
+        origin, _ = self.begin(problem)
         seen = problem.condition(problem.log_probabilities(problem.images, rows))
         order = seen.argsort(dim=1, descending=True)
         translated = self.glam(origin, order[:, 0], order[:, problem.attempt % order.shape[1]])

@@ -9,18 +9,17 @@ import torch
 from torch import Tensor
 
 from ..generative.anchors import LatentAnchors
-from ..generative.contract import GenerativeModel
 from .ascent import Ascent, Search
-from .engine import Engine
 from .problem import Problem
 from .settings import setting
 from .tightening import Curve
+from .vae_engine import VAEEngine
 
 RESTART = 1.0  # latent standard deviations from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentAscent(Engine):
+class LatentAscent(VAEEngine):
     """Maximises log p(target | decode(z)) - prior_weight / 2 |z - prototype(z)|^2, starting at the factual's latent.
 
     The prototype is the mean of the latents of the real images of the target class that are nearest to z. Without it
@@ -40,7 +39,6 @@ class LatentAscent(Engine):
     rank: ClassVar[int] = 10
     needs: ClassVar[tuple[str, ...]] = ("vae", "anchors")
 
-    vae: GenerativeModel
     anchors: LatentAnchors
     learning_rate: float = setting(0.2, "root mean square length of a step, in latent standard deviations", least=0)
     max_steps: int = setting(40, "steps at most", least=1)
@@ -49,14 +47,9 @@ class LatentAscent(Engine):
     )
     neighbours: int = setting(3, "real images whose mean is the prototype", least=1)
     typical: float = setting(0.65, "share of real images with another real image within the limit", least=0, most=1)
-    residual: bool | None = setting(
-        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
-    )
 
     def find(self, problem: Problem) -> Curve:
-        origin = self.vae.encode(problem.images)
-        if problem.keeps_the_rest(self.residual):
-            problem.keep_the_rest(self.vae.decode(origin))
+        origin, _ = self.begin(problem)
         reach = self.anchors.reach(self.typical)
 
         def penalty(latents: Tensor, rows: Tensor) -> Tensor:

@@ -10,15 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..generative.anchors import LatentAnchors
-from ..generative.contract import ConditionalModel, GenerativeModel
-from .engine import Engine
+from ..generative.contract import ConditionalModel
 from .problem import Candidates, Problem
 from .settings import setting
 from .tightening import Curve
+from .vae_engine import VAEEngine
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharpShooter(Engine):
+class SharpShooter(VAEEngine):
     """Finds the first valid point on the line from encode(x) to encode(projection of x onto the target class).
 
     The projection is the class-conditional reconstruction of x: its class-free latent, decoded with the target class
@@ -36,20 +36,14 @@ class SharpShooter(Engine):
     needs: ClassVar[tuple[str, ...]] = ("vae", "conditional_vae", "anchors")
     gradients: ClassVar[bool] = False
 
-    vae: GenerativeModel
     conditional_vae: ConditionalModel
     anchors: LatentAnchors
     points: int = setting(8, "points on the line, evaluated in one batch", least=1)
     bisections: int = setting(3, "halvings between the last invalid and the first valid point", least=0)
-    residual: bool | None = setting(
-        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
-    )
     neighbours: int = setting(8, "real images that are tried if the projection is not valid", least=1)
 
     def find(self, problem: Problem) -> Curve:
-        origin = self.vae.encode(problem.images)
-        if problem.keeps_the_rest(self.residual):
-            problem.keep_the_rest(self.vae.decode(origin))
+        origin, _ = self.begin(problem)
         classes = self.anchors.latents.shape[0]
         condition = F.one_hot(problem.targets, classes).float()
         projection = self.conditional_vae.decode(self.conditional_vae.encode(problem.images), condition)

@@ -8,18 +8,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..generative.contract import GenerativeModel
 from .ascent import Ascent, Search
-from .engine import Engine
 from .problem import Problem
 from .settings import setting
 from .tightening import Curve
+from .vae_engine import VAEEngine
 
 RESTART = 1.0  # latent standard deviations from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Revise(Engine):
+class Revise(VAEEngine):
     """Minimises -log p(target | decode(z)) + weight * |x - decode(z)|_1, starting at the factual's latent.
 
     The search stops at the first valid image. With one weight for all images, most of them get stuck where the
@@ -36,9 +35,7 @@ class Revise(Engine):
     summary: ClassVar[str] = "gradient ascent in the latent space of a VAE, near the image in pixels"
     paper: ClassVar[str] = "Joshi et al. 2019, REVISE, arXiv 1907.09615"
     rank: ClassVar[int] = 15
-    needs: ClassVar[tuple[str, ...]] = ("vae",)
 
-    vae: GenerativeModel
     distance_weights: tuple[float, ...] = setting(
         (0.1, 0.03, 0.01, 0.0),
         "nats for a change of one pixel from black to white, downwards; one number: no smaller weight is tried",
@@ -46,16 +43,9 @@ class Revise(Engine):
     )
     learning_rate: float = setting(0.2, "root mean square length of a step, in latent standard deviations", least=0)
     max_steps: int = setting(80, "steps at most with each weight", least=1)
-    residual: bool | None = setting(
-        None, "keep what the VAE cannot decode; none: only if changes are carried to larger images"
-    )
 
     def find(self, problem: Problem) -> Curve:
-        origin = self.vae.encode(problem.images)
-        start = problem.images
-        if problem.keeps_the_rest(self.residual):
-            start = self.vae.decode(origin)
-            problem.keep_the_rest(start)
+        origin, start = self.begin(problem)
 
         state = Ascent.at(problem.restarted(origin, RESTART))
         for weight in self.distance_weights:
