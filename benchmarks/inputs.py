@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
+from ..answers.wanted import label_of
 from ..bundles.bundle import Bundle
-from ..errors import DataError, UsageError, unknown_name
+from ..errors import DataError, UsageError, few, unknown_name
 from ..images.finding import find_images
 from ..images.reading import scale_of
 from ..images.scale import Scale
 from ..images.sets.labelled import Labelled
 from ..images.sets.labels import class_index
 from ..images.sets.rows import read_rows
-from .settings import POLICIES, Settings
+from .settings import LABEL, POLICIES, Settings
 
 
 class Inputs(Protocol):
@@ -100,6 +102,8 @@ class FileInputs:
                     total.update(hashlib.file_digest(file, "sha256").digest())
             except OSError:  # `read` says why
                 total.update(b"unreadable")
+        if self.labels is not None:
+            total.update(self.labels.numpy().data)
         return total.hexdigest()
 
 
@@ -155,14 +159,17 @@ def target_rows(path: Path, directory: Path | None = None) -> list[TargetRow]:
     if sorted(heading) == ["image", "target"]:
         image_at, target_at = heading.index("image"), heading.index("target")
         rows = rows[1:]
+    wrong: dict[int, str] = {}
     for row in rows:
         where = f"{path}: line {row.line}"
         if len(row.cells) != 2:
-            raise DataError(f"{where}: {len(row.cells)} columns; expected two, image and target")
+            wrong[row.line] = f"{where}: {len(row.cells)} columns; expected two, image and target"
+            continue
         image = base / row.cells[image_at]
         if not image.is_file():
-            raise DataError(f"{where}: {image}: no such file; image paths are relative to {base}")
+            wrong[row.line] = f"{where}: {image}: no such file; image paths are relative to {base}"
         found.append(TargetRow(where, row.line, image, row.cells[target_at]))
+    check_rows(wrong)
     if not found:
         raise DataError(f"{path}: no rows; expected lines of image,target")
     return found
@@ -175,18 +182,36 @@ def read_targets(path: Path, classes: Sequence[str], directory: Path | None = No
         DataError: a class is unknown.
     """
     asked: dict[Path, list[tuple[int, int]]] = {}
+    wrong: dict[int, str] = {}
     for row in target_rows(path, directory):
-        asked.setdefault(row.image, []).append((row.line, row.label(classes)))
+        try:
+            asked.setdefault(row.image, []).append((row.line, row.label(classes)))
+        except DataError as error:
+            wrong[row.line] = str(error)
+    check_rows(wrong)
     return Listed(list(asked), list(asked.values()))
 
 
+def check_rows(wrong: Mapping[int, str]) -> None:
+    """Raise a `DataError` if rows of a file are wrong: what is wrong with the first, and the lines of the others."""
+    if wrong:
+        (_, first), *others = wrong.items()
+        lines, s = few([str(line) for line, _ in others]), "s" if len(others) > 1 else ""
+        more = f" (and {len(others)} more wrong row{s}: line{s} {lines})" if others else ""
+        raise DataError(first + more)
+
+
 def open_inputs(bundle: Bundle, settings: Settings) -> FileInputs:
-    """Find the images of a directory, a glob or a file.
+    """Find the images of a directory, a glob or a file; if their labels are asked for, of a folder for each class.
 
     Raises:
         ImageError: there are no images, or it cannot be told what white is.
+        UsageError: labels are asked for, and the folder of an image has the name of no class.
     """
-    found = find_images([settings.images or ""], recursive=settings.recursive)
+    labels_wanted = settings.targets == LABEL
+    found = find_images([settings.images or ""], recursive=settings.recursive or labels_wanted)
     inputs = FileInputs(found.paths, bundle, settings.window)
     inputs.notes += found.notes
+    if labels_wanted:
+        inputs.labels = torch.tensor([label_of(str(path), path, bundle).classes[0] for path in found.paths])
     return inputs

@@ -14,7 +14,7 @@ from ..bundles.bundle import Bundle
 from ..bundles.own_images import images_for_testing
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import engine_names, plugin_of
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..files import expanded
 from ..images.sets.labelled import Labelled
 from ..images.sets.torchvision_sets import name_in_torchvision
@@ -28,11 +28,11 @@ from ..reports.summary import Summary
 from ..training.recipe import RECIPES
 from .controls import controls, is_control
 from .finish import finish
-from .inputs import DataSetInputs, FileInputs, Inputs, Listed, open_inputs, read_targets
+from .inputs import DataSetInputs, FileInputs, Inputs, Listed, check_rows, open_inputs, read_targets
 from .questions import QuestionSampler
 from .run import Run, run_directory
 from .runner import Runner, batch_size_for
-from .settings import LABEL, POLICIES, Settings
+from .settings import POLICIES, Settings
 
 DEFAULT_COUNT = 1000
 
@@ -142,17 +142,19 @@ class Benchmark:
 
     def _read_targets(self) -> str | Listed:
         wanted, images = self.settings.targets, self.settings.images
-        if wanted == LABEL and images is not None:
-            raise UsageError("--targets label: the labels of --images are not known; use --data, or a CSV of targets")
         if wanted in POLICIES:
             return wanted
         listed = read_targets(expanded(wanted), self.bundle.classes, None if images is None else expanded(images))
-        for line, target in (row for rows in listed.asked for row in rows):
-            if target not in self.bundle.present:
-                name = self.bundle.classes[target]
-                raise DataError(
-                    f"{wanted}: line {line}: bundle {self.bundle.name} was trained without images of {name!r}"
-                )
+        bundle = self.bundle
+        check_rows(
+            {
+                line: f"{wanted}: line {line}: bundle {bundle.name} was trained without images of "
+                f"{bundle.classes[target]!r}"
+                for rows in listed.asked
+                for line, target in rows
+                if target not in bundle.present
+            }
+        )
         return listed
 
     def _open_inputs(self) -> Inputs:

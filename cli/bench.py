@@ -105,8 +105,8 @@ def bench(
         str,
         typer.Option(
             metavar="random|runner-up|all|label|CSV",
-            help="Target classes; label: of the images that the model gets wrong, what they are; CSV: a file of "
-            "image,target rows.",
+            help="Target classes; label: of the images that the model gets wrong, what they are (--images: a folder "
+            "for each class); CSV: a file of image,target rows.",
         ),
     ] = "random",
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of the random number generator.")] = 0,

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from cfx.benchmarks.inputs import DataSetInputs, FileInputs, read_targets
+from cfx.benchmarks.inputs import DataSetInputs, FileInputs, open_inputs, read_targets
 from cfx.benchmarks.questions import QuestionSampler, load_batch, read_questions
+from cfx.benchmarks.settings import Settings
 from cfx.bundles.bundle import Bundle
 from cfx.errors import DataError, UsageError
 from cfx.images.finding import find_images
 from cfx.images.sets.labelled import Labelled
+from cfx.images.writing import write_png
 
 
 def sample(bundle: Bundle, inputs, directory: Path, targets="random", count=None, seed=0):
@@ -69,6 +71,28 @@ def test_labels_are_asked_of_what_the_classifier_gets_wrong(bundle: Bundle, labe
         sample(bundle, DataSetInputs(Labelled(labelled.images[:100], seen), "mnist test"), tmp_path / "none", "label")
 
 
+def test_labels_of_files_are_the_names_of_their_folders(bundle: Bundle, labelled, tmp_path):
+    images = labelled.floats(slice(0, 30))
+    seen = bundle.classifier(images).argmax(dim=1).tolist()
+    for place, (image, label) in enumerate(zip(images, seen, strict=True)):
+        folder = (label + 1) % 10 if place % 10 == 0 else label  # as if it had been wrong on three of them
+        write_png(tmp_path / "digits" / str(folder) / f"{place}.png", image)
+    inputs = open_inputs(bundle, Settings(images=str(tmp_path / "digits"), targets="label"))
+    pairs, _ = sample(bundle, inputs, tmp_path / "run", "label")
+    assert sorted(int(Path(pair.source.name).stem) for pair in pairs) == [0, 10, 20]
+    for pair in pairs:
+        assert pair.goal == "label" and pair.target == Path(pair.source.name).parent.name != pair.factual.name
+    before = inputs.digest()
+    first = next((tmp_path / "digits").rglob("0.png"))
+    right = tmp_path / "digits" / str(seen[0])
+    right.mkdir(exist_ok=True)
+    first.rename(right / "0.png")
+    assert open_inputs(bundle, Settings(images=str(tmp_path / "digits"), targets="label")).digest() != before
+    write_png(tmp_path / "digits" / "unsorted" / "x.png", images[0])
+    with pytest.raises(UsageError, match="its folder, 'unsorted', is none of the classes"):
+        open_inputs(bundle, Settings(images=str(tmp_path / "digits"), targets="label"))
+
+
 def test_random_targets_do_not_depend_on_the_other_images(bundle: Bundle, folder, tmp_path):
     paths = find_images([str(folder)]).paths
     whole, _ = sample(bundle, FileInputs(paths, bundle), tmp_path / "whole")
@@ -99,6 +123,8 @@ def test_a_targets_file(bundle: Bundle, folder, tmp_path):
         (b"four.png,9\ngone.png,3\n", "line 2: "),
         (b"four.png,9\ngone.png,3\n", "gone.png: no such file"),
         (b"image,target\nfour.png\n", "line 2: 1 columns; expected two"),
+        (b"gone.png,9\nfour.png\nfour.png,3\nlost.png,1\n", r"no such .* \(and 2 more wrong rows: lines 2, 4\)"),
+        (b"four.png,ten\nfour.png,9\nfour.png,x\n", r"'ten'.* \(and 1 more wrong row: line 3\)"),
         (b"image,target\n", "no rows"),
         (b"\xff\xfe\x00", "is text in UTF-16"),
     ],

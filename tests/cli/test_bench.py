@@ -234,7 +234,7 @@ def folder_of_classes(digits, toy, tmp_path):
         (["--batch-size", "0"], "--batch-size 0: expected auto or a positive whole number"),
         (["--images", "nowhere"], "nowhere: no such file"),
         (["--targets", "nowhere.csv"], "nowhere.csv: neither random, runner-up, all, label nor a CSV file"),
-        (["--targets", "label"], "--targets label: the labels of --images are not known"),
+        (["--targets", "label"], "is none of the classes 0, 1, 2"),
         (["--baseline", "nowhere"], "--baseline nowhere: no run there"),
         (["--confidence", "2"], "choose a probability between 0 and 1"),
         (["--bundle", "mnst"], "unknown bundle 'mnst'"),
