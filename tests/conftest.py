@@ -46,6 +46,12 @@ NOT_IN_A_COPY = (".venv", ".git", "build", "dist", "runs", "cfx-out", "*.egg-inf
 torch.set_num_threads(THREADS)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first, so that no process is left alone with them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def digits() -> tuple[Tensor, Tensor]:
     """400 digits of the MNIST test set, 40 a class: images (400, 1, 28, 28) in [0, 1], labels (400,) int64."""
@@ -83,14 +89,15 @@ def read_set(data_root: Path) -> Callable[[str, str], Labelled]:
 
 @pytest.fixture(scope="session")
 def shorten() -> Callable[[Recipe, float], Recipe]:
-    """A recipe whose every training has so many epochs."""
+    """A recipe whose every training has so many epochs, and a narrow velocity field: drawing with it takes longest."""
 
     def shortened(recipe: Recipe, epochs: float) -> Recipe:
         parts = {}
         for kind in PARTS:
             name, known = kind.makes[0], {field.name for field in dataclasses.fields(kind)}
             lengths = {field: epochs for field in ("epochs", "guide_epochs") if field in known}
-            parts[name] = {**recipe.parts.get(name, {}), **lengths}
+            narrow = {"network": {"width": 16}} if name == "matching" else {}
+            parts[name] = {**recipe.parts.get(name, {}), **lengths, **narrow}
         return dataclasses.replace(recipe, parts=parts)
 
     return shortened

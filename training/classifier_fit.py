@@ -53,7 +53,6 @@ class ClassifierFit(Fit):
     def step(self, index: int) -> dict[str, Tensor]:
         set_learning_rate(self.optimizer, self.learning_rate * self.cycle(index))
         images, labels = self.batch(index)
-        images = self.augmentation(images)
         if self.noise:
             images = images + torch.randn_like(images) * torch.rand(len(images), 1, 1, 1) * self.noise
         images = self.hardened(images, labels, index)

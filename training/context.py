@@ -160,6 +160,8 @@ class TrainingContext:
         fit.held_out = held_out if of_class is None else held_out.of_class(of_class)
         if not checked or not len(fit.held_out):
             fit.held_out = None
+        if self.recipe.few and fit.augmentation is None:
+            fit.augmentation = self.recipe.augmentation
         checkpoint = self.checkpoints / f"{label}.ckpt"
         if self.budget is not None:
             fit.seconds = max(LEAST_SECONDS, self.budget.allot(label, seconds_before(checkpoint)))

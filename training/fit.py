@@ -17,6 +17,7 @@ from ..bundles.entries import Trained
 from ..errors import CfxError, OutputError
 from ..images.sets.labelled import Labelled
 from ..progress import SILENT, Progress
+from .augment import Augmentation
 from .course import Report, Timer, one_cycle
 
 CHECKS = 20  # evaluations on held-out images in a full run
@@ -56,6 +57,7 @@ class Fit(ABC):
         trained: how the run went, when it has ended.
         prelude: share of the steps, at the start, that use a simpler loss. Held-out images are not evaluated until
             the steps after it have taken effect.
+        augmentation: random deformation of the training images, not of held-out ones; None: none.
         held_out: images that are not trained on. If given, training stops early when the loss on them no longer
             improves, and the best weights are restored.
     """
@@ -66,6 +68,7 @@ class Fit(ABC):
         self.steps_per_epoch = max(1, len(data) // self.batch_size)
         self.total_steps = max(1, round(epochs * self.steps_per_epoch))
         self.prelude = 0.0
+        self.augmentation: Augmentation | None = None
         self.held_out: Labelled | None = None
         self.seconds: float | None = None
         self.clock: Callable[[], float] = time.monotonic
@@ -115,7 +118,8 @@ class Fit(ABC):
     def batch(self, index: int) -> tuple[Tensor, Tensor]:
         """The images (N, C, H, W) in [0, 1] and labels (N,) of batch number `index`."""
         chosen = self.chosen(index)
-        return self.data.floats(chosen), self.data.labels[chosen]
+        images = self.data.floats(chosen)
+        return images if self.augmentation is None else self.augmentation(images), self.data.labels[chosen]
 
     def run(self, checkpoint: Path | None = None, progress: Progress = SILENT, every_s: float = 30.0) -> None:
         """Train to the end, resuming from `checkpoint` if it exists.

@@ -39,6 +39,7 @@ class Recipe:
         latents: dimension of the latent space of both VAEs.
         likelihood, prelude: as in `ElboFit`, for both VAEs.
         augmentation: random deformation of the classifiers' training images.
+        few: whether there are so few images that the generative models and the autoencoders need deformed ones, too.
         batch_size: images per step.
         mixup, noise: as in `ClassifierFit`, for the explained classifier; judges use the noise only.
     """
@@ -56,6 +57,7 @@ class Recipe:
     likelihood: str = "bernoulli"
     prelude: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    few: bool = False
     batch_size: int = 128
     mixup: float = 0.3
     noise: float = 0.05
@@ -162,7 +164,8 @@ def recipe_for(
         tuple(classes),
         light_on_dark,
         by_steps=True,
-        batch_size=128 if images > FEW else 64,  # small batches are faster and sufficient for few images
+        few=images <= FEW,
+        batch_size=128 if images > FEW else 32,  # few images are learnt in more, smaller steps
         latents=32 if channels * height * width <= 1024 else 64,
         parts={
             "judge": {"network": {"stride": 4 if max(height, width) > 64 else 2}},
