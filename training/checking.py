@@ -90,7 +90,13 @@ def check(probe: Probe, matched: Matched, *, brief: bool = False) -> Checked:
     measured = {"test_accuracy": round(accuracy, 5), "images": len(sample)}
     return Checked(
         entry=entry_of(
-            probe, adaptation, matched, differentiable=differentiable, saturated=saturated, measured=measured
+            probe,
+            adaptation,
+            matched,
+            differentiable=differentiable,
+            saturated=saturated,
+            channels_last=not brief and probe.prefers_channels_last(adapted),
+            measured=measured,
         ),
         classifier=adapted,
         accuracy=accuracy,
@@ -108,6 +114,7 @@ def entry_of(
     *,
     differentiable: bool,
     saturated: float = 0.0,
+    channels_last: bool = False,
     measured: Mapping[str, float] | None = None,
 ) -> PartEntry:
     """A classifier's entry in bundle.toml."""
@@ -118,6 +125,7 @@ def entry_of(
         least_batch=probe.least_batch,
         differentiable=differentiable,
         saturated=round(saturated, 3),
+        channels_last=channels_last,
         columns=matched.columns,
         among=matched.among,
         classes=None if matched.columns is None or matched.among else matched.classes,

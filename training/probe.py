@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..classifiers.foreign.adapted import Adapted, padded
 from ..classifiers.foreign.contract import Foreign
+from ..classifiers.foreign.memory_format import RUNS, prefers_channels_last
 from ..classifiers.foreign.outputs import choose_output, columns_of, outputs_of, shape_of, shown
 from ..classifiers.foreign.preprocessing import MULTI_LABEL, Preprocessing
 from ..errors import UsageError, first_line
@@ -111,6 +112,11 @@ class Probe:
         """As many images, within limits, as the classifier can process `runs` times within `seconds`."""
         least, most = limits
         return self.sample[: max(least, min(most, int(self.seconds / (runs * self.seconds_per_image))))]
+
+    def prefers_channels_last(self, adapted: Adapted) -> bool:
+        """Whether the adapted classifier is faster with channels-last weights, which are then left in that format."""
+        runs = max(1, min(RUNS, int(self.seconds / (8 * COMPARED * self.seconds_per_image))))  # both, with gradients
+        return prefers_channels_last(adapted, self.sample.floats(slice(0, COMPARED)), runs)
 
     def batch(self, count: int) -> Tensor:
         """The first images, (N, C, H, W): `count`, or as many as the model takes at once if that is fixed."""

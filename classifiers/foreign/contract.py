@@ -63,6 +63,7 @@ class ForeignEntry:
             another order; None if classes and labels are the same.
         among: whether probabilities are restricted to these classes.
         classes: names of all of the classifier's classes, if there are `columns`.
+        channels_last: whether it is faster with its weights in the channels-last memory format.
         saturated: share of the images looked at for which its gradient is zero, because its output is saturated.
         sha256, other_sha256: hashes of `file` and of each of `other_files`.
     """
@@ -80,6 +81,7 @@ class ForeignEntry:
     among: bool = False
     classes: tuple[str, ...] | None = None
     activation: str | None = None
+    channels_last: bool = False
     saturated: float = 0.0
     sha256: str | None = None
     other_sha256: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class ForeignEntry:
             among=table.get("among", bool) or False,
             classes=table.several("classes", str),
             activation=table.get("activation", str),
+            channels_last=table.get("channels_last", bool) or False,
             saturated=table.get("saturated", float) or 0.0,
             sha256=table.get("sha256", str),
             other_sha256=table.several("other_sha256", str) or (),
@@ -139,6 +142,8 @@ class ForeignEntry:
             fields["classes"] = list(self.classes)
         if self.activation is not None:
             fields["activation"] = self.activation
+        if self.channels_last:
+            fields["channels_last"] = True
         if self.saturated:
             fields["saturated"] = self.saturated
         if self.sha256 is not None:

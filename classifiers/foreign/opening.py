@@ -29,6 +29,7 @@ from .checkpoints import PickledModel, parse_weights
 from .contract import Foreign, ForeignEntry
 from .factories import FACTORY, check_trust, open_factory, trust
 from .libraries import open_hf, open_timm, open_torchvision, rebuild
+from .memory_format import use_channels_last
 from .outputs import LOGITS_OF, output_tensor
 from .preprocessing import Preprocessing
 from .programs import open_onnx, open_program, open_script
@@ -108,6 +109,8 @@ def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
         opened = _reopened(entry, directory)
     except UsageError as error:
         raise BundleError(f"bundle {directory}: {error}") from error
+    if entry.channels_last:
+        use_channels_last(opened.model)
     stored = entry.preprocessing
     return Foreign(
         opened.model,
