@@ -12,7 +12,7 @@ from .ascent import Ascent, Penalty, Search
 from .problem import Problem
 from .settings import setting
 from .tightening import About, Curve
-from .uncertainty import Ensemble, before_and_after, entropy, probabilities_of
+from .uncertainty import Committee, Ensemble, before_and_after, entropy
 from .vae_engine import VAEEngine
 
 
@@ -20,8 +20,9 @@ from .vae_engine import VAEEngine
 class Clue(VAEEngine):
     """Minimises H(y | decode(z)) + weight * |x - decode(z)|_1 over z, starting at the image's latent.
 
-    The entropy is that of the classifier, and, where there is an ensemble, that of the mean of both: the classifier and
-    the ensemble must become sure, of whichever class they find. Without an ensemble, only the classifier must.
+    The entropy is the sum of that of the classifier and that of the mean of an ensemble: both must become sure, of
+    whichever class they find. Where there is no ensemble, networks that dropout makes of the classifier stand in for it
+    (Gal and Ghahramani 2016, arXiv 1506.02142); without dropout, only the classifier must become sure.
 
     Source: Antorán et al. 2021, Getting a CLUE, arXiv 2006.06848, equation 2 and section 3; there the classifier is
     Bayesian. The search ends at the first image that is valid, and is tightened; there it ends at a plateau.
@@ -36,6 +37,9 @@ class Clue(VAEEngine):
     candidate: ClassVar[bool] = False
 
     ensemble: Ensemble | None = None
+    dropouts: int = setting(
+        8, "networks that dropout makes of the classifier, where there is no ensemble; 0: none", least=0
+    )
     learning_rate: float = setting(
         0.1, "root mean square length of a step, in latent standard deviations", source="Antorán et al. 2021", least=0
     )
@@ -54,6 +58,7 @@ class Clue(VAEEngine):
         origin, start = self.begin(problem)
         weight = self.distance_weight / start[0].numel()
         others = self.others(problem)
+        committee = Committee.of(problem, self.ensemble, self.dropouts)
 
         def decode(latents: Tensor, rows: Tensor) -> Tensor:
             return self.vae.decode(self.confined(latents, origin[rows]))
@@ -61,14 +66,14 @@ class Clue(VAEEngine):
         def penalty(latents: Tensor, rows: Tensor) -> Tensor:
             images = decode(latents, rows)
             cost = weight * (images - start[rows]).abs().flatten(1).sum(dim=1)
-            if self.ensemble is not None:
-                cost = cost + entropy(probabilities_of(problem, self.ensemble, images, rows).mean(dim=0))
+            if committee is not None:
+                cost = cost + entropy(committee.probabilities(problem, images, rows).mean(dim=0))
             return cost if others is None else cost + others(latents, rows)
 
         def accept(latents: Tensor, rows: Tensor) -> Tensor:
-            if self.ensemble is None:
+            if committee is None:
                 return torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-            mean = probabilities_of(problem, self.ensemble, decode(latents, rows), rows).mean(dim=0)
+            mean = committee.probabilities(problem, decode(latents, rows), rows).mean(dim=0)
             return mean.amax(dim=1) >= self.confidence
 
         search = Search(
@@ -89,7 +94,7 @@ class Clue(VAEEngine):
         def about(t: float, row: int) -> About:
             rows = torch.tensor([row], device=origin.device)
             image = self.vae.decode(between(torch.tensor([t], device=origin.device), rows))
-            return About(notes=(before_and_after(problem, self.ensemble, image, row),))
+            return About(notes=(before_and_after(problem, committee, image, row),))
 
         return Curve(
             lambda t, rows: self.vae.decode(between(t, rows)),

@@ -12,7 +12,7 @@ from ..generative.translations import LatentTranslations
 from .problem import Problem
 from .settings import setting
 from .tightening import About, Curve
-from .uncertainty import Ensemble, before_and_after
+from .uncertainty import Committee, Ensemble, before_and_after
 from .vae_engine import VAEEngine
 
 
@@ -38,12 +38,16 @@ class GlamClue(VAEEngine):
 
     glam: LatentTranslations
     ensemble: Ensemble | None = None
+    dropouts: int = setting(
+        8, "networks that dropout makes of the classifier, where there is no ensemble; 0: none", least=0
+    )
     lengths: tuple[float, ...] = setting((1.0, 1.5, 2.0), "of the vector, tried upwards while not valid", least=0.01)
     bisections: int = setting(4, "halvings of the way to the first valid point", least=0)
 
     def find(self, problem: Problem) -> Curve:
         rows = problem.every_row()
         origin, _ = self.begin(problem)
+        committee = Committee.of(problem, self.ensemble, self.dropouts)
         seen = problem.condition(problem.log_probabilities(problem.images, rows))
         order = seen.argsort(dim=1, descending=True)
         translated = self.glam(origin, order[:, 0], order[:, problem.attempt % order.shape[1]])
@@ -64,6 +68,6 @@ class GlamClue(VAEEngine):
 
         def about(t: float, row: int) -> About:
             image = draw(torch.tensor([t], device=origin.device), torch.tensor([row], device=origin.device))
-            return About(notes=(before_and_after(problem, self.ensemble, image, row),))
+            return About(notes=(before_and_after(problem, committee, image, row),))
 
         return Curve(draw, bisections=self.bisections, end=reached, about=about)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..bundles.labelling import SAME, Labelling
 from ..errors import CfxError
 from ..images.resizing import resize_batch
+from .dropout import DropoutNetworks
 from .features import PenultimateFeatures, SpatialFeatures
 from .goal import Goal
 from .typical import Typical
@@ -277,6 +278,11 @@ class Problem:
     def logits(self, images: Tensor) -> Tensor:
         """The classifier's logits (M, K) of images (M, C, H, W) that are no candidates, without counting the calls."""
         return self._classifier(images)
+
+    def dropout_networks(self, count: int) -> DropoutNetworks | None:
+        """So many networks that dropout makes of the classifier, whose calls are not counted; None if it has none."""
+        networks = DropoutNetworks(self._classifier, count, self.seed)
+        return networks if count and networks.layers else None
 
     def count(self, rows: Tensor, *, backward: bool = False) -> None:
         """Count a call of the classifier for each of the questions `rows` (M,), which may repeat."""

@@ -14,6 +14,7 @@ import cfx
 from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.classifiers.ensemble import Ensemble
 from cfx.counterfactuals.clue import Clue
+from cfx.counterfactuals.dropout import DropoutNetworks
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.registry import load_engine
 from cfx.counterfactuals.uncertainty import entropy, split
@@ -70,7 +71,7 @@ def test_entropy_is_split_into_what_all_are_unsure_of_and_what_they_disagree_on(
 def test_the_ensemble_must_become_sure_as_well(bundle: Bundle, unsure: tuple[Tensor, Tensor]):
     images, seen = unsure
     engine = Clue.from_bundle(bundle)
-    alone: Engine = Clue(vae=engine.vae)
+    alone: Engine = Clue(vae=engine.vae, dropouts=0)
     sure = []
     for each in (engine, alone):
         found = each.search(bundle.classifier, images, seen)
@@ -79,6 +80,23 @@ def test_the_ensemble_must_become_sure_as_well(bundle: Bundle, unsure: tuple[Ten
     assert sure[0] > sure[1]
     found = alone.search(bundle.classifier, images[:1], seen[:1])
     assert found.about is not None and "there is no ensemble" in found.about[0].notes[0]
+
+
+def test_without_an_ensemble_networks_that_dropout_makes_must_become_sure(
+    bundle: Bundle, unsure: tuple[Tensor, Tensor]
+):
+    images, seen = unsure
+    engine = Clue(vae=Clue.from_bundle(bundle).vae)
+    networks = DropoutNetworks(bundle.classifier, engine.dropouts)
+    found = engine.search(bundle.classifier, images, seen)
+    mean = networks(found.images).softmax(dim=2).mean(dim=0)
+    assert float(mean.amax(dim=1)[found.valid].min()) > 0.89, "0.9 before the image is rounded to 8 bits"
+    assert float(found.valid.float().mean()) >= 0.9
+    assert found.about is not None and "and 8 networks that dropout makes of it: " in found.about[0].notes[0]
+    alone = Clue(vae=engine.vae, dropouts=0).search(bundle.classifier, images, seen)
+    assert float(found.forward_calls.float().mean()) > 4 * float(alone.forward_calls.float().mean()), "they are counted"
+    seen_by_none = Clue(vae=engine.vae).search(bundle.classifier.__call__, images[:1], seen[:1])
+    assert seen_by_none.about is not None and "the classifier has no dropout" in seen_by_none.about[0].notes[0]
 
 
 def test_the_ball_is_kept(bundle: Bundle, unsure: tuple[Tensor, Tensor]):
