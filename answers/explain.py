@@ -32,6 +32,7 @@ from .given import Given, each_of, pixels_of, read_all, size_of
 from .pipeline import AnswerOptions, answer_batch, default_engine
 from .question import Source, ask
 from .region import Allowed, Within
+from .segments import segments_of
 from .style import Style, typical_of
 from .wanted import label_of, wanted_of
 
@@ -57,7 +58,7 @@ def explain(
     confidence: float = 0.9,
     count: int = 1,
     style: Style = "minimal",
-    regions: bool = False,
+    regions: bool | str | PathLike[str] | Image.Image = False,
     metrics: Sequence[str] | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -94,7 +95,9 @@ def explain(
         count: number of different answers to each image; the `place` of each is 1, 2, ...
         style: "minimal" for the smallest change that is valid, "human" to go on until the answer is typical of the
             target.
-        regions: also find out which regions of the image suffice, as `answer.which_regions`.
+        regions: also find out which regions of the image suffice, as `answer.which_regions`: True or "grid" of the
+            cells of a grid, "slic" of superpixels; or a picture of the image's size, or its file, with a colour for
+            each region.
         metrics: names of the metrics to compute (docs/metrics.md); None for all but LPIPS.
         device: "auto", "cpu", "cuda" or "mps"; a loaded bundle stays on its device.
         seed: seed of the engine's random numbers.
@@ -147,7 +150,11 @@ def explain(
     kind = load_engine(name)
     check_names(kind, settings or {})
     options = AnswerOptions(
-        seed=seed, metrics=known_metrics(metrics), count=count, typical=typical_of(loaded, style), regions=regions
+        seed=seed,
+        metrics=known_metrics(metrics),
+        count=count,
+        typical=typical_of(loaded, style),
+        segments=None if regions is False else segments_of(regions),
     )
     searching = kind.from_models(loaded.models, confidence=confidence, **(settings or {}))
     if kind.any_class and not certain:
@@ -165,7 +172,10 @@ def explain(
     reading = read_all(images, loaded, scale, skip=on_unreadable == "skip")
 
     def where(source: Source, pixels: Tensor) -> Within | None:
-        return allowed and allowed.within(source.name, (pixels.shape[1], pixels.shape[2]), source.placement)
+        height, width = pixels.shape[1:]
+        if options.segments is not None:
+            options.segments.check(source.name, (width, height) if source.placement is None else source.placement.size)
+        return allowed and allowed.within(source.name, (height, width), source.placement)
 
     def answers() -> Iterator[Answer]:
         while images_read := list(islice(reading, BATCH)):

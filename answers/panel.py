@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFont
+from torch import Tensor
 
 from ..counterfactuals.goal import is_valid
 from ..counterfactuals.tightening import Region
@@ -106,15 +107,14 @@ def outline(picture: Image.Image, regions: Sequence[Region], factor: float) -> N
             draw.line(points, fill=REPLACED, width=max(1, round(picture.width / PANEL_SIDE)))
 
 
-def outline_allowed(picture: Image.Image, within: Within, factor: float) -> None:
-    """Draw the border of where an image may change into the picture, which is enlarged by a factor."""
-    mask = within.mask[0].numpy()
+def outline_mask(picture: Image.Image, mask: Tensor, factor: float, colour: Colour) -> None:
+    """Draw the border of a mask (H, W) into the picture, which is enlarged by a factor."""
     draw, width = ImageDraw.Draw(picture), max(1, round(picture.width / PANEL_SIDE))
     for axis in (0, 1):
-        for row, column in np.argwhere(np.diff(mask, axis=axis)):
+        for row, column in np.argwhere(np.diff(mask.numpy(), axis=axis)):
             y, x = (row + 1, column) if axis == 0 else (row, column + 1)
             end = (x + 1, y) if axis == 0 else (x, y + 1)
-            draw.line([round(value * factor) for value in (x, y, *end)], fill=ALLOWED, width=width)
+            draw.line([round(value * factor) for value in (x, y, *end)], fill=colour, width=width)
 
 
 def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Image.Image:
@@ -123,7 +123,7 @@ def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Im
     pictures = [enlarge(picture, PANEL_SIDE) for picture in (factual, found, change)]
     outline(pictures[1], answer.regions, pictures[1].width / found.width)
     if answer.within is not None:
-        outline_allowed(pictures[0], answer.within, pictures[0].width / factual.width)
+        outline_mask(pictures[0], answer.within.mask[0], pictures[0].width / factual.width, ALLOWED)
     width, height = max(PANEL_SIDE, pictures[0].width), pictures[0].height
     top = MARGIN + 92
     sheet = Sheet(2 * MARGIN + 3 * width + 2 * GAP, top + height + 58 + MARGIN // 2)

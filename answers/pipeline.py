@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 
-from torch import Tensor
-
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Counterfactuals, Engine
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE
@@ -21,6 +19,7 @@ from .answer import COUNTS, Answer, Cost, Envelope, Images
 from .question import QuestionBatch, indices_of
 from .searching import How
 from .seen import Seen, probabilities_of, seen_in
+from .segments import Segments
 from .sets import search_sets
 from .which_regions import which_regions
 
@@ -36,7 +35,7 @@ class AnswerOptions:
         watch: called with the number of the classifier's evaluations of a batch so far, as they are made.
         count: number of different answers to each question.
         typical: what answers must be besides valid, of their target; None: nothing.
-        regions: also find out which regions suffice.
+        segments: also find out which regions suffice, of those into which this cuts an image; None: do not.
         memory: also measure the peak memory of the search; this resets the process's own counter of the peak.
     """
 
@@ -46,7 +45,7 @@ class AnswerOptions:
     watch: Callable[[int], None] | None = None
     count: int = 1
     typical: Typical | None = None
-    regions: bool = False
+    segments: Segments | None = None
     memory: bool = False
 
 
@@ -99,17 +98,14 @@ def answer_batch(
     answers = describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
     placed = zip(answers, sets.places, sets.counts, sets.diversity, strict=True)
     answers = [replace(answer, place=place, of=of, diversity=apart) for answer, place, of, apart in placed]
-    if not options.regions:
+    if options.segments is None:
         return answers
-    every = range(len(answers))
-    return [with_regions(bundle, engine, answers[row], batch.images[row], batch.targets[row], how) for row in every]
-
-
-def with_regions(bundle: Bundle, engine: Engine, answer: Answer, image: Tensor, target: Tensor, how: How) -> Answer:
-    """The first answer to a question with the regions that suffice; others stay as they are."""
-    if answer.place > 1 or answer.question.is_met(engine.confidence):
-        return answer
-    return replace(answer, which_regions=which_regions(bundle, engine, answer.question, image, target, how))
+    for row, answer in enumerate(answers):  # of an image that meets its goal already nothing needs to change
+        if answer.place == 1 and not answer.question.is_met(engine.confidence):
+            image, target = batch.images[row], batch.targets[row]
+            which = which_regions(bundle, engine, answer.question, image, target, how, options.segments)
+            answers[row] = replace(answer, which_regions=which)
+    return answers
 
 
 def describe(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from PIL import Image
 
-from ..counterfactuals.tightening import Region
 from ..images.writing import to_picture
 from .answer import Answer
 from .panel import (
@@ -12,6 +12,7 @@ from .panel import (
     GAP,
     GOOD,
     INK,
+    LINE,
     MARGIN,
     PANEL_SIDE,
     REPLACED,
@@ -20,7 +21,7 @@ from .panel import (
     Sheet,
     change_picture,
     enlarge,
-    outline,
+    outline_mask,
 )
 from .which_regions import Cell, WhichRegions
 from .wording import percent
@@ -42,16 +43,16 @@ def draw_regions(answer: Answer, which: WhichRegions) -> Image.Image:
     for number, cell in enumerate(which.cells):
         shade(cells, cell, factor)
         label(cells, cell, number, factor)
-    chosen = [which.cells[number] for number in which.enough or ()]
-    for picture in rest:
-        outline(picture, [region_of(cell) for cell in chosen], factor)
+    chosen = [which.cells[number].segment.mask for number in which.enough or ()]
+    for picture in rest if chosen else []:
+        outline_mask(picture, torch.stack(chosen).any(dim=0), factor, REPLACED)
     width, height = max(PANEL_SIDE, cells.width), cells.height
     top = MARGIN + 92
     sheet = Sheet(2 * MARGIN + 3 * width + 2 * GAP, top + height + 58 + MARGIN // 2)
     right = sheet.width - 2 * MARGIN
     sheet.write((MARGIN, MARGIN - 4), f"Which regions suffice for {answer.wording}?", 24, INK, right)
     sheet.write_pieces((MARGIN, MARGIN + 32), findings(answer, which), 15, right)
-    headings = ("each cell alone", "the cells that suffice", "what changed")
+    headings = ("each region alone", "the regions that suffice", "what changed")
     for place, (picture, heading) in enumerate(zip((cells, *rest), headings, strict=True)):
         left = MARGIN + place * (width + GAP)
         sheet.write((left + width // 2, top - 26), heading, 15, FAINT, width, centred=True)
@@ -65,33 +66,29 @@ def draw_regions(answer: Answer, which: WhichRegions) -> Image.Image:
 def findings(answer: Answer, which: WhichRegions) -> list[tuple[str, Colour]]:
     """What was found, in pieces of a line."""
     alone = sum(cell.valid for cell in which.cells)
-    pieces = [(f"engine {answer.label}", FAINT), (f"{alone} of {len(which.cells)} cells suffice alone", INK)]
+    pieces = [(f"engine {answer.label}", FAINT), (f"{alone} of {len(which.cells)} regions suffice alone", INK)]
     if which.enough is None:
         return [*pieces, ("not even all of them together do", INK)]
     count = len(which.enough)
-    many = "1 cell suffices" if count == 1 else f"{count} cells suffice"
+    many = "1 region suffices" if count == 1 else f"{count} regions suffice"
     sure = percent(which.target_confidence)
     return [*pieces, (f"{many}: {sure} sure, L1 {which.l1:.3g} instead of {answer.value('l1') or 0:.3g}", GOOD)]
 
 
-def region_of(cell: Cell) -> Region:
-    """A cell as a region to draw."""
-    left, top, right, bottom = cell.box
-    return Region(x=left, y=top, width=right - left, height=bottom - top, donor="")
-
-
 def shade(picture: Image.Image, cell: Cell, factor: float) -> None:
     """Tint a cell: the more, the nearer changing it alone comes to the target."""
-    left, top, right, bottom = (round(value * factor) for value in cell.box)
     strength = STRENGTH if cell.valid else STRENGTH * cell.target_confidence
-    part = picture.crop((left, top, right, bottom))
-    tint = Image.new("RGB", part.size, GOOD if cell.valid else REPLACED)
-    picture.paste(Image.blend(part, tint, strength), (left, top))
+    tint = Image.new("RGB", picture.size, GOOD if cell.valid else REPLACED)
+    mask = Image.fromarray(cell.segment.mask.numpy()).resize(picture.size, Image.Resampling.NEAREST)
+    picture.paste(Image.blend(picture, tint, strength), mask=mask)
+    outline_mask(picture, cell.segment.mask, factor, LINE)
 
 
 def label(picture: Image.Image, cell: Cell, number: int, factor: float) -> None:
     """Write the rank of a cell that suffices into it, or the probability that changing it reaches."""
-    left, top, right, bottom = (round(value * factor) for value in cell.box)
+    pixels = cell.segment.mask.nonzero().float()
+    row, column = pixels[int((pixels - pixels.mean(dim=0)).square().sum(dim=1).argmin())].tolist()  # inside, if bent
+    left, _, right, _ = cell.box
     text = f"{number + 1}" if cell.valid else f"{100 * cell.target_confidence:.0f} %"
-    middle = ((left + right) // 2, (top + bottom) // 2 - 9)
-    Sheet.over(picture).write(middle, text, 16, WHITE, right - left, centred=True, rim=INK)
+    middle = (round((column + 0.5) * factor), round((row + 0.5) * factor) - 9)
+    Sheet.over(picture).write(middle, text, 16, WHITE, round((right - left) * factor), centred=True, rim=INK)

@@ -1,4 +1,4 @@
-"""Which regions suffice: the cells of an image, ranked by whether changing them alone reaches the target."""
+"""Which regions suffice: the segments of an image, ranked by whether changing them alone reaches the target."""
 
 from __future__ import annotations
 
@@ -9,32 +9,37 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..counterfactuals.cells import Box, Grid
+from ..counterfactuals.cells import Box
 from ..counterfactuals.engine import Counterfactuals, Engine
 from ..images.resizing import Placement
 from .question import Question
 from .searching import How, ask_engine
+from .segments import Segment, Segments
 from .wording import rounded
 
-CELLS = 4  # along a side of the image
 TRIED = 6  # cells that are tried in addition to those of a set that does not suffice
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What changing one cell alone reaches.
+    """What changing one segment alone reaches.
 
     Attributes:
-        box: in pixels of the image.
+        segment: the pixels that may change.
         valid: whether it suffices.
         target_confidence: probability of the target that is reached.
         l1: L1 distance of what was found from the factual.
     """
 
-    box: Box
+    segment: Segment
     valid: bool
     target_confidence: float
     l1: float
+
+    @property
+    def box(self) -> Box:
+        """The smallest rectangle around it, in pixels of the image."""
+        return self.segment.box
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class WhichRegions:
             "cells": [
                 {
                     **box_of(cell),
+                    "share": rounded(float(cell.segment.mask.float().mean())),
+                    **({} if cell.segment.colour is None else {"colour": cell.segment.colour}),
                     "valid": cell.valid,
                     "target_confidence": rounded(cell.target_confidence),
                     "l1": rounded(cell.l1),
@@ -78,30 +85,33 @@ class WhichRegions:
 
 
 def which_regions(
-    bundle: Bundle, engine: Engine, question: Question, image: Tensor, target: Tensor, how: How
+    bundle: Bundle,
+    engine: Engine,
+    question: Question,
+    image: Tensor,
+    target: Tensor,
+    how: How,
+    segments: Segments,
 ) -> WhichRegions:
-    """Find out which cells of an image suffice to reach a target, as STEEX (Jacob et al. 2022) asks of regions.
+    """Find out which segments of an image suffice to reach a target, as STEEX (Jacob et al. 2022) asks of regions.
 
-    Every cell is searched alone. If none suffices, the best one is joined by others, one after another, always the one
-    with which the target's probability is highest; then cells without which the set still suffices are left out.
+    Every segment is searched alone. If none suffices, the best one is joined by others, one after another, always the
+    one with which the target's probability is highest; then those without which the set still suffices are left out.
 
     Args:
         bundle: holds the classifier.
         engine: the engine.
-        question: about the image; where it restricts what may change, cells are cut to that.
+        question: about the image; where it restricts what may change, segments are cut to that.
         image: (C, H, W) in [0, 1].
         target: () int64, the class to reach.
         how: how it is searched.
+        segments: how the image is cut.
     """
-    grid = Grid((image.shape[1], image.shape[2]), CELLS, match_colour=False)
-    boxes = [grid.box(cell) for cell in range(len(grid))]
-    masks = torch.zeros(len(boxes), 1, *image.shape[1:], dtype=torch.bool, device=image.device)
-    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
-        mask[:, top:bottom, left:right] = True
+    cut = segments.of(image, question.source.placement)
     if question.within is not None:
-        masks &= question.within.mask.to(image.device)
-    open_ones = [number for number in range(len(boxes)) if bool(masks[number].any())]
-    boxes, masks = [boxes[number] for number in open_ones], masks[open_ones]
+        cut = [segment.within(question.within.mask[0]) for segment in cut]
+    cut = [segment for segment in cut if bool(segment.mask.any())]
+    masks = torch.stack([segment.mask for segment in cut])[:, None].to(image.device)
     how = replace(how, path=False)
 
     def tried(sets: Sequence[Sequence[int]]) -> tuple[Counterfactuals, list[float]]:
@@ -111,12 +121,13 @@ def which_regions(
         found = ask_engine(bundle, engine, images, targets, regions, how)
         return found, (found.images - image).abs().flatten(1).sum(dim=1).tolist()
 
-    alone, lengths = tried([[number] for number in range(len(boxes))])
+    every = range(len(cut))
+    alone, lengths = tried([[number] for number in every])
     valid, sure = alone.valid.tolist(), alone.confidence.tolist()
-    order = sorted(range(len(boxes)), key=lambda n: (0, lengths[n]) if valid[n] else (1, -sure[n]))
-    cells = tuple(Cell(boxes[n], valid[n], sure[n], lengths[n]) for n in order)
+    order = sorted(every, key=lambda n: (0, lengths[n]) if valid[n] else (1, -sure[n]))
+    cells = tuple(Cell(cut[n], valid[n], sure[n], lengths[n]) for n in order)
     chosen, best, row, length = [order[0]], alone, order[0], lengths[order[0]]
-    while not bool(best.valid[row]) and len(chosen) < len(boxes):
+    while not bool(best.valid[row]) and len(chosen) < len(cut):
         more = [number for number in order if number not in chosen][:TRIED]
         sets = [[*chosen, number] for number in more]
         best, found_lengths = tried(sets)

@@ -92,7 +92,7 @@ class ExplainOptions:
     style: str
     seed: int
     device: str
-    explain_regions: bool
+    segments: str | None
     path: bool
     batch_size: int
     invert: bool
@@ -207,6 +207,15 @@ def explain(
     explain_regions: Annotated[
         bool, typer.Option("--explain-regions", help="Also find out which regions of the image suffice, as a picture.")
     ] = False,
+    segments: Annotated[
+        str | None,
+        typer.Option(
+            metavar="grid|slic|FILE",
+            help="The regions of --explain-regions, which it implies: cells of a grid, superpixels (extra segments), "
+            "or a picture of the image's size with a colour for each region  [default: grid]",
+            show_default=False,
+        ),
+    ] = None,
     path: Annotated[bool, typer.Option("--path", help="Also write the path as a strip and a GIF.")] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", min=1, help="Number of images in a batch.")] = 256,
     invert: Annotated[bool, typer.Option("--invert", help="Invert the images, if they are dark on light.")] = False,
@@ -270,7 +279,7 @@ def explain(
             "--targets": targets is not None,
         }
     )
-    _check_question(images or (), targets, region, mask)
+    _check_question(images or (), targets, region, mask, segments)
     check_choice("device", device, DEVICES)
     check_confidence(confidence)
     preprocessing = own.preprocessing_of(
@@ -344,7 +353,7 @@ def explain(
         style=style,
         seed=seed,
         device=device,
-        explain_regions=explain_regions,
+        segments=segments or ("grid" if explain_regions else None),
         path=path,
         batch_size=batch_size,
         invert=invert,
@@ -356,12 +365,16 @@ def explain(
     run_job("explain_job", options, Common(quiet=quiet, threads=threads))
 
 
-def _check_question(images: Sequence[str], targets: Path | None, region: str | None, mask: str | None) -> None:
+def _check_question(
+    images: Sequence[str], targets: Path | None, region: str | None, mask: str | None, segments: str | None
+) -> None:
     """Raise a UsageError unless there are images, and where they may change can be meant."""
     if region is not None and mask is not None:
         raise UsageError("--region and --mask contradict each other: give one of them")
     if mask is not None and mask != "auto" and not Path(mask).is_file():
         raise UsageError(f"--mask {mask}: no such file; give a picture as large as the image, or auto")
+    if segments not in (None, "grid", "slic") and not Path(segments).is_file():
+        raise UsageError(f"--segments {segments}: no such file; give a picture of the regions, grid or slic")
     if targets is not None and not targets.is_file():
         raise UsageError(f"--targets {targets}: no such file; give a CSV file with lines of image,target")
     if images and targets is not None:

@@ -11,6 +11,7 @@ from ..answers.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch, default_engine
 from ..answers.question import QuestionBatch
 from ..answers.reach import far_note
+from ..answers.segments import segments_of
 from ..answers.style import typical_of
 from ..answers.wanted import wanted_of
 from ..counterfactuals.engine import Engine
@@ -62,7 +63,8 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             certain = options.certain or any(engine.any_class for engine in engines.values())
             wanted = wanted_of(options.target, bundle, other_than=options.other_than, certain=certain)
             load_scoring(bundle)
-        questions = Questions(options, terminal, bundle, errors, wanted)
+        segments = None if options.segments is None else segments_of(options.segments)
+        questions = Questions(options, terminal, bundle, errors, wanted, segments)
         explainer = Explainer(options, terminal, inputs, questions, engines)
         try:
             explainer.go()
@@ -184,7 +186,7 @@ class Explainer:
             metrics=with_lpips() if options.lpips else None,
             count=options.count,
             typical=self.typical,
-            regions=options.explain_regions,
+            segments=self.questions.segments,
             watch=lambda calls: task.advance(0, calls=calls),
         )
         try:

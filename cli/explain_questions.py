@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..answers.question import QuestionBatch, Source, ask
 from ..answers.region import Allowed, Within
+from ..answers.segments import Segments
 from ..answers.wanted import Wanted, label_of
 from ..bundles.bundle import Bundle
 from ..counterfactuals.problem import ModelError
@@ -56,19 +57,27 @@ class Questions:
         bundle: holds the classifier.
         errors: reports images that cannot be asked about.
         wanted: what is asked of each image; None for its label.
+        segments: how images are cut to find out which regions suffice; None: they are not.
 
     Attributes:
         scale: what black and white are in images with more than 8 bits per channel; None: each decides for itself.
     """
 
     def __init__(
-        self, options: ExplainOptions, terminal: Terminal, bundle: Bundle, errors: Errors, wanted: Wanted | None
+        self,
+        options: ExplainOptions,
+        terminal: Terminal,
+        bundle: Bundle,
+        errors: Errors,
+        wanted: Wanted | None,
+        segments: Segments | None = None,
     ) -> None:
         self.options = options
         self.terminal = terminal
         self.bundle = bundle
         self.errors = errors
         self.wanted = wanted
+        self.segments = segments
         self.finds_region = options.mask == "auto"
         self.allowed = None
         if options.region is not None or (options.mask is not None and not self.finds_region):
@@ -125,6 +134,8 @@ class Questions:
             notes=read.notes,
             scale=self.scale,
         )
+        if self.segments is not None:
+            self.segments.check(each.name, read.placement.size)
         if each.row is not None:
             wanted = Wanted("target", (each.row.label(self.bundle.classes),))
         else:

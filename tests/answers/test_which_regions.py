@@ -12,7 +12,7 @@ from PIL import Image
 
 import cfx
 from cfx.answers.regions_panel import draw_regions
-from cfx.answers.which_regions import CELLS
+from cfx.answers.segments import CELLS
 from cfx.bundles.bundle import Bundle
 from cfx.images.resizing import Placement
 

@@ -1,0 +1,167 @@
+"""Segments: the regions into which an image is cut, to find out which of them suffice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..counterfactuals.cells import Box, Grid
+from ..errors import UsageError
+from ..images.decoding import decode, decode_picture
+from ..images.resizing import Placement
+
+EXTRA = "cfx-toolkit[segments]"
+CELLS = 4  # along a side of the image, of the grid
+SUPERPIXELS = CELLS**2  # about so many
+MOST = 100  # segments of a picture, each of which is searched alone
+OUTSIDE = -1  # of pixels that no segment contains
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One region of an image.
+
+    Attributes:
+        mask: (H, W) bool, its pixels in the classifier's image.
+        colour: of the region in a picture of segments, as #rrggbb; None if there is no picture.
+    """
+
+    mask: Tensor
+    colour: str | None = None
+
+    @property
+    def box(self) -> Box:
+        """The smallest rectangle around it, in pixels of the classifier's image."""
+        rows, columns = self.mask.any(dim=1).nonzero().flatten(), self.mask.any(dim=0).nonzero().flatten()
+        return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+    def within(self, allowed: Tensor) -> Segment:
+        """The part of it that may change, by a mask (H, W)."""
+        return Segment(self.mask & allowed, self.colour)
+
+
+class Segments:
+    """How images are cut: into the cells of a grid, into superpixels, or as a picture says."""
+
+    def check(self, name: str, size: tuple[int, int]) -> None:
+        """Raise a UsageError if an image of the size (W, H) in pixels, and this name, cannot be cut like this."""
+
+    def of(self, image: Tensor, placement: Placement | None) -> list[Segment]:
+        """The segments of an image that was checked: by default the cells of a grid.
+
+        Args:
+            image: (C, H, W) in [0, 1], as the classifier takes it.
+            placement: of the photograph in it; None if it is the photograph.
+        """
+        grid = Grid((image.shape[1], image.shape[2]), CELLS, match_colour=False)
+        masks = torch.zeros(len(grid), *image.shape[1:], dtype=torch.bool)
+        for cell, mask in enumerate(masks):
+            left, top, right, bottom = grid.box(cell)
+            mask[top:bottom, left:right] = True
+        return [Segment(mask) for mask in masks]
+
+
+class Superpixels(Segments):
+    """Regions of similar colour: SLIC (Achanta et al. 2012), in the variant without a parameter, of scikit-image."""
+
+    def of(self, image: Tensor, placement: Placement | None) -> list[Segment]:
+        segmentation = library()
+        colours = image.permute(1, 2, 0).cpu().numpy()
+        colours = colours[..., 0] if colours.shape[2] == 1 else colours
+        channel = None if colours.ndim == 2 else 2
+        found = segmentation.slic(colours, SUPERPIXELS, slic_zero=True, start_label=0, channel_axis=channel)
+        labels = torch.from_numpy(found)
+        return [Segment(labels == label) for label in labels.unique()]
+
+
+@dataclass(frozen=True)
+class Drawn(Segments):
+    """Regions of one colour each in a picture as large as the photograph.
+
+    Attributes:
+        picture: or its file.
+    """
+
+    picture: Path | Image.Image
+
+    def check(self, name: str, size: tuple[int, int]) -> None:
+        if self._colours.shape != size[::-1]:
+            found = "x".join(map(str, self._colours.shape[::-1]))
+            raise UsageError(f"{self.called}: is {found} pixels and {name} is {size[0]}x{size[1]}; they must be equal")
+
+    def of(self, image: Tensor, placement: Placement | None) -> list[Segment]:
+        colours = self._colours
+        if placement is not None:
+            colours = placed(colours, placement, (image.shape[1], image.shape[2]))
+        labels = torch.from_numpy(colours)
+        known = [int(label) for label in labels.unique() if int(label) != OUTSIDE]
+        return [Segment(labels == label, f"#{label:06x}") for label in known]
+
+    @property
+    def called(self) -> str:
+        """What it is called in messages."""
+        return f"segments {self.picture}" if isinstance(self.picture, Path) else "segments"
+
+    @cached_property
+    def _colours(self) -> np.ndarray:
+        """The colour of each pixel as one number, (H', W') int64; the picture is read once for all images."""
+        decoded = decode(self.picture) if isinstance(self.picture, Path) else decode_picture(self.picture, "segments")
+        red, green, blue = (np.asarray(band, dtype=np.int64) for band in decoded.picture.convert("RGB").split())
+        colours = (red << 16) + (green << 8) + blue
+        count = len(np.unique(colours))
+        if not 2 <= count <= MOST:
+            raise UsageError(
+                f"{self.called}: {count} colours; draw each of 2 to {MOST} regions in a colour of its own, and save it "
+                "without loss, as PNG"
+            )
+        return colours
+
+
+def placed(colours: np.ndarray, placement: Placement, size: tuple[int, int]) -> np.ndarray:
+    """Colours (H', W') of a photograph at the size (H, W) of the classifier's image, and `OUTSIDE` around it."""
+    left, top, right, bottom = placement.target
+    x, y, x_end, y_end = placement.source
+    result = np.full(size, OUTSIDE, dtype=np.int64)
+    columns = x + ((np.arange(right - left) + 0.5) * (x_end - x) / (right - left)).astype(int)
+    rows = y + ((np.arange(bottom - top) + 0.5) * (y_end - y) / (bottom - top)).astype(int)
+    result[top:bottom, left:right] = colours[np.ix_(rows, columns)]
+    return result
+
+
+def segments_of(given: object) -> Segments:
+    """What was asked for: "grid", "slic", or a picture or its file.
+
+    Raises:
+        UsageError: there is no such file, or what superpixels need is not installed.
+    """
+    if isinstance(given, Image.Image):
+        return Drawn(given)
+    if given in ("grid", True):
+        return Segments()
+    if given == "slic":
+        library()
+        return Superpixels()
+    path = Path(str(given)).expanduser()
+    if not path.is_file():
+        raise UsageError(f"segments {given}: no such file; give a picture of the regions, grid or slic")
+    return Drawn(path)
+
+
+def library() -> Any:
+    """scikit-image's segmentation.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        from skimage import segmentation
+    except ImportError as error:
+        raise UsageError(f"segments slic: needs scikit-image; pip install '{EXTRA}'") from error
+    return segmentation
