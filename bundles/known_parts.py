@@ -61,6 +61,12 @@ KNOWN_PARTS = (
         explains=True,
     ),
     KnownPart(
+        "spectral_classifier",
+        "a classifier whose features keep distances, for which deduce was made",
+        ("classifiers.spectral:SpectralNet",),
+        explains=True,
+    ),
+    KnownPart(
         "ensemble", "the classifier trained again with other seeds, for uncertainty", ("classifiers.ensemble:Ensemble",)
     ),
     KnownPart(

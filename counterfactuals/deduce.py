@@ -40,7 +40,7 @@ class DensityEdits(PixelEngine):
     summary: ClassVar[str] = "few pixels changed, towards features of the classifier that are typical of the target"
     paper: ClassVar[str] = "Höltgen et al. 2021, DeDUCE, arXiv 2111.15639"
     caution: ClassVar[str | None] = (
-        "deduce shows how few pixels convince the classifier: without spectral normalisation most are adversarial noise"
+        "deduce shows how few pixels convince the classifier: unless judges agree, they are adversarial noise"
     )
     rank: ClassVar[int] = 55
     needs: ClassVar[tuple[str, ...]] = ("donors",)

@@ -51,7 +51,7 @@ def redigest(directory: Path, part: str) -> None:
 
 def test_the_shipped_bundle_is_whole_and_small(bundle: Bundle):
     bundle.verify()
-    assert set(bundle.parts) == set(BY_NAME)
+    assert set(bundle.parts) == set(BY_NAME) - {"spectral_classifier"}, "trained on request"
     assert sum(path.stat().st_size for path in bundle.directory.iterdir()) <= 25_000_000
     assert shipped()["mnist"] == bundle.directory
     assert bundle.parts["classifier"].measured["test_accuracy"] >= 0.993

@@ -11,6 +11,7 @@ import torch
 
 from cfx.images.sets.labelled import Labelled
 from cfx.images.sets.split import Split, split_in_two
+from cfx.training.parts import PARTS
 from cfx.training.recipe import RECIPES, Recipe
 from cfx.training.session import TrainingSession
 
@@ -26,8 +27,9 @@ def split(digits: tuple[torch.Tensor, torch.Tensor]) -> Split[Labelled]:
 
 @pytest.fixture(scope="session")
 def tiny(shorten: Callable[[Recipe, float], Recipe]) -> Recipe:
-    """One epoch for everything, and few latents."""
-    return dataclasses.replace(shorten(RECIPES["mnist"], 1.0), latents=4)
+    """One epoch for everything, with every part that is made on request, and few latents."""
+    also = tuple(name for kind in PARTS if kind.optional and not kind.by_default for name in kind.makes)
+    return dataclasses.replace(shorten(RECIPES["mnist"], 1.0), latents=4, also=also)
 
 
 @pytest.fixture(scope="session")

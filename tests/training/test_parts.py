@@ -136,9 +136,9 @@ def test_recipes_set_fields_of_known_parts():
 
 
 def test_a_bundle_without_a_list_of_wanted_parts_stays_finished_when_cfx_gains_one(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+    directory: Path, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ):
-    assert Bundle(directory).file.wanted == (*wanted_parts(), *RECIPES["mnist"].also)
+    assert Bundle(directory).file.wanted == (*wanted_parts(), *tiny.also)
     Bundle(directory).update(wanted=None)  # as bundles were before
     assert is_finished(directory)
 

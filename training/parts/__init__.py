@@ -20,6 +20,7 @@ from .reference import ReferencePart
 from .retrained import RetrainedPart
 from .robust_classifier import RobustClassifierPart
 from .second_judge import SecondJudgePart
+from .spectral_classifier import SpectralClassifierPart
 from .vae import VAEPart
 
 PARTS: tuple[type[Part], ...] = (
@@ -36,6 +37,7 @@ PARTS: tuple[type[Part], ...] = (
     DonorsPart,
     MatchingPart,
     RobustClassifierPart,
+    SpectralClassifierPart,
     EnsemblePart,
     GlamPart,
 )

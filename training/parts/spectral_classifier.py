@@ -1,0 +1,63 @@
+"""spectral_classifier: a classifier whose features keep distances, so that their density says what is typical."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from ...classifiers.spectral import SpectralNet
+from ..bounded import bound_convolutions, release_convolutions
+from ..classifier_fit import train_classifier
+from ..context import TrainingContext
+from ..measures import is_chance, measure_classifier, verdict_on
+from ..part import Made, Measured, Part, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralClassifierPart(Part):
+    """A residual classifier with spectral normalisation; `cfx explain --classifier spectral_classifier` explains it.
+
+    It is the kind of classifier for which DeDUCE was made (Höltgen et al. 2021, arXiv 2111.15639, section 3).
+    """
+
+    makes: ClassVar[tuple[str, ...]] = ("spectral_classifier",)
+
+    epochs: float = 15.0
+    steps: int = 3000  # on a user's images, instead of epochs
+    limit: float = 4.0  # largest spectral norm of a convolution, as in Höltgen et al.'s final configuration
+    network: Mapping[str, Any] = field(default_factory=dict)  # arguments of `SpectralNet` that are not defaults
+
+    def fits(self, present: Sequence[int]) -> Mapping[str, float]:
+        return {"spectral_classifier": 5.0}
+
+    def make(self, context: TrainingContext) -> Mapping[str, Made]:
+        torch.manual_seed(70)
+        arguments = {
+            "channels": context.sizes["channels"],
+            "classes": context.count,
+            **context.pixels,
+            **self.network,
+        }
+        model = context.begun("spectral_classifier", SpectralNet(**arguments))
+        bound_convolutions(model, self.limit)
+        epochs = context.length(self.epochs, self.steps)
+        train_classifier(context, model, "spectral_classifier", epochs=epochs, seed=70, mixup=0.0)
+        release_convolutions(model)
+        return {"spectral_classifier": Made(model, arguments)}
+
+    def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
+        """Accuracy on test images, and the largest spectral norm of a convolution."""
+        weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
+        norms = [float(torch.linalg.matrix_norm(weight.detach().float().flatten(1), 2)) for weight in weights]
+        return {**measure_classifier(model, context.split.test), "largest_norm": round(max(norms), 3)}
+
+    def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
+        right, norm = measured["test_accuracy"], measured["largest_norm"]
+        says = f"right on {right:.1%} of test images; no convolution has a spectral norm above {norm:.2f}"
+        nothing = is_chance(right, context.split.test)
+        useless = "it is no better than always predicting the most common class" if nothing else None
+        return verdict_on(norm <= 1.05 * self.limit, says, "distances between its features say little", useless=useless)
