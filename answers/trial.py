@@ -12,6 +12,7 @@ from ..bundles.bundle import Bundle
 from ..bundles.entries import TrialEntry
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError
+from ..intervals import wilson
 from ..metrics.evaluate import score
 from ..metrics.scene import Scene
 
@@ -76,14 +77,24 @@ def questions(bundle: Bundle, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def best_of(trial: Mapping[str, TrialEntry]) -> str | None:
-    """The engine with the most valid answers, then those with which judges agree, then those that look real."""
+    """The engine with the most valid answers, then those with which judges agree, then those that look real.
 
-    def worth(name: str) -> tuple[float, ...]:
+    An engine counts as behind the best one only if it is below the 95 % interval of that one's share: of 50 questions,
+    two more or less are chance.
+    """
+
+    def shares(name: str) -> tuple[float, float, float]:
         entry = trial[name]
-        shares = (entry.valid, entry.judges_agree, entry.looks_real)
-        return (*(round(share or 0.0, 2) for share in shares), -entry.seconds)
+        return entry.valid, entry.judges_agree or 0.0, entry.looks_real or 0.0
 
-    return max(trial, key=worth, default=None)
+    left = [*trial]
+    for place in range(2):
+        best = max(left, key=lambda name: shares(name)[place], default=None)
+        if best is not None:
+            count = trial[best].questions
+            least, _ = wilson(shares(best)[place] * count, count)
+            left = [name for name in left if shares(name)[place] >= least]
+    return max(left, key=lambda name: (*reversed(shares(name)), -trial[name].seconds), default=None)
 
 
 class _Tally:
