@@ -76,6 +76,7 @@ def engine_about(name: str, engine: type[Engine]) -> EngineAbout:
         name=name,
         summary=engine.summary,
         needs=engine.needs,
+        uses=engine.uses,
         paper=engine.paper,
         default=name == DEFAULT_ENGINE,
         control=name == CONTROL,

@@ -19,11 +19,12 @@ class DeviceAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineAbout:
-    """An engine: what it does, and which parts of a bundle it needs."""
+    """An engine: what it does, which parts of a bundle it needs, and which it uses where there are any."""
 
     name: str
     summary: str
     needs: tuple[str, ...]
+    uses: tuple[str, ...]
     paper: str
     default: bool
     control: bool

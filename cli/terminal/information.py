@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...counterfactuals.settings import text_of
-from ..information import BundleAbout, EngineDetails, Information, PartAbout
+from ..information import BundleAbout, EngineAbout, EngineDetails, Information, PartAbout
 
 
 def print_information(console: Console, information: Information) -> None:
@@ -21,7 +21,7 @@ def print_information(console: Console, information: Information) -> None:
     for engine in information.engines:
         mark = " (default)" if engine.default else " (control)" if engine.control else ""
         needs = ", ".join(engine.needs) or "no model"
-        about = Text.assemble(engine.summary, (f"\nneeds {needs}; {engine.paper}", "dim"))
+        about = Text.assemble(engine.summary, (f"\nneeds {needs}{uses(engine)}; {engine.paper}", "dim"))
         tables["engines"].add_row(engine.name + mark, about)
     for bundle in information.bundles:
         tables["bundles"].add_row(bundle.name, bundle_lines(bundle))
@@ -38,13 +38,18 @@ def print_information(console: Console, information: Information) -> None:
             console.print(table)
 
 
+def uses(engine: EngineAbout) -> str:
+    """The parts of a bundle that an engine uses where there are any, as the end of a sentence."""
+    return f"; uses {', '.join(engine.uses)} if the bundle has it" if engine.uses else ""
+
+
 def print_engine(console: Console, details: EngineDetails) -> None:
     """Print what an engine does, what it needs, and its settings."""
     engine = details.engine
     needs = ", ".join(engine.needs) or "no part of a bundle"
     gradients = "gradients of the classifier" if details.gradients else "no gradients: it explains black boxes, too"
     console.print(Text.assemble((engine.name, "bold"), f": {engine.summary}"))
-    console.print(Text(f"{engine.paper}\nneeds {needs}, and {gradients}", "dim"))
+    console.print(Text(f"{engine.paper}\nneeds {needs}, and {gradients}{uses(engine)}", "dim"))
     if engine.plugin is not None:
         console.print(Text(f"from the package {engine.plugin}", "dim"))
     if details.caution is not None:

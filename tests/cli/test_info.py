@@ -60,6 +60,8 @@ def test_one_engine_with_its_settings(run: Run):
     assert (steps["type"], steps["default"], steps["least"]) == ("int", 40, 1)
     text = run("info", "--engine", "latent").stdout
     assert "needs vae, anchors, and gradients" in text and "steps at most (>= 1)" in text
+    text = run("info", "--engine", "clue").stdout
+    assert "needs vae, and gradients of the classifier; uses ensemble if the bundle has it" in " ".join(text.split())
     assert run("info", "--engine", "latnt").error.startswith("unknown engine 'latnt': did you mean 'latent'?")
 
 
