@@ -42,9 +42,9 @@ class NearestUnlikeNeighbour(Engine):
             distances = (donors.images - problem.images[row]).flatten(1).norm(dim=1)
             nearest = donors.images[distances.argsort()[: self.neighbours]]
             tried = problem.candidates(nearest, rows[row].expand(len(nearest)))
-            # The nearest valid one, or else the one that convinces the classifier most.
-            place = tried.valid.int().argmax() if tried.valid.any() else tried.confidence.argmax()
-            found[row] = nearest[place]
+            # The nearest valid one, or else the one that convinces the classifier most; further answers take the next.
+            order = torch.where(tried.valid, 2.0, tried.confidence).argsort(descending=True, stable=True)
+            found[row] = nearest[order[problem.attempt % len(order)]]
 
         def draw(t: Tensor, rows: Tensor) -> Tensor:
             """The factual at t = 0, and the neighbour elsewhere: a blend of two images would be neither."""
