@@ -623,6 +623,11 @@ def test_a_region_is_kept_and_its_mask_written(run: Run, tmp_path: Path):
         (["--region", "0,0,2,2", "--mask", "auto"], "--region and --mask contradict each other"),
         (["--mask", "nowhere.png"], "--mask nowhere.png: no such file"),
         (["--region", "20,20,20,20"], "region 20,20,20,20 (x,y,width,height) is not inside its 28x28 pixels"),
+        (["--segments", "gird"], "--segments gird: no such file; give a picture of the regions, grid or slic"),
+        (
+            ["--segments", str(EXAMPLES / "fashion" / "bag.png")],
+            "bag.png: 153 colours; draw each of 2 to 100 regions in a colour of its own",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -670,6 +675,9 @@ def test_which_regions_suffice_is_a_picture_and_in_the_record(run: Run):
     assert record["files"]["regions"] == "cfx-out/seven.vcnet.3.regions.png"
     with Image.open(record["files"]["regions"]) as picture:
         assert picture.width > 3 * 224
+    Image.fromarray(np.repeat([[0], [255]], 14, axis=0).repeat(28, axis=1).astype(np.uint8)).save("halves.png")
+    cut = run("explain", EXAMPLES / "seven.png", *asked, "--segments", "halves.png").records[0]
+    assert {cell["colour"] for cell in cut["which_regions"]["cells"]} == {"#000000", "#ffffff"}
     without = run("explain", EXAMPLES / "seven.png", *asked).records[0]
     assert without["files"]["regions"] is None and "which_regions" not in without
 
