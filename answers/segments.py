@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,11 @@ def segments_of(given: object) -> Segments:
     """
     if isinstance(given, Image.Image):
         return Drawn(given)
+    if not isinstance(given, bool | str | PathLike):
+        kind = type(given).__name__
+        raise UsageError(
+            f"segments: a {kind}; give grid, slic, or a picture of the regions or its file (PIL.Image.fromarray)"
+        )
     if given in ("grid", True):
         return Segments()
     if given == "slic":

@@ -79,8 +79,8 @@ def questions(bundle: Bundle, images: Tensor) -> tuple[Tensor, Tensor]:
 def best_of(trial: Mapping[str, TrialEntry]) -> str | None:
     """The engine with the most valid answers, then those with which judges agree, then those that look real.
 
-    An engine counts as behind the best one only if it is below the 95 % interval of that one's share: of 50 questions,
-    two more or less are chance.
+    In the first two an engine counts as behind the best one only if it is below the 95 % interval of that one's share:
+    49 of 50 are not behind 50.
     """
 
     def shares(name: str) -> tuple[float, float, float]:

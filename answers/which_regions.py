@@ -17,6 +17,7 @@ from .searching import How, ask_engine
 from .segments import Segment, Segments
 from .wording import rounded
 
+AT_ONCE = 16  # searches in a batch
 TRIED = 6  # cells that are tried in addition to those of a set that does not suffice
 
 
@@ -116,9 +117,13 @@ def which_regions(
 
     def tried(sets: Sequence[Sequence[int]]) -> tuple[Counterfactuals, list[float]]:
         """A search for each set of cells, and the L1 distances of what was found."""
-        regions = torch.stack([masks[list(each)].any(dim=0) for each in sets])
-        images, targets = image.expand(len(sets), *image.shape), target.expand(len(sets))
-        found = ask_engine(bundle, engine, images, targets, regions, how)
+        parts: list[Counterfactuals] = []
+        for start in range(0, len(sets), AT_ONCE):
+            some = sets[start : start + AT_ONCE]
+            regions = torch.stack([masks[list(each)].any(dim=0) for each in some])
+            images, targets = image.expand(len(some), *image.shape), target.expand(len(some))
+            parts.append(ask_engine(bundle, engine, images, targets, regions, how))
+        found = Counterfactuals.joined(parts)
         return found, (found.images - image).abs().flatten(1).sum(dim=1).tolist()
 
     every = range(len(cut))

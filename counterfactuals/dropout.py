@@ -43,7 +43,7 @@ class DropoutNetworks:
             assert isinstance(module, DROPOUTS)
             # A layer drops the same units whenever it is called: a batch may be split into several calls.
             seed = (self.seed * 1_000_003 + number) * 1_009 + self.layers.index(module)
-            random = torch.Generator().manual_seed(seed)
+            random = torch.Generator().manual_seed(seed % 2**63)
             single = isinstance(module, nn.Dropout)  # the others drop whole feature maps
             units = output.shape[1:] if single else output.shape[1:2]
             kept = torch.bernoulli(torch.full(units, 1 - module.p, device="cpu"), generator=random).to(output)

@@ -115,8 +115,8 @@ class Probe:
 
     def prefers_channels_last(self, adapted: Adapted) -> bool:
         """Whether the adapted classifier is faster with channels-last weights, which are then left in that format."""
-        runs = max(1, min(RUNS, int(self.seconds / (8 * COMPARED * self.seconds_per_image))))  # both, with gradients
-        return prefers_channels_last(adapted, self.sample.floats(slice(0, COMPARED)), runs)
+        runs = min(RUNS, int(self.seconds / (8 * COMPARED * self.seconds_per_image)))  # of both, with gradients
+        return runs > 1 and prefers_channels_last(adapted, self.sample.floats(slice(0, COMPARED)), runs)
 
     def batch(self, count: int) -> Tensor:
         """The first images, (N, C, H, W): `count`, or as many as the model takes at once if that is fixed."""

@@ -30,10 +30,10 @@ def prefers_channels_last(
     if not any(weight.dim() == 4 for weight in classifier.parameters()):
         return False
     measure = seconds or seconds_of
-    with torch.no_grad():
-        before = classifier(images)
-    usual = min(measure(classifier, images) for _ in range(runs))
     try:
+        with torch.no_grad():
+            before = classifier(images)
+        usual = min(measure(classifier, images) for _ in range(runs))
         use_channels_last(classifier)
         with torch.no_grad():
             after = classifier(images)

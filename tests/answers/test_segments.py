@@ -90,6 +90,8 @@ def test_what_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert isinstance(segments_of("slic"), Superpixels) and type(segments_of(True)) is Segments
     with pytest.raises(UsageError, match="segments gird: no such file; give a picture of the regions, grid or slic"):
         segments_of("gird")
+    with pytest.raises(UsageError, match="segments: a ndarray; give grid, slic, or a picture of the regions"):
+        segments_of(np.zeros((28, 28), dtype=np.uint8))
     monkeypatch.setitem(__import__("sys").modules, "skimage", None)
     with pytest.raises(UsageError, match=r"needs scikit-image; pip install 'cfx-toolkit\[segments\]'"):
         segments_of("slic")

@@ -66,6 +66,14 @@ def test_a_classifier_that_fails_or_answers_otherwise_stays_as_it_is(end: Callab
     assert torch.equal(net(IMAGES), before)
 
 
+def test_a_classifier_whose_gradient_fails_stays_as_it_is():
+    def in_place(features: Tensor) -> Tensor:
+        return features.sigmoid_().mul_(2).flatten(1)  # the sigmoid's own output, which its gradient needs, is changed
+
+    net = Net(in_place).eval()
+    assert not prefers_channels_last(net, IMAGES) and not is_channels_last(net)
+
+
 def test_without_convolutions_nothing_is_tried():
     def never(_model: nn.Module, _images: Tensor) -> float:
         raise AssertionError

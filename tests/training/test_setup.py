@@ -300,7 +300,9 @@ def trained(directory: Path) -> Path:
     return directory
 
 
-def test_overwriting_keeps_the_parts_that_are_still_right(folder: Path, tmp_path: Path, brought):
+def test_overwriting_keeps_the_parts_that_are_still_right(
+    folder: Path, tmp_path: Path, brought, monkeypatch: pytest.MonkeyPatch
+):
     options = InitOptions(images=str(folder), classifier=factory(brought), overwrite=True)
     set_up(tmp_path / "b", options)
     before = trained(tmp_path / "b")
@@ -309,6 +311,11 @@ def test_overwriting_keeps_the_parts_that_are_still_right(folder: Path, tmp_path
     again = set_up(before, options)
     assert "kept: vae, anchors" in again.notes and {"vae", "anchors"} <= set(Bundle(before).parts)
     assert (before / "contact-sheet.png").exists()
+    with monkeypatch.context() as patched:  # the time that the classifier takes may differ from time to time
+        patched.setattr("cfx.training.probe.prefers_channels_last", lambda *_: True)
+        assert "kept: vae, anchors" in set_up(before, options).notes
+    foreign = Bundle(before).parts["classifier"].foreign
+    assert foreign is not None and foreign.channels_last and (before / "contact-sheet.png").exists()
 
     other = set_up(before, dataclasses.replace(options, classifier=factory(brought, scale=0.9)))
     assert "kept: vae" in other.notes
