@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -224,7 +224,7 @@ def write(
     file.write(directory)
     if before is not None:
         remove(directory / name for name in files_of_bundle(before) - files_of_bundle(file))
-        if _untimed(file.parts) != _untimed(before.parts):
+        if file.parts != before.parts:
             remove([directory / SHEET])
             shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
     return file, notes
@@ -257,16 +257,7 @@ def _same_classifier(before: BundleFile, after: BundleFile) -> bool:
         return first is None or first.foreign is None
     if first is None or first.foreign is None or second.foreign is None or second.foreign.sha256 is None:
         return False  # code without weights may have been edited
-    first, second = (replace(entry.foreign, classes=None, channels_last=False) for entry in (first, second))
-    return first == second
-
-
-def _untimed(parts: Mapping[str, PartEntry]) -> dict[str, PartEntry]:
-    """The parts without what depends on how long a classifier took, which differs from time to time."""
-    return {
-        name: entry if entry.foreign is None else replace(entry, foreign=replace(entry.foreign, channels_last=False))
-        for name, entry in parts.items()
-    }
+    return replace(first.foreign, classes=None) == replace(second.foreign, classes=None)
 
 
 def files_of_bundle(file: BundleFile) -> set[str]:

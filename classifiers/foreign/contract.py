@@ -63,7 +63,8 @@ class ForeignEntry:
             another order; None if classes and labels are the same.
         among: whether probabilities are restricted to these classes.
         classes: names of all of the classifier's classes, if there are `columns`.
-        channels_last: whether it is faster with its weights in the channels-last memory format.
+        channels_last: whether it is faster with its weights in the channels-last memory format. Entries that differ in
+            this alone are equal, because it depends on how long the classifier took.
         saturated: share of the images looked at for which its gradient is zero, because its output is saturated.
         sha256, other_sha256: hashes of `file` and of each of `other_files`.
     """
@@ -81,7 +82,7 @@ class ForeignEntry:
     among: bool = False
     classes: tuple[str, ...] | None = None
     activation: str | None = None
-    channels_last: bool = False
+    channels_last: bool = field(default=False, compare=False)
     saturated: float = 0.0
     sha256: str | None = None
     other_sha256: tuple[str, ...] = ()
