@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ...classifiers.spectral import SpectralNet
-from ..bounded import bound_convolutions, release_convolutions
+from ..bounded import bound_convolutions, release_convolutions, spectral_norms
 from ..classifier_fit import train_classifier
 from ..context import TrainingContext
 from ..measures import is_chance, measure_classifier, verdict_on
@@ -28,7 +28,7 @@ class SpectralClassifierPart(Part):
 
     epochs: float = 15.0
     steps: int = 3000  # on a user's images, instead of epochs
-    limit: float = 4.0  # largest spectral norm of a weight as a matrix; Höltgen et al. limit the convolution's own to 4
+    limit: float = 4.0  # largest spectral norm of a convolution; Höltgen et al. 2021, section 4
     network: Mapping[str, Any] = field(default_factory=dict)  # arguments of `SpectralNet` that are not defaults
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:
@@ -43,21 +43,20 @@ class SpectralClassifierPart(Part):
             **self.network,
         }
         model = context.begun("spectral_classifier", SpectralNet(**arguments))
-        bound_convolutions(model, self.limit)
+        bound_convolutions(model, self.limit, context.split.train.floats(slice(0, 1)))
         epochs = context.length(self.epochs, self.steps)
         train_classifier(context, model, "spectral_classifier", epochs=epochs, seed=70, mixup=0.0)
         release_convolutions(model)
         return {"spectral_classifier": Made(model, arguments)}
 
     def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
-        """Accuracy on test images, and the largest spectral norm of a convolution's weight."""
-        weights = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
-        norms = [float(torch.linalg.matrix_norm(weight.detach().float().flatten(1), 2)) for weight in weights]
+        """Accuracy on test images, and the largest spectral norm of a convolution."""
+        norms = spectral_norms(model, context.split.test.floats(slice(0, 1)))
         return {**measure_classifier(model, context.split.test), "largest_norm": round(max(norms), 3)}
 
     def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
         right, norm = measured["test_accuracy"], measured["largest_norm"]
-        says = f"right on {right:.1%} of test images; the weights of convolutions have spectral norms up to {norm:.2f}"
+        says = f"right on {right:.1%} of test images; its convolutions have spectral norms up to {norm:.2f}"
         nothing = is_chance(right, context.split.test)
         useless = "it is no better than always predicting the most common class" if nothing else None
         commonest = measured["commonest_class"]
