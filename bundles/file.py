@@ -95,6 +95,7 @@ class BundleFile:
         light_on_dark: whether they show light strokes on a dark ground.
         recipe: the command that remakes the bundle.
         engine: the engine that works best with its models, if one is named.
+        settings: engine -> setting -> value, instead of the engine's own default; `--set` overrules both.
         working: (H, W) of the working resolution, at which generative models and judges work; None: that of `shape`.
         resize: how an image of other proportions is resized, one of `resizing.RESIZES`; `fit` in bundle.toml.
         present: the labels that its models were trained on; None: all.
@@ -113,6 +114,7 @@ class BundleFile:
     light_on_dark: bool = False
     recipe: str | None = None
     engine: str | None = None
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     working: tuple[int, int] | None = None
     resize: str | None = None
     present: tuple[int, ...] | None = None
@@ -163,6 +165,7 @@ class BundleFile:
             light_on_dark=table.get("light_on_dark", bool) or False,
             recipe=table.get("recipe", str),
             engine=table.get("engine", str),
+            settings={name: dict(each.values) for name, each in table.tables("settings").items()},
             working=None if working is None else (working[0], working[1]),
             resize=resize,
             present=table.several("present", int),
@@ -186,6 +189,7 @@ class BundleFile:
                 "light_on_dark": self.light_on_dark,
                 "recipe": self.recipe,
                 "engine": self.engine,
+                "settings": self.settings or None,
                 "working": self.working,
                 "fit": self.resize,
                 "present": self.present,
@@ -216,8 +220,8 @@ class BundleFile:
 
 FIELDS = frozenset(
     [
-        *("schema", "name", "classes", "shape", "light_on_dark", "recipe", "engine", "working", "fit", "present"),
-        *("images", "wanted", "left_out", "trial", "reach", "parts"),
+        *("schema", "name", "classes", "shape", "light_on_dark", "recipe", "engine", "settings", "working", "fit"),
+        *("present", "images", "wanted", "left_out", "trial", "reach", "parts"),
     ]
 )
 """The fields of bundle.toml that this version knows."""

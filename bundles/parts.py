@@ -176,6 +176,7 @@ class Models(Parts):
         differentiable: whether the classifier has gradients.
         flip: whether left and right do not matter to the class.
         engine: the engine that works best with these models, if that is known.
+        settings: engine -> setting -> value, where these models are served better than by the engine's own default.
     """
 
     def __init__(self, file: BundleFile, directory: Path, device: torch.device, explained: str = "classifier") -> None:
@@ -201,6 +202,7 @@ class Models(Parts):
         self.present: list[int] = self.labelling.classes_of(labels).tolist()
         self.differentiable = foreign is None or foreign.differentiable
         self.engine = file.engine
+        self.settings = file.settings
         self.flip = file.images is not None and file.images.flip
 
     def _holds(self, name: str) -> bool:

@@ -130,6 +130,7 @@ def describe(bundle: Bundle) -> BundleAbout:
         problem="; ".join(damaged) + "; restore the bundle" if damaged else None,
         parts={name: part_about(entry) for name, entry in bundle.parts.items()},
         lacks=lacks(bundle),
+        settings=bundle.file.settings,
     )
 
 

@@ -73,7 +73,7 @@ class PartAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class BundleAbout:
-    """A bundle: its classes, its parts, those that it lacks and why, and whether its files are intact."""
+    """A bundle: its classes, its parts, what it lacks, its settings of engines, and whether its files are intact."""
 
     name: str
     directory: str
@@ -85,6 +85,7 @@ class BundleAbout:
     problem: str | None
     parts: Mapping[str, PartAbout]
     lacks: Mapping[str, str]
+    settings: Mapping[str, Mapping[str, object]]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ..bundles.parts import Models
 from ..errors import BundleError, UsageError
 from .goal import Certain, TargetClass
 from .problem import Classifier, Problem
-from .settings import check_settings
+from .settings import check_settings, parse_settings, text_of
 from .tightening import PATH_FRAMES, About, Curve, frames, tighten
 from .typical import Typical
 
@@ -158,11 +158,11 @@ class Engine(ABC):
 
         Args:
             models: the bundle's models.
-            settings: values of the engine's other fields.
+            settings: values of the engine's other fields; they overrule those that the bundle has for this engine.
 
         Raises:
             BundleError: a part that the engine needs is missing or is a judge, or the engine needs gradients and the
-                classifier has none.
+                classifier has none, or the bundle's settings are not this engine's.
         """
         if cls.gradients and not models.differentiable:
             raise BundleError(
@@ -174,7 +174,16 @@ class Engine(ABC):
         settings.setdefault("labelling", models.labelling)
         parts = {name: models.part(name) for name in cls.needs}
         parts |= {name: models.part(name) if models.has(name) else None for name in cls.uses}
-        return cls(**parts, **settings)  # pyright: ignore[reportArgumentType]
+        return cls(**parts, **{**cls._settings_in(models), **settings})  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def _settings_in(cls, models: Models) -> dict[str, object]:
+        """The settings that a bundle has for this engine."""
+        texts = {name: text_of(value) for name, value in models.settings.get(cls.name, {}).items()}
+        try:
+            return parse_settings(cls, texts, f"bundle {models.name}: bundle.toml: settings: ")
+        except UsageError as error:
+            raise BundleError(str(error)) from error
 
     @abstractmethod
     def find(self, problem: Problem) -> Curve:

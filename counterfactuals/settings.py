@@ -82,12 +82,13 @@ def check_names(engine: type[Configurable], names: Iterable[str]) -> None:
             raise unknown_name(f"setting of {engine.name}", name, known)
 
 
-def parse_settings(engine: type[Configurable], texts: Mapping[str, str]) -> dict[str, object]:
+def parse_settings(engine: type[Configurable], texts: Mapping[str, str], where: str = "--set ") -> dict[str, object]:
     """Values of an engine's fields from the texts that a user wrote.
 
     Args:
         engine: the engine's class.
         texts: by the name of the field.
+        where: the first words of an error message.
 
     Raises:
         UsageError: there is no such field (the nearest is named), or the text is not one of its values.
@@ -95,19 +96,19 @@ def parse_settings(engine: type[Configurable], texts: Mapping[str, str]) -> dict
     known = {each.name: each for each in fields(engine) if _can_be_set(engine, each)}
     values: dict[str, object] = {}
     for name, text in texts.items():
-        where = f"--set {engine.name}.{name}={text}"
+        place = f"{where}{engine.name}.{name}={text}"
         if name in OPTION_OF:
-            raise UsageError(f"{where}: use {OPTION_OF[name]}, which holds for all engines")
+            raise UsageError(f"{place}: use {OPTION_OF[name]}, which holds for all engines")
         if name not in known:
-            raise UsageError(f"{where}: {unknown_name(f'setting of {engine.name}', name, known)}")
+            raise UsageError(f"{place}: {unknown_name(f'setting of {engine.name}', name, known)}")
         annotation = _annotation(engine, known[name])
         try:
             value = values[name] = value_of(annotation, text.strip())
         except ValueError as error:
-            raise UsageError(f"{where}: {error}") from error
+            raise UsageError(f"{place}: {error}") from error
         problem = out_of_range(_meaning(known[name]), value)
         if problem is not None:
-            raise UsageError(f"{where}: {problem}")
+            raise UsageError(f"{place}: {problem}")
     return values
 
 
@@ -166,7 +167,7 @@ def value_of(annotation: Any, text: str) -> object:
 
 def text_of(value: object) -> str:
     """A value as a text from which `value_of` makes it again."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return ",".join(map(text_of, value))
     if value is None or isinstance(value, bool):
         return str(value).lower()

@@ -31,6 +31,7 @@ class Recipe:
         light_on_dark: whether the images show light strokes on a dark ground.
         images: the name of a torchvision data set; None for a user's own images.
         engine: the engine that works best with these models; None for cfx's default.
+        settings: engine -> setting -> value, instead of the engine's own default, for these models.
         share: of the training images that the explained classifier and the generative models are trained on; the
             judges are trained on the others.
         parts: by a part's name, the fields that differ from its defaults.
@@ -49,6 +50,7 @@ class Recipe:
     light_on_dark: bool
     images: str | None = None
     engine: str | None = None
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     share: float = 0.5
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     also: tuple[str, ...] = ()
@@ -111,6 +113,7 @@ RECIPES = {
         light_on_dark=True,
         images="fashion-mnist",
         engine="graft",
+        settings={"leap": {"guidance": (5.0, 8.0), "levels": (0.8, 0.9, 1.0)}},
         share=2 / 3,
         parts={  # sized so that the bundle stays below 21 MB
             "classifier": {"network": {"width": 32, "hidden": 128, "mean": 0.286, "std": 0.353}},

@@ -298,6 +298,7 @@ class TrainingSession:
             light_on_dark=recipe.light_on_dark,
             recipe=self.command,
             engine=recipe.engine,
+            settings=recipe.settings,
             wanted=(*wanted_parts(), *recipe.also),
         )
 

@@ -29,6 +29,9 @@ def print_information(console: Console, information: Information) -> None:
             tables["bundles"].add_row(f"  {name}", part_line(part))
         for name, why in bundle.lacks.items():
             tables["bundles"].add_row(f"  {name}", Text(why, "dim"))
+        for name, values in bundle.settings.items():
+            told = ", ".join(f"{setting}={text_of(value)}" for setting, value in values.items())
+            tables["bundles"].add_row(f"  {name}", Text(f"asked with {told}, unless --set says otherwise", "dim"))
     for missing in information.unavailable:
         tables["not available"].add_row(missing.what, Text(missing.why))
     for title, table in tables.items():

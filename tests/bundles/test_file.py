@@ -29,6 +29,7 @@ WHOLE = {
     "light_on_dark": False,
     "recipe": "cfx train DIR",
     "engine": "projection",
+    "settings": {"leap": {"guidance": [5.0, 8.0], "bisections": 2}},
     "working": [20, 16],
     "fit": "crop",
     "present": [0],

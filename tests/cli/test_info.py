@@ -54,6 +54,15 @@ def test_what_there_is(run: Run, installed: Path):
     assert [what["what"] for what in found["unavailable"]] == ["LPIPS"]
 
 
+def test_settings_of_a_bundle_are_listed(run: Run, installed: Path):
+    bundle = Bundle(installed)
+    bundle.update(settings={"leap": {"guidance": [5.0, 8.0], "bisections": 2}})
+    (toy,) = information(run)["bundles"]
+    assert toy["settings"] == {"leap": {"guidance": [5.0, 8.0], "bisections": 2}}
+    shown = " ".join(run("info").stdout.split())
+    assert "leap asked with guidance=5,8, bisections=2, unless --set says otherwise" in shown
+
+
 def test_one_engine_with_its_settings(run: Run):
     about = json.loads(run("info", "--engine", "latent", "--format", "json").stdout)
     steps = next(each for each in about["settings"] if each["name"] == "max_steps")

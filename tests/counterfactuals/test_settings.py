@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
 
+from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.problem import Problem
 from cfx.counterfactuals.registry import engine_names, load_engine
 from cfx.counterfactuals.settings import parse_settings, setting, settings_of, text_of
 from cfx.counterfactuals.tightening import Curve
-from cfx.errors import UsageError
+from cfx.errors import BundleError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,37 @@ def test_a_wrong_setting_is_named(text: str, message: str):
     with pytest.raises(UsageError) as error:
         parse_settings(Plain, {name: said})
     assert message in str(error.value)
+
+
+def a_bundle_with(directory: Path, bundle: Bundle, settings: dict[str, dict[str, object]]) -> Bundle:
+    shutil.copytree(bundle.directory, directory)
+    replace(bundle.file, settings=settings).write(directory)
+    return Bundle(directory)
+
+
+def test_a_bundle_has_settings_of_its_own(bundle: Bundle, tmp_path: Path):
+    own = a_bundle_with(tmp_path / "own", bundle, {"leap": {"guidance": [3, 6.5], "bisections": 2}, "absent": {"x": 1}})
+    leap, default = load_engine("leap"), load_engine("leap").from_bundle(bundle).settings()
+    expected = {**default, "guidance": (3.0, 6.5), "bisections": 2}
+    assert leap.from_bundle(own).settings() == expected
+    assert leap.from_bundle(own, bisections=1).settings() == {**expected, "bisections": 1}, "the caller's come first"
+    assert load_engine("latent").from_bundle(own).settings() == load_engine("latent").from_bundle(bundle).settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"guidence": 5}, "settings: leap.guidence=5: unknown setting of leap 'guidence': did you mean 'guidance'"),
+        ({"bisections": "many"}, "settings: leap.bisections=many: expected a whole number"),
+        ({"bisections": -1}, "settings: leap.bisections=-1: choose 0 or more"),
+        ({"confidence": 0.5}, "use --confidence, which holds for all engines"),
+    ],
+)
+def test_a_wrong_setting_of_a_bundle_is_named(bundle: Bundle, tmp_path: Path, values: dict[str, object], message: str):
+    own = a_bundle_with(tmp_path / "own", bundle, {"leap": values})
+    with pytest.raises(BundleError) as error:
+        load_engine("leap").from_bundle(own)
+    assert message in str(error.value) and str(error.value).startswith("bundle mnist: bundle.toml: ")
 
 
 def test_a_value_out_of_range_is_refused_from_python_too():
