@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -22,21 +23,24 @@ class DropoutNetworks:
     Args:
         classifier: image batch -> logits (N, K), in eval mode; left as it is.
         count: number of networks M.
+        image: (1, C, H, W), any image that the classifier takes.
         seed: of the sets.
 
     Attributes:
-        layers: the dropout layers of the classifier, which is empty for a plain function or a program.
+        layers: the dropout layers through which the image goes; none in a plain function or a program.
     """
 
-    def __init__(self, classifier: Callable[[Tensor], Tensor], count: int, seed: int = 0) -> None:
+    def __init__(self, classifier: Callable[[Tensor], Tensor], count: int, image: Tensor, seed: int = 0) -> None:
         self.classifier = classifier
         self.count = count
         self.seed = seed
-        modules = classifier.modules() if isinstance(classifier, nn.Module) else ()
-        self.layers = [module for module in modules if isinstance(module, DROPOUTS) and 0 < module.p < 1]
+        self._places = places_of_batch(classifier, image)
+        self.layers = [*self._places]
 
     def __call__(self, images: Tensor) -> Tensor:
-        return torch.stack([self._classify(images, number) for number in range(self.count)])
+        # Only one network's activations are kept at a time; they are computed again for the gradient.
+        networks = range(self.count)
+        return torch.stack([checkpoint(self._classify, images, each, use_reentrant=False) for each in networks])
 
     def _classify(self, images: Tensor, number: int) -> Tensor:
         def drop(module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
@@ -44,10 +48,11 @@ class DropoutNetworks:
             # A layer drops the same units whenever it is called: a batch may be split into several calls.
             seed = (self.seed * 1_000_003 + number) * 1_009 + self.layers.index(module)
             random = torch.Generator().manual_seed(seed % 2**63)
-            single = isinstance(module, nn.Dropout)  # the others drop whole feature maps
-            units = output.shape[1:] if single else output.shape[1:2]
+            units = list(output.shape)
+            units[self._places[module]] = 1  # the same for all images
+            if not isinstance(module, nn.Dropout):  # whole feature maps
+                units[2:] = [1] * len(units[2:])
             kept = torch.bernoulli(torch.full(units, 1 - module.p, device="cpu"), generator=random).to(output)
-            kept = kept.reshape(*units, *(1,) * (output.dim() - 1 - len(units)))
             return output * (kept / (1 - module.p))
 
         handles = [layer.register_forward_hook(drop) for layer in self.layers]
@@ -56,3 +61,43 @@ class DropoutNetworks:
         finally:
             for handle in handles:
                 handle.remove()
+
+
+@torch.no_grad()
+def places_of_batch(classifier: Callable[[Tensor], Tensor], image: Tensor) -> dict[nn.Module, int]:
+    """The dropout layers through which an image goes, and which dimension of the output of each are the images.
+
+    It is usually the first. In networks that put sequences first, it is the second.
+
+    Args:
+        classifier: image batch -> logits (N, K).
+        image: (1, C, H, W).
+    """
+    if not isinstance(classifier, nn.Module):
+        return {}
+    alone, pair = (_first_shapes(classifier, image.expand(count, *image.shape[1:])) for count in (1, 2))
+    places: dict[nn.Module, int] = {}
+    for layer in (each for each in alone if each in pair):
+        grown = [place for place, (one, two) in enumerate(zip(alone[layer], pair[layer], strict=True)) if one != two]
+        places[layer] = grown[0] if grown else 0  # none: the classifier takes batches of one size
+    return places
+
+
+def _first_shapes(classifier: nn.Module, images: Tensor) -> dict[nn.Module, torch.Size]:
+    """The shapes of what dropout layers give when they are first called for these images."""
+    shapes: dict[nn.Module, torch.Size] = {}
+
+    def look(layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        shapes.setdefault(layer, output.shape)
+
+    handles = [
+        layer.register_forward_hook(look)
+        for layer in classifier.modules()
+        if isinstance(layer, DROPOUTS) and 0 < layer.p < 1
+    ]
+    try:
+        classifier(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes

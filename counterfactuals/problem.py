@@ -280,9 +280,14 @@ class Problem:
         return self._classifier(images)
 
     def dropout_networks(self, count: int) -> DropoutNetworks | None:
-        """So many networks that dropout makes of the classifier, whose calls are not counted; None if it has none."""
-        networks = DropoutNetworks(self._classifier, count, self.seed)
-        return networks if count and networks.layers else None
+        """So many networks that dropout makes of the classifier; None if it shows no layer of dropout.
+
+        Who calls them counts the calls.
+        """
+        if not count:
+            return None
+        networks = DropoutNetworks(self._classifier, count, self.factuals[:1], self.seed)
+        return networks if networks.layers else None
 
     def count(self, rows: Tensor, *, backward: bool = False) -> None:
         """Count a call of the classifier for each of the questions `rows` (M,), which may repeat."""

@@ -13,8 +13,8 @@ from ..images.resizing import resize_batch
 from .problem import Problem, clamped
 
 ALONE = (
-    "there is no ensemble and the classifier has no dropout, so that nobody knows how much of it comes from having "
-    "learned too little (cfx train DIR --only ensemble makes one)"
+    "there is no ensemble, and the classifier shows no dropout layer (a program or a plain function shows none), so "
+    "that nobody knows how much of it comes from having learned too little (cfx train DIR --only ensemble makes one)"
 )
 
 Ensemble = Callable[[Tensor], Tensor]

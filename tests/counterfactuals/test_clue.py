@@ -87,7 +87,7 @@ def test_without_an_ensemble_networks_that_dropout_makes_must_become_sure(
 ):
     images, seen = unsure
     engine = Clue(vae=Clue.from_bundle(bundle).vae)
-    networks = DropoutNetworks(bundle.classifier, engine.dropouts)
+    networks = DropoutNetworks(bundle.classifier, engine.dropouts, images[:1])
     found = engine.search(bundle.classifier, images, seen)
     mean = networks(found.images).softmax(dim=2).mean(dim=0)
     assert float(mean.amax(dim=1)[found.valid].min()) > 0.89, "0.9 before the image is rounded to 8 bits"
@@ -96,7 +96,7 @@ def test_without_an_ensemble_networks_that_dropout_makes_must_become_sure(
     alone = Clue(vae=engine.vae, dropouts=0).search(bundle.classifier, images, seen)
     assert float(found.forward_calls.float().mean()) > 4 * float(alone.forward_calls.float().mean()), "they are counted"
     seen_by_none = Clue(vae=engine.vae).search(bundle.classifier.__call__, images[:1], seen[:1])
-    assert seen_by_none.about is not None and "the classifier has no dropout" in seen_by_none.about[0].notes[0]
+    assert seen_by_none.about is not None and "the classifier shows no dropout layer" in seen_by_none.about[0].notes[0]
 
 
 def test_the_ball_is_kept(bundle: Bundle, unsure: tuple[Tensor, Tensor]):
