@@ -111,10 +111,11 @@ def outline_mask(picture: Image.Image, mask: Tensor, factor: float, colour: Colo
     """Draw the border of a mask (H, W) into the picture, which is enlarged by a factor."""
     draw, width = ImageDraw.Draw(picture), max(1, round(picture.width / PANEL_SIDE))
     for axis in (0, 1):
-        for row, column in np.argwhere(np.diff(mask.numpy(), axis=axis)):
-            y, x = (row + 1, column) if axis == 0 else (row, column + 1)
+        for row, column in np.argwhere(np.diff(np.pad(mask.numpy(), 1), axis=axis)):
+            y, x = (row, column - 1) if axis == 0 else (row - 1, column)
             end = (x + 1, y) if axis == 0 else (x, y + 1)
-            draw.line([round(value * factor) for value in (x, y, *end)], fill=colour, width=width)
+            ends = zip((x, y, *end), picture.size * 2, strict=True)
+            draw.line([min(round(value * factor), side - 1) for value, side in ends], fill=colour, width=width)
 
 
 def draw_panel(answer: Answered, factual: Image.Image, found: Image.Image) -> Image.Image:

@@ -104,7 +104,7 @@ def answer_batch(
         if answer.place == 1 and not answer.question.is_met(engine.confidence):
             image, target = batch.images[row], batch.targets[row]
             which = which_regions(bundle, engine, answer.question, image, target, how, options.segments)
-            answers[row] = replace(answer, which_regions=which)
+            answers[row] = replace(answer, which_regions=which, notes=(*answer.notes, *which.notes))
     return answers
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from ..counterfactuals.cells import Box, Grid
 from ..errors import UsageError
-from ..images.decoding import decode, decode_picture
+from ..images.decoding import decode, decode_picture, header
 from ..images.resizing import Placement
 
 EXTRA = "cfx-toolkit[segments]"
@@ -57,6 +56,8 @@ class Segments:
     def of(self, image: Tensor, placement: Placement | None) -> list[Segment]:
         """The segments of an image that was checked: by default the cells of a grid.
 
+        The mask of a segment of a photograph is empty if it is smaller than a pixel of the classifier's image.
+
         Args:
             image: (C, H, W) in [0, 1], as the classifier takes it.
             placement: of the photograph in it; None if it is the photograph.
@@ -82,47 +83,52 @@ class Superpixels(Segments):
         return [Segment(labels == label) for label in labels.unique()]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Drawn(Segments):
     """Regions of one colour each in a picture as large as the photograph.
 
     Attributes:
-        picture: or its file.
+        called: what the picture is called in messages.
+        colours: (H', W') int64, the colour of each pixel as one number.
     """
 
-    picture: Path | Image.Image
+    called: str
+    colours: np.ndarray
 
-    def check(self, name: str, size: tuple[int, int]) -> None:
-        if self._colours.shape != size[::-1]:
-            found = "x".join(map(str, self._colours.shape[::-1]))
-            raise UsageError(f"{self.called}: is {found} pixels and {name} is {size[0]}x{size[1]}; they must be equal")
+    @classmethod
+    def read(cls, picture: Path | Image.Image) -> Drawn:
+        """The regions in a picture or its file.
 
-    def of(self, image: Tensor, placement: Placement | None) -> list[Segment]:
-        colours = self._colours
-        if placement is not None:
-            colours = placed(colours, placement, (image.shape[1], image.shape[2]))
-        labels = torch.from_numpy(colours)
-        known = [int(label) for label in labels.unique() if int(label) != OUTSIDE]
-        return [Segment(labels == label, f"#{label:06x}") for label in known]
-
-    @property
-    def called(self) -> str:
-        """What it is called in messages."""
-        return f"segments {self.picture}" if isinstance(self.picture, Path) else "segments"
-
-    @cached_property
-    def _colours(self) -> np.ndarray:
-        """The colour of each pixel as one number, (H', W') int64; the picture is read once for all images."""
-        decoded = decode(self.picture) if isinstance(self.picture, Path) else decode_picture(self.picture, "segments")
+        Raises:
+            ImageError: it cannot be read.
+            UsageError: it has more than 8 bits per channel, or too few or too many colours.
+        """
+        called = f"segments {picture}" if isinstance(picture, Path) else "segments"
+        mode = header(picture, called).mode if isinstance(picture, Path) else picture.mode
+        if mode[0] in "IF":
+            raise UsageError(f"{called}: has more than 8 bits per channel; save the regions in colours of 8 bits each")
+        decoded = decode(picture) if isinstance(picture, Path) else decode_picture(picture, called)
         red, green, blue = (np.asarray(band, dtype=np.int64) for band in decoded.picture.convert("RGB").split())
         colours = (red << 16) + (green << 8) + blue
         count = len(np.unique(colours))
         if not 2 <= count <= MOST:
             raise UsageError(
-                f"{self.called}: {count} colours; draw each of 2 to {MOST} regions in a colour of its own, and save it "
+                f"{called}: {count} colours; draw each of 2 to {MOST} regions in a colour of its own, and save it "
                 "without loss, as PNG"
             )
-        return colours
+        return cls(called, colours)
+
+    def check(self, name: str, size: tuple[int, int]) -> None:
+        if self.colours.shape != size[::-1]:
+            found = "x".join(map(str, self.colours.shape[::-1]))
+            raise UsageError(f"{self.called}: is {found} pixels and {name} is {size[0]}x{size[1]}; they must be equal")
+
+    def of(self, image: Tensor, placement: Placement | None) -> list[Segment]:
+        colours = self.colours
+        if placement is not None:
+            colours = placed(colours, placement, (image.shape[1], image.shape[2]))
+        labels = torch.from_numpy(colours)
+        return [Segment(labels == label, f"#{label:06x}") for label in np.unique(self.colours).tolist()]
 
 
 def placed(colours: np.ndarray, placement: Placement, size: tuple[int, int]) -> np.ndarray:
@@ -140,10 +146,11 @@ def segments_of(given: object) -> Segments:
     """What was asked for: "grid", "slic", or a picture or its file.
 
     Raises:
-        UsageError: there is no such file, or what superpixels need is not installed.
+        ImageError: the picture cannot be read.
+        UsageError: there is no such file, or it shows no regions, or what superpixels need is not installed.
     """
     if isinstance(given, Image.Image):
-        return Drawn(given)
+        return Drawn.read(given)
     if not isinstance(given, bool | str | PathLike):
         kind = type(given).__name__
         raise UsageError(
@@ -157,7 +164,7 @@ def segments_of(given: object) -> Segments:
     path = Path(str(given)).expanduser()
     if not path.is_file():
         raise UsageError(f"segments {given}: no such file; give a picture of the regions, grid or slic")
-    return Drawn(path)
+    return Drawn.read(path)
 
 
 def library() -> Any:

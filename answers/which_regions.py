@@ -11,6 +11,7 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..counterfactuals.cells import Box
 from ..counterfactuals.engine import Counterfactuals, Engine
+from ..errors import few
 from ..images.resizing import Placement
 from .question import Question
 from .searching import How, ask_engine
@@ -52,6 +53,7 @@ class WhichRegions:
         enough: indices in `cells` of those that suffice together; None if not even all do.
         target_confidence, l1: of the counterfactual that changes only `enough`.
         image: (C, H, W), that counterfactual; the best that was found if there is none.
+        lost: the colours of segments of the photograph that are smaller than a pixel of `image`, and not searched.
     """
 
     cells: tuple[Cell, ...]
@@ -59,6 +61,15 @@ class WhichRegions:
     target_confidence: float
     l1: float
     image: Tensor
+    lost: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the answer says about it."""
+        if not self.lost:
+            return ()
+        which = few(self.lost)
+        return (f"segments {which} are smaller than a pixel of the image that the classifier takes: not searched",)
 
     def as_json(self, placement: Placement | None) -> dict[str, object]:
         """The JSON object in a record, with boxes in pixels of the photograph."""
@@ -109,6 +120,7 @@ def which_regions(
         segments: how the image is cut.
     """
     cut = segments.of(image, question.source.placement)
+    lost = tuple(str(segment.colour) for segment in cut if not bool(segment.mask.any()))
     if question.within is not None:
         cut = [segment.within(question.within.mask[0]) for segment in cut]
     cut = [segment for segment in cut if bool(segment.mask.any())]
@@ -147,4 +159,4 @@ def which_regions(
         best, row = fewer, min(fewer.valid.nonzero().flatten().tolist(), key=lambda n: found_lengths[n])
         chosen, length = sets[row], found_lengths[row]
     enough = tuple(sorted(order.index(number) for number in chosen)) if bool(best.valid[row]) else None
-    return WhichRegions(cells, enough, float(best.confidence[row]), length, best.images[row])
+    return WhichRegions(cells, enough, float(best.confidence[row]), length, best.images[row], lost)
