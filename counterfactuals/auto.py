@@ -20,12 +20,15 @@ from .problem import Candidates, ModelError, NothingToOffer, Problem
 from .registry import by_rank, engine_names, load_engine
 from .settings import setting
 from .tightening import About, Curve, tighten
+from .tried import Tried, Verdicts, any_valid, in_words
+from .trimming import trim
 from .typical import Typical
 
 SETTLED = 50.0  # percentile of those distances up to which a first answer is the last
 TYPICAL = 97.0  # percentile of the distances among training images, beyond which an answer is not typical
 COPIES = 4  # noisy copies of an answer, in all of which a robust one keeps its class
 NOISE = 0.02  # standard deviation of their noise, in units of the pixel range
+TRIMMED = 80.0  # percentile of the distances among training images up to which an answer is trimmed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ class Auto(Engine):
 
     Of the answers to a question the best one is given: valid before invalid; then one that keeps its class under noise
     and another rounding; then one that is typical of the target, in the features of the explained classifier; then the
-    nearest. No judge has a say. The other answers are named in a note.
+    nearest. Changes that it does not need to remain so are taken back. No judge has a say. The other answers are named
+    in a note.
 
     The rules were chosen on training images (docs/engines.md). The idea of choosing among engines is that of ensembles
     of counterfactual methods; the order and the criteria are ours.
@@ -50,6 +54,12 @@ class Auto(Engine):
 
     donors: DonorSource | None = None
     searches: int = setting(2, "searches of the bundle's engine for each question", least=1)
+    trimmed: float | None = setting(
+        TRIMMED,
+        "percentile of the distances among training images up to which needless changes are taken back; none: none are",
+        least=0,
+        most=100,
+    )
     within: float | None = setting(
         None,
         "seconds an image, after which no further search is begun; answers then depend on the machine",
@@ -104,7 +114,7 @@ class Auto(Engine):
             if len(todo):
                 self._try(problem, main, todo, tried, missing)
         for child in others:
-            todo = rows[~_any_valid(tried, rows)]
+            todo = rows[~any_valid(tried, rows)]
             if not len(todo) or not is_time_left():
                 break
             self._try(problem, child, todo, tried, missing)
@@ -137,18 +147,20 @@ class Auto(Engine):
         for number, (each, verdict) in enumerate(zip(tried, verdicts, strict=True)):
             worth[number, each.rows] = verdict.worth(each.found)
         chosen = worth.argmax(dim=0)
-        place = torch.zeros_like(rows)
+        place, robust = torch.zeros_like(rows), torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         best: Candidates | None = None
         for number, each in enumerate(tried):
             where = torch.full_like(rows, -1)
             where[each.rows] = torch.arange(len(each.rows), device=rows.device)
             mine = chosen == number
             place[mine] = where[mine]
+            robust[mine] = verdicts[number].robust[where[mine]]
             if best is None:  # the first search is of all questions
                 best = Candidates(**{name: value.clone() for name, value in vars(each.found).items()})
             elif bool(mine.any()):
                 best.replace(rows[mine], each.found, where[mine])
         assert best is not None
+        kept = self._trim(problem, best, robust)
 
         def draw(t: Tensor, rows: Tensor) -> Tensor:
             drawn = problem.factuals[rows].clone()
@@ -157,12 +169,16 @@ class Auto(Engine):
                 if bool(mine.any()):
                     own = place[rows[mine]]
                     drawn[mine] = each.sub.in_full(each.curve.draw(t[mine] * each.shares[own], own), own)
-            return drawn
+            return torch.where(kept[rows], drawn, problem.factuals[rows])
 
         def about(t: float, row: int) -> About:
             each, own = tried[int(chosen[row])], int(place[row])
             said = About() if each.curve.about is None else each.curve.about(t * float(each.shares[own]), own)
-            return About(said.regions, (in_words(tried, verdicts, int(chosen[row]), row), *said.notes))
+            note = in_words(tried, verdicts, int(chosen[row]), row)
+            if not bool(kept[row].all()):
+                note += "; changes that it does not need are taken back"
+            still = tuple(region for region in said.regions if bool(region.of(kept[row, 0]).any()))
+            return About(still, (note, *said.notes))
 
         return Curve(draw, bisections=0, end=best, about=about)
 
@@ -171,17 +187,45 @@ class Auto(Engine):
         distance = (each.found.images - problem.factuals[each.rows]).abs().flatten(1).mean(dim=1)
         typical = self._is_typical(problem, each, TYPICAL)
         return Verdicts(
-            self._is_robust(problem, each), torch.ones_like(each.found.valid) if typical is None else typical, distance
+            self._is_robust(problem, each.found, each.rows),
+            torch.ones_like(each.found.valid) if typical is None else typical,
+            distance,
         )
 
-    def _is_robust(self, problem: Problem, each: Tried) -> Tensor:
-        """Whether an answer keeps its class in noisy copies of 8 bits, (M,) bool."""
-        images, random = each.found.images, torch.Generator().manual_seed(problem.seed)
-        kept = each.found.valid.clone()
+    def _trim(self, problem: Problem, best: Candidates, robust: Tensor) -> Tensor:
+        """Take back what the best answers do not need to be valid, robust and typical.
+
+        Args:
+            problem: with the questions.
+            best: (N,), trimmed in place.
+            robust: (N,) bool, which of them are.
+
+        Returns:
+            (N, 1, H, W) bool, where changes are kept.
+        """
+        kept = torch.ones_like(problem.factuals[:, :1], dtype=torch.bool)
+        typical, percentile, rows = self._typical, self.trimmed, best.valid.nonzero().flatten()
+        if typical is None or percentile is None or not len(rows):
+            return kept
+
+        def accept(_: Candidates, features: Tensor, rows: Tensor) -> Tensor:
+            return typical.holds(features, problem.targets[rows], problem.features_of, percentile)
+
+        with suppress(ModelError):  # there are no features to tell
+            found, where = trim(problem, best.images[rows], rows, accept)
+            good = self._is_robust(problem, found, rows) | ~robust[rows]
+            best.replace(rows[good], found, good)
+            kept[rows[good]] = where[good]
+        return kept
+
+    def _is_robust(self, problem: Problem, found: Candidates, rows: Tensor) -> Tensor:
+        """Whether answers to the questions `rows` (M,) keep their class in noisy copies of 8 bits, (M,) bool."""
+        images, random = found.images, torch.Generator().manual_seed(problem.seed)
+        kept = found.valid.clone()
         for _ in range(COPIES):
             noise = torch.randn(images.shape[1:], generator=random, device="cpu").to(images)
-            noisy = problem.candidates(images + NOISE * noise, each.rows)
-            kept &= noisy.predicted == each.found.predicted
+            noisy = problem.candidates(images + NOISE * noise, rows)
+            kept &= noisy.predicted == found.predicted
         return kept
 
     def _is_settled(self, problem: Problem, first: Tried) -> Tensor:
@@ -210,76 +254,3 @@ class Auto(Engine):
             return None
         problem.count(rows)
         return features
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A search of one engine for some of the questions.
-
-    Attributes:
-        engine: its name.
-        rows: (M,) the questions.
-        sub: they as a problem of their own.
-        curve: to what was found.
-        shares: (M,) of the curves.
-        found: what was found.
-        features: (M, F) of what was found, in front of the classifier's last layer; None if they are not known.
-    """
-
-    engine: str
-    rows: Tensor
-    sub: Problem
-    curve: Curve
-    shares: Tensor
-    found: Candidates
-    features: Tensor | None
-
-    def images_of(self, rows: Tensor) -> Tensor:
-        """What was found for the questions `rows` (M,), which this search was about, (M, C, H, W)."""
-        return self.found.images[torch.searchsorted(self.rows, rows)]
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What the answers of a search are worth.
-
-    Attributes:
-        robust, typical: (M,) bool.
-        distance: (M,) mean absolute change of a value, in [0, 1].
-    """
-
-    robust: Tensor
-    typical: Tensor
-    distance: Tensor
-
-    def worth(self, found: Candidates) -> Tensor:
-        """A number for each answer, (M,): the better the higher."""
-        good = 4 * self.robust.float() + 2 * self.typical.float() - self.distance
-        return torch.where(found.valid, 10 + good, found.confidence - 2)
-
-    def lack(self, found: Candidates, place: int) -> str:
-        """Why the answer at a place was not chosen."""
-        if not bool(found.valid[place]):
-            return "not valid"
-        if not bool(self.robust[place]):
-            return "not the same class under noise"
-        return "farther" if bool(self.typical[place]) else "not typical"
-
-
-def in_words(tried: Sequence[Tried], verdicts: Sequence[Verdicts], chosen: int, row: int) -> str:
-    """Which answer to a question was chosen, and why others were not."""
-    told: list[str] = []
-    for number, (each, verdict) in enumerate(zip(tried, verdicts, strict=True)):
-        own = (each.rows == row).nonzero().flatten()
-        if number != chosen and len(own):
-            told.append(f"{each.engine} ({verdict.lack(each.found, int(own[0]))})")
-    rest = f"; other answers: {', '.join(told)}" if told else ""
-    return f"auto: the answer of {tried[chosen].engine}{rest}"
-
-
-def _any_valid(tried: Sequence[Tried], rows: Tensor) -> Tensor:
-    """Which questions (N,) have a valid answer already, (N,) bool."""
-    found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-    for each in tried:
-        found[each.rows] |= each.found.valid
-    return found

@@ -304,15 +304,26 @@ class Problem:
 
         They are valid if they meet the goal and, where they must be typical of their target, are that, too.
         """
+        if self.typical is not None:
+            return self.candidates_with_features(generated, rows)[0]
         written = as_written(self.in_full(generated, rows))
-        if self.typical is None:
-            return Candidates.of(written, self._evaluate(written, rows), self.goal, rows)
+        return Candidates.of(written, self._evaluate(written, rows), self.goal, rows)
+
+    @torch.no_grad()
+    def candidates_with_features(self, generated: Tensor, rows: Tensor) -> tuple[Candidates, Tensor]:
+        """As `candidates`, and the features (M, F) of the images.
+
+        Raises:
+            NothingToOffer: as `features`.
+        """
+        written = as_written(self.in_full(generated, rows))
         features, log_probabilities = self._with_features(written, rows)
         found = Candidates.of(written, log_probabilities, self.goal, rows)
-        found.valid[found.valid.clone()] = self.typical.holds(
-            features[found.valid], self.targets[rows[found.valid]], self.features_of
-        )
-        return found
+        if self.typical is not None:
+            found.valid[found.valid.clone()] = self.typical.holds(
+                features[found.valid], self.targets[rows[found.valid]], self.features_of
+            )
+        return found, features
 
 
 @dataclass(frozen=True)

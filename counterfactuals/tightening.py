@@ -28,6 +28,10 @@ class Region:
     height: int
     donor: str
 
+    def of(self, pixels: Tensor) -> Tensor:
+        """The region of a map of pixels (H, W)."""
+        return pixels[self.y : self.y + self.height, self.x : self.x + self.width]
+
 
 @dataclass(frozen=True)
 class About:

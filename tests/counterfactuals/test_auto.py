@@ -75,9 +75,26 @@ def test_no_answer_is_worse_than_that_of_the_first_search(bundle: Bundle, questi
     assert any("other answers: projection (farther)" in note for note in notes)
 
 
+def test_what_the_answer_does_not_need_is_taken_back(bundle: Bundle, questions: tuple[Tensor, Tensor]):
+    images, targets = questions
+    whole = built(bundle, "projection", trimmed=None).search(bundle.classifier, images, targets)
+    found = built(bundle, "projection").search(bundle.classifier, images, targets, path=True)
+    before, after = ((each.images - images).abs().flatten(1).sum(dim=1) for each in (whole, found))
+    nearer = after < before
+    assert bool((after <= before).all()) and int(nearer.sum()) > 1 and bool(found.valid.all())
+    assert found.about is not None and found.path is not None
+    told = [each.notes[0].endswith("; changes that it does not need are taken back") for each in found.about]
+    assert told == nearer.tolist()
+    changed = (found.path[:, :-1] != images[:, None]).any(dim=1)
+    assert not bool((changed & (found.images == images) & (whole.images != images))[nearer].any()), "nor on the way"
+    assert torch.equal(
+        built(bundle, "projection", trimmed=0.0).search(bundle.classifier, images, targets).images, whole.images
+    )
+
+
 def test_where_the_first_fails_another_engine_answers(bundle: Bundle, questions: tuple[Tensor, Tensor]):
     images, targets = questions
-    engine = built(bundle, "vcnet", "projection")
+    engine = built(bundle, "vcnet", "projection", trimmed=None)
     engine._children[0] = Stuck()
     found = engine.search(bundle.classifier, images, targets)
     other = engine._children[1].search(bundle.classifier, images, targets)
@@ -91,7 +108,7 @@ def test_where_the_first_fails_another_engine_answers(bundle: Bundle, questions:
 
 
 def test_when_the_time_is_over_no_search_is_begun(bundle: Bundle, questions: tuple[Tensor, Tensor]):
-    engine = built(bundle, "vcnet", "projection")
+    engine = built(bundle, "vcnet", "projection", trimmed=None)
     brief = replace(engine, within=0.001)
     brief._children[:] = engine._children
     found, alone = (each.search(bundle.classifier, *questions) for each in (brief, engine._children[0]))
