@@ -49,3 +49,6 @@ class Augmentation:
             matrix = torch.where(mirrored[:, None, None], matrix * matrix.new_tensor([[-1.0], [1.0]]), matrix)
         grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, align_corners=False, padding_mode=self.ground)
+
+
+UNDEFORMED = Augmentation(degrees=0.0, scale=0.0, shear=0.0, shift=0.0)

@@ -90,6 +90,7 @@ def train_classifier(
     judges: bool = False,
     noise: float | None = None,
     mixup: float | None = None,
+    augmentation: Augmentation | None = None,
 ) -> None:
     """Train a classifier on the judges' images without mixup, or on the explained classifier's with the recipe's mixup.
 
@@ -104,6 +105,7 @@ def train_classifier(
         judges: train on the judges' images.
         noise: as in `ClassifierFit`; the recipe's, if None.
         mixup: as in `ClassifierFit`; if None, the recipe's, and 0 for judges.
+        augmentation: as in `ClassifierFit`; the recipe's, if None.
     """
     recipe = context.recipe
     if mixup is None:
@@ -113,7 +115,7 @@ def train_classifier(
         context.split.judge_train if judges else context.split.train,
         epochs=epochs,
         batch_size=recipe.batch_size,
-        augmentation=recipe.augmentation,
+        augmentation=augmentation or recipe.augmentation,
         noise=recipe.noise if noise is None else noise,
         mixup=mixup,
         seed=seed,

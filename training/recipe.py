@@ -102,6 +102,7 @@ RECIPES = {
             "retrained": {"network": {"width": 10}},
             "robust_classifier": {"epsilon": 1.5},
             "ensemble": {"network": {"hidden": 64}},
+            "spectral_classifier": {"plain": True},
         },
         also=("robust_classifier", "ensemble", "glam"),
         mixup=1.0,

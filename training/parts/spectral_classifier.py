@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ...classifiers.spectral import SpectralNet
+from ..augment import UNDEFORMED
 from ..bounded import bound_convolutions, release_convolutions, spectral_norms
 from ..classifier_fit import train_classifier
 from ..context import TrainingContext
@@ -29,6 +30,7 @@ class SpectralClassifierPart(Part):
     epochs: float = 15.0
     steps: int = 3000  # on a user's images, instead of epochs
     limit: float = 4.0  # largest spectral norm of a convolution; Höltgen et al. 2021, section 4
+    plain: bool = False  # learn from images as they are, as in the paper, instead of from deformed and noisy ones
     network: Mapping[str, Any] = field(default_factory=dict)  # arguments of `SpectralNet` that are not defaults
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:
@@ -45,7 +47,8 @@ class SpectralClassifierPart(Part):
         model = context.begun("spectral_classifier", SpectralNet(**arguments))
         bound_convolutions(model, self.limit, context.split.train.floats(slice(0, 1)))
         epochs = context.length(self.epochs, self.steps)
-        train_classifier(context, model, "spectral_classifier", epochs=epochs, seed=70, mixup=0.0)
+        how = {"augmentation": UNDEFORMED, "noise": 0.0} if self.plain else {}
+        train_classifier(context, model, "spectral_classifier", epochs=epochs, seed=70, mixup=0.0, **how)
         release_convolutions(model)
         return {"spectral_classifier": Made(model, arguments)}
 
