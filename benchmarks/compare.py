@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..answers.question import Question
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, unknown_name
 from ..intervals import Estimate, paired_difference
 from ..metrics.catalogue import METRICS
 from ..reports.identity import differences
@@ -102,12 +102,7 @@ def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
         notes.append("the runs explain different models (their bundle digests differ), which may cause the differences")
     for run in runs[1:]:
         notes += other_differences(first.run, run.run)
-    labels = run_names([run.run.directory for run in runs])
-    taken = [name for run in runs for name in run.columns]
-    merged: dict[str, Columns] = {}
-    for label, run in zip(labels, runs, strict=True):
-        for name, columns in run.columns.items():
-            merged[f"{label}: {name}" if taken.count(name) > 1 else name] = columns
+    merged = merge(runs)
     for run in runs:
         notes += [note for note in run.summary.notes if note not in notes]
     if same:
@@ -124,6 +119,17 @@ def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
         engines=engines,
         notes=tuple(notes),
     ), False
+
+
+def merge(runs: Sequence[Finished]) -> dict[str, Columns]:
+    """The values of all engines of several runs, by the engines' names in `side_by_side`."""
+    labels = run_names([run.run.directory for run in runs])
+    taken = [name for run in runs for name in run.columns]
+    return {
+        f"{label}: {name}" if taken.count(name) > 1 else name: columns
+        for label, run in zip(labels, runs, strict=True)
+        for name, columns in run.columns.items()
+    }
 
 
 def without_common(engine: EngineSummary) -> EngineSummary:
@@ -155,6 +161,25 @@ def changes(now: Mapping[str, Columns], before: Mapping[str, Columns]) -> dict[t
             here, there = columns.values[metric][rows], before[name].values[metric][rows]
             result[name, metric] = paired_difference(here, there)
     return result
+
+
+def changes_against(runs: Sequence[Finished], engine: str) -> dict[tuple[str, str], Estimate | None]:
+    """Paired differences of all other engines of some runs on the same questions from one of them, as `changes`.
+
+    Args:
+        runs: the runs.
+        engine: its name in `side_by_side`.
+
+    Raises:
+        UsageError: no run has this engine, or the runs ask different questions.
+    """
+    merged = merge(runs)
+    if engine not in merged:
+        raise UsageError(f"--against {engine}: {unknown_name('engine', engine, [*merged])}")
+    if not all(same_questions(run.run.questions, runs[0].run.questions) for run in runs):
+        raise UsageError(f"--against {engine}: the runs ask different questions; compare runs with the same ones")
+    reference = merged.pop(engine)
+    return changes(merged, dict.fromkeys(merged, reference))
 
 
 def read_baseline(directory: Path) -> Finished:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..benchmarks.compare import changes, read_finished, side_by_side
+from ..benchmarks.compare import changes, changes_against, read_finished, side_by_side
 from .compare import CompareOptions
 from .exit_code import ExitCode
 from .terminal.tables import print_changes, print_summary
@@ -14,9 +14,12 @@ def run(options: CompareOptions, terminal: Terminal) -> ExitCode:
     with terminal.task("reading the runs"):
         finished = [read_finished(directory) for directory in options.runs]
         summary, same = side_by_side(finished)
+        differing = None if options.against is None else changes_against(finished, options.against)
     print_summary(terminal, summary, options.format)
-    if same and options.format == "table" and len(finished) == 2:
+    if differing is not None and options.format == "table":
+        print_changes(terminal, differing, f"difference from {options.against}")
+    elif same and options.format == "table" and len(finished) == 2:
         changed = changes(finished[1].columns, finished[0].columns)
         if changed:
-            print_changes(terminal, changed, options.runs[0])
+            print_changes(terminal, changed, f"change against {options.runs[0]}")
     return ExitCode.DONE

@@ -1,16 +1,16 @@
-"""Trimming: cells of an image whose change is not needed become the factual's again."""
+"""Trimming: parts of a change that are not needed are taken back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .problem import Candidates, Problem
 
-CELLS = 4  # along a side of the image
+CHANGED = 0.2  # change of a pixel, in units of the pixel range, from which on it belongs to a part
 
 Accept = Callable[[Candidates, Tensor, Tensor], Tensor]
 """candidates, their features (M, F), their questions (M,) -> which are good enough besides being valid, (M,) bool"""
@@ -18,9 +18,10 @@ Accept = Callable[[Candidates, Tensor, Tensor], Tensor]
 
 @torch.no_grad()
 def trim(problem: Problem, images: Tensor, rows: Tensor, accept: Accept) -> tuple[Candidates, Tensor]:
-    """Give cells of counterfactuals the factuals' pixels back, those that have changed least first.
+    """Give pixels of counterfactuals the factuals' values back: parts of the change, the smallest first.
 
-    How many is found by bisection, with calls of the classifier that are counted.
+    A part is a connected region of changed pixels, so that no stroke is cut. How many parts go is found by bisection,
+    with calls of the classifier that are counted.
 
     Args:
         problem: with the questions.
@@ -31,25 +32,45 @@ def trim(problem: Problem, images: Tensor, rows: Tensor, accept: Accept) -> tupl
     Returns:
         The trimmed counterfactuals, and where each keeps its change, (M, 1, H, W) bool.
     """
-    factuals, cells = problem.factuals[rows], cells_of(images)
-    change = (images - factuals).abs().sum(dim=1).flatten(1)
-    in_cells = change.new_zeros(len(rows), CELLS**2).index_add_(1, cells.flatten(), change)
-    rank = in_cells.argsort(dim=1, stable=True).argsort(dim=1)
-    kept = torch.ones_like(factuals[:, :1], dtype=torch.bool)
+    factuals = problem.factuals[rows]
+    parts, counts = parts_of(images - factuals)
     best, _ = problem.candidates_with_features(images, rows)
-    few, many = torch.zeros_like(rows), torch.full_like(rows, CELLS**2)  # cells given back: accepted, and too many
-    for _ in range((CELLS**2).bit_length()):
-        middle = (few + many) // 2
-        mask = (rank >= middle[:, None])[:, cells][:, None]
-        tried, features = problem.candidates_with_features(torch.where(mask, images, factuals), rows)
-        good = tried.valid & accept(tried, features, rows)
-        best.replace(good.nonzero().flatten(), tried, good)
-        kept[good] = mask[good]
-        few, many = torch.where(good, middle, few), torch.where(good, many, middle)
+    kept = torch.ones_like(factuals[:, :1], dtype=torch.bool)
+    few, many = torch.zeros_like(counts), counts.clone()  # parts that are taken back: accepted, and too many
+    while bool((many - few > 1).any()):
+        some = (many - few > 1).nonzero().flatten()
+        middle = (few[some] + many[some]) // 2
+        mask = parts[some] >= middle[:, None, None, None]
+        tried, features = problem.candidates_with_features(torch.where(mask, images[some], factuals[some]), rows[some])
+        good = tried.valid & accept(tried, features, rows[some])
+        best.replace(some[good], tried, good)
+        kept[some[good]] = mask[good]
+        few[some[good]], many[some[~good]] = middle[good], middle[~good]
     return best, kept
 
 
-def cells_of(images: Tensor) -> Tensor:
-    """The number of the cell in which each pixel of images (N, C, H, W) is, (H, W) int64."""
-    numbers = torch.arange(CELLS**2, device=images.device).view(1, 1, CELLS, CELLS)
-    return F.interpolate(numbers.float(), images.shape[2:], mode="nearest-exact")[0, 0].long()
+def parts_of(change: Tensor) -> tuple[Tensor, Tensor]:
+    """The parts of changes, numbered from the smallest to the largest sum of changes.
+
+    The change of a pixel is that of the channel that changes most. Number 0 is all that belongs to no part.
+
+    Args:
+        change: (N, C, H, W).
+
+    Returns:
+        The number of each pixel's part, (N, 1, H, W) int64, and the count of numbers, (N,) int64.
+    """
+    from scipy import ndimage  # takes a third of a second to import
+
+    numbers, counts = [], []
+    for size in change.abs().amax(dim=1).cpu().numpy():
+        labels = np.zeros(size.shape, dtype=np.int32)
+        count = ndimage.label(size >= CHANGED, np.ones((3, 3)), output=labels)
+        assert isinstance(count, int)  # because `output` was given
+        labels = np.where(labels > 0, labels, ndimage.maximum_filter(labels, 3))  # with their soft edges
+        sums = ndimage.sum_labels(size, labels, range(count + 1))
+        sums[0] = -1
+        numbers.append(np.argsort(np.argsort(sums, kind="stable"))[labels])
+        counts.append(count + 1)
+    found = torch.from_numpy(np.stack(numbers))[:, None]
+    return found.to(change.device), torch.tensor(counts, device=change.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -93,8 +92,8 @@ def rich_cell(cell: Cell) -> Text:
     return Text.assemble(text, (f"\n{interval}", "dim")) if interval else text
 
 
-def print_changes(terminal: Terminal, changed: Mapping[tuple[str, str], Estimate | None], baseline: Path) -> None:
-    """Print how each metric changed against an earlier run. Changes whose interval excludes zero are coloured."""
+def print_changes(terminal: Terminal, changed: Mapping[tuple[str, str], Estimate | None], what: str) -> None:
+    """Print paired differences by engine and metric. Those whose interval excludes zero are coloured."""
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     engines = list(dict.fromkeys(engine for engine, _ in changed))
     for name in ("", *engines):
@@ -103,7 +102,7 @@ def print_changes(terminal: Terminal, changed: Mapping[tuple[str, str], Estimate
         found = [changed.get((engine, metric.name)) for engine in engines]
         if any(change is not None for change in found):
             table.add_row(f"{ARROWS[metric.better]} {metric.label}", *(change_cell(metric, c) for c in found))
-    title = f"change against {baseline}, on the same pairs; mean difference [95 % paired interval]"
+    title = f"{what}, on the same pairs; mean difference [95 % paired interval]"
     terminal.out.print("", Text(title, "bold"), table, sep="\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cfx.benchmarks.compare import changes, check_questions, read_baseline, read_finished, side_by_side
+from cfx.benchmarks.compare import changes, changes_against, check_questions, read_baseline, read_finished, side_by_side
 from cfx.errors import DataError, UsageError
 
 
@@ -29,6 +29,20 @@ def test_side_by_side_and_paired(runs):
     assert ("pixel", "l1") not in changed
 
 
+def test_engines_against_one_of_them(runs):
+    second = runs[1]
+    differing = changes_against([second], "pixel")
+    assert {engine for engine, _ in differing} == {"vcnet"}
+    farther = differing["vcnet", "l1"]
+    both = second.columns["vcnet"].valid & second.columns["pixel"].valid
+    expected = [float(columns.values["l1"][both].mean()) for columns in second.columns.values()]
+    assert farther is not None and farther.mean == pytest.approx(expected[0] - expected[1], abs=1e-6)
+    assert farther.low is not None and farther.high is not None and farther.low < farther.mean < farther.high
+    assert {engine for engine, _ in changes_against(runs, "first: vcnet")} == {"second: vcnet", "pixel"}
+    with pytest.raises(UsageError, match="--against vcnt: unknown engine 'vcnt': did you mean 'vcnet'"):
+        changes_against([second], "vcnt")
+
+
 def test_a_run_beside_itself_is_shown_twice(runs):
     assert list(side_by_side([runs[0], runs[0]])[0].engines) == [
         f"{number} {runs[0].run.directory}: vcnet" for number in (1, 2)
@@ -46,6 +60,8 @@ def test_other_questions_are_not_paired(runs, make, perform, tmp_path):
     assert not same and summary.common_pairs == 0
     assert "the runs ask different questions" in summary.notes[-1]
     assert summary.engines["other: vcnet"].metrics["l1"].keys() == {"valid"}
+    with pytest.raises(UsageError, match="--against pixel: the runs ask different questions"):
+        changes_against([runs[1], other], "pixel")
     with pytest.raises(UsageError, match="asks other questions"):
         check_questions(other, runs[0].run.questions)
 

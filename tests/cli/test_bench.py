@@ -189,6 +189,8 @@ def test_compare(bench, run):
     bench("--out", "b", "--confidence", 0.99)
     result = run("compare", "a", "b")
     assert result.code == 0 and "a: pixel" in result.stdout and "change against a" in result.stdout
+    assert "difference from a: pixel" in run("compare", "a", "b", "--against", "a: pixel").stdout
+    assert "--against pixl: unknown engine" in run("compare", "a", "b", "--against", "pixl").error
     assert json.loads(run("compare", "a", "b", "--format", "json").stdout)["engines"].keys() == {"a: pixel", "b: pixel"}
     assert "no run there" in run("compare", "a", "nowhere").error
 

@@ -1,4 +1,4 @@
-"""Trimming: nearer, still accepted, changed only where the answer was, and the same whoever is in the batch."""
+"""Trimming: nearer, still accepted, in whole parts, and the same whoever is in the batch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import Candidates, Problem
 from cfx.counterfactuals.registry import load_engine
-from cfx.counterfactuals.trimming import CELLS, cells_of, trim
+from cfx.counterfactuals.trimming import parts_of, trim
 
 
 @pytest.fixture(scope="module")
 def asked(bundle: Bundle, digits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Sixteen digits, targets, and valid counterfactuals."""
     images, targets = digits[0][::25], (digits[1][::25] + 4) % 10
-    found = load_engine("projection").from_bundle(bundle).search(bundle.classifier, images, targets)
+    found = load_engine("leap").from_bundle(bundle).search(bundle.classifier, images, targets)
     assert bool(found.valid.all())
     return images, targets, found.images
 
@@ -39,20 +39,18 @@ def test_what_is_not_needed_is_taken_back(bundle: Bundle, asked: tuple[Tensor, T
     assert torch.equal(best.images, torch.where(kept, found, images))
     before, after = ((each - images).abs().flatten(1).sum(dim=1) for each in (found, best.images))
     assert bool((after <= before).all()) and float(after.mean()) < 0.96 * float(before.mean())
-    assert problem.forward_calls.tolist() == [6] * len(images), "every call is counted"
+    most = max(parts_of(found - images)[1].tolist())
+    assert 1 <= int(problem.forward_calls.min()) <= int(problem.forward_calls.max()) <= 1 + most.bit_length()
 
 
-def test_the_least_changed_cells_are_the_first_to_go(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor]):
+def test_the_smallest_parts_are_the_first_to_go(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor]):
     images, _, found = asked
     _, kept, _ = trimmed(bundle, *asked)
-    cells = cells_of(images)
-    change = (found - images).abs().sum(dim=1)
-    for row in range(len(images)):
-        sums = [float(change[row][cells == cell].sum()) for cell in range(CELLS**2)]
-        whole = [bool(kept[row, 0][cells == cell].all()) for cell in range(CELLS**2)]
-        assert whole == [bool(kept[row, 0][cells == cell].any()) for cell in range(CELLS**2)]
-        gone = [value for value, stays in zip(sums, whole, strict=True) if not stays]
-        assert max(gone, default=0.0) <= min(value for value, stays in zip(sums, whole, strict=True) if stays)
+    parts, counts = parts_of(found - images)
+    for row, count in enumerate(counts.tolist()):
+        stays = [bool(kept[row][parts[row] == number].all()) for number in range(count)]
+        assert stays == [bool(kept[row][parts[row] == number].any()) for number in range(count)], "none is cut"
+        assert stays == sorted(stays) and stays[-1]
 
 
 def test_nothing_is_taken_back_that_is_not_accepted(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor]):
@@ -69,7 +67,7 @@ def test_nothing_is_taken_back_that_is_not_accepted(bundle: Bundle, asked: tuple
 
     best, kept = trim(problem, found[some], some, odd)
     assert torch.equal(best.images[1], found[8]) and not bool(kept[0].all())
-    assert all(torch.equal(rows, some) for rows in asked_about)
+    assert all(set(rows.tolist()) <= {3, 8} for rows in asked_about)
 
 
 def test_alone_as_in_a_batch(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor]):
@@ -79,9 +77,15 @@ def test_alone_as_in_a_batch(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor
         assert torch.equal(alone.images[0], together.images[row])
 
 
-@pytest.mark.parametrize("size", [(28, 28), (3, 5), (64, 50)])
-def test_every_pixel_is_in_a_cell(size: tuple[int, int]):
-    cells = cells_of(torch.zeros(1, 3, *size))
-    assert cells.shape == size and int(cells[0, 0]) == 0 and int(cells[-1, -1]) == CELLS**2 - 1
-    counts = cells.flatten().bincount(minlength=CELLS**2)
-    assert int(counts.max()) <= (size[0] // CELLS + 1) * (size[1] // CELLS + 1)
+def test_parts_are_connected_and_ordered_by_their_size():
+    change = torch.zeros(2, 3, 12, 16)
+    change[0, :, 1:4, 1:4] = 0.3
+    change[0, 1, 8, 2:9] = -0.5  # the largest
+    change[0, 0, 9, 9] = 0.25  # touches it at a corner
+    change[0, 0, 1:3, 12] = 0.4  # the smallest
+    change[0, 2, 6, 14] = 0.1  # belongs to none
+    parts, counts = parts_of(change)
+    assert counts.tolist() == [4, 1] and int(parts[1].max()) == 0
+    number = parts[0, 0]
+    assert [int(number[at]) for at in ((2, 2), (8, 5), (9, 9), (1, 12), (6, 14), (11, 0))] == [2, 3, 3, 1, 0, 0]
+    assert int(number[4, 4]) == 2 and int(number[5, 5]) == 0, "the pixels around a part go with it"
