@@ -53,9 +53,10 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
         with terminal.work(f"train: {directory}"):
             bundle = session.make(options.only, more=options.more)
             if is_finished(directory):
-                if options.recipe is None:
+                if options.recipe is None and not bundle.file.trial:
                     bundle = _try(session, terminal)
-                bundle = _try_pairs(session, terminal)
+                if bundle.file.reach is None or bundle.file.reach.engine != bundle.engine:
+                    bundle = _try_pairs(session, terminal)
     except KeyboardInterrupt:
         terminal.note(f"interrupted; run the same command again to resume {directory}")
         raise

@@ -65,6 +65,8 @@ class Part(ABC):
         least: the share of its time in which the smallest of its networks can be trained.
         classifies: whether it is a classifier or a judge: those get up to half of a time budget, for without them the
             rest is worth nothing.
+        in_trial: whether the trial of the engines, at the end of a training, depends on it, and is repeated when it is
+            remade.
     """
 
     makes: ClassVar[tuple[str, ...]]
@@ -75,6 +77,7 @@ class Part(ABC):
     patient: ClassVar[bool] = False
     least: ClassVar[float] = 1.0
     classifies: ClassVar[bool] = False
+    in_trial: ClassVar[bool] = True
 
     def fits(self, present: Sequence[int]) -> Mapping[str, float]:
         """The labels of its fits, each with its share of a time budget.

@@ -247,6 +247,8 @@ class TrainingSession:
 
     def _make(self, part: Part) -> None:
         context = self.context
+        if part.in_trial and (context.bundle.file.trial or context.bundle.file.reach):
+            context.bundle.update(trial={}, reach=None)
         for name, made in part.make(context).items():
             round_to_stored(made.model)  # measure the model as it will be stored
             measured = part.measure(context, name, made.model)

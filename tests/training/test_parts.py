@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from cfx.bundles.bundle import Bundle
+from cfx.bundles.entries import Reached, ReachEntry, TrialEntry
 from cfx.bundles.known_parts import BY_NAME, JUDGES
+from cfx.counterfactuals.registry import engine_names, load_engine
 from cfx.errors import BundleError
 from cfx.images.sets.labelled import Labelled
 from cfx.images.sets.split import Split
@@ -49,6 +51,27 @@ def test_it_loads_as_what_it_says(made: Path, name: str):
     assert bundle.part(name, type(model)) is model
     with pytest.raises(BundleError, match=f"part '{name}' is a {type(model).__name__}, but a Linear is needed"):
         bundle.part(name, nn.Linear)
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_the_trial_of_engines_is_repeated_for_what_it_depends_on(kind: type[Part]):
+    tried = [load_engine(name) for name in engine_names()]
+    tried = [engine for engine in tried if engine.candidate and not engine.any_class]
+    seen = {"classifier"} | JUDGES | {name for engine in tried for name in (*engine.needs, *engine.uses)}
+    assert kind.in_trial == (not seen.isdisjoint(kind.makes))
+
+
+@pytest.mark.parametrize(("name", "stays"), [("donors", False), ("spectral_classifier", True)])
+def test_a_trial_is_void_when_what_it_depends_on_is_remade(
+    tiny: Recipe, split: Split[Labelled], directory: Path, name: str, stays: bool
+):
+    session = TrainingSession(tiny, split, directory, command="cfx train")
+    trial = {"swap": TrialEntry(questions=50, valid=0.98, judges_agree=0.9, looks_real=0.5, seconds=0.1)}
+    reach = ReachEntry(engine="swap", confidence=0.9, pairs={(4, 9): Reached(reached=5, asked=5)})
+    session.bundle.update(trial=trial, reach=reach)
+    session.make(only=[name])
+    file = Bundle(directory).file
+    assert (file.trial, file.reach) == ((trial, reach) if stays else ({}, None))
 
 
 @pytest.mark.parametrize("name", NAMES)

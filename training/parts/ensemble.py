@@ -24,6 +24,7 @@ class EnsemblePart(CopiesPart):
     kind: ClassVar[type[Ensemble]] = Ensemble
     seed: ClassVar[int] = 40
     weight: ClassVar[float] = 1.5
+    in_trial: ClassVar[bool] = False
 
     count: int = 4
 

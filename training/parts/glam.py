@@ -84,6 +84,7 @@ class GlamPart(Part):
 
     makes: ClassVar[tuple[str, ...]] = ("glam",)
     needs: ClassVar[tuple[str, ...]] = ("classifier", "vae")
+    in_trial: ClassVar[bool] = False
 
     epochs: float = 10.0
     steps: int = 300  # on a user's images, instead of epochs

@@ -29,6 +29,7 @@ class RobustClassifierPart(Part):
     """
 
     makes: ClassVar[tuple[str, ...]] = ("robust_classifier",)
+    in_trial: ClassVar[bool] = False
 
     epochs: float = 12.0
     steps: int = 3000  # on a user's images, instead of epochs

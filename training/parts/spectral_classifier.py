@@ -26,6 +26,7 @@ class SpectralClassifierPart(Part):
     """
 
     makes: ClassVar[tuple[str, ...]] = ("spectral_classifier",)
+    in_trial: ClassVar[bool] = False
 
     epochs: float = 15.0
     steps: int = 3000  # on a user's images, instead of epochs
