@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .problem import Candidates, Problem
 
-CHANGED = 0.2  # change of a pixel, in units of the pixel range, from which on it belongs to a part
+CHANGED = 0.1  # change of a pixel, of 1, from which on it belongs to a part; with 0.2, seams are visible
 
 Accept = Callable[[Candidates, Tensor, Tensor], Tensor]
 """candidates, their features (M, F), their questions (M,) -> which are good enough besides being valid, (M,) bool"""
@@ -20,8 +20,8 @@ Accept = Callable[[Candidates, Tensor, Tensor], Tensor]
 def trim(problem: Problem, images: Tensor, rows: Tensor, accept: Accept) -> tuple[Candidates, Tensor]:
     """Give pixels of counterfactuals the factuals' values back: parts of the change, the smallest first.
 
-    A part is a connected region of changed pixels, so that no stroke is cut. How many parts go is found by bisection,
-    with calls of the classifier that are counted.
+    A part is a connected region of pixels that have changed, so that no stroke is cut. How many parts go is found by
+    bisection, with calls of the classifier that are counted.
 
     Args:
         problem: with the questions.
@@ -67,7 +67,6 @@ def parts_of(change: Tensor) -> tuple[Tensor, Tensor]:
         labels = np.zeros(size.shape, dtype=np.int32)
         count = ndimage.label(size >= CHANGED, np.ones((3, 3)), output=labels)
         assert isinstance(count, int)  # because `output` was given
-        labels = np.where(labels > 0, labels, ndimage.maximum_filter(labels, 3))  # with their soft edges
         sums = ndimage.sum_labels(size, labels, range(count + 1))
         sums[0] = -1
         numbers.append(np.argsort(np.argsort(sums, kind="stable"))[labels])

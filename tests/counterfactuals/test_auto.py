@@ -77,8 +77,8 @@ def test_no_answer_is_worse_than_that_of_the_first_search(bundle: Bundle, questi
 
 def test_what_the_answer_does_not_need_is_taken_back(bundle: Bundle, questions: tuple[Tensor, Tensor]):
     images, targets = questions
-    whole = built(bundle, "projection", trimmed=None).search(bundle.classifier, images, targets)
-    found = built(bundle, "projection").search(bundle.classifier, images, targets, path=True)
+    whole = built(bundle, "leap", trimmed=None).search(bundle.classifier, images, targets)
+    found = built(bundle, "leap").search(bundle.classifier, images, targets, path=True)
     before, after = ((each.images - images).abs().flatten(1).sum(dim=1) for each in (whole, found))
     nearer = after < before
     assert bool((after <= before).all()) and int(nearer.sum()) > 1 and bool(found.valid.all())
@@ -88,7 +88,7 @@ def test_what_the_answer_does_not_need_is_taken_back(bundle: Bundle, questions: 
     changed = (found.path[:, :-1] != images[:, None]).any(dim=1)
     assert not bool((changed & (found.images == images) & (whole.images != images))[nearer].any()), "nor on the way"
     assert torch.equal(
-        built(bundle, "projection", trimmed=0.0).search(bundle.classifier, images, targets).images, whole.images
+        built(bundle, "leap", trimmed=0.0).search(bundle.classifier, images, targets).images, whole.images
     )
 
 
