@@ -113,7 +113,7 @@ RECIPES = {
         CLOTHES,
         light_on_dark=True,
         images="fashion-mnist",
-        engine="graft",
+        engine="leap",
         settings={"leap": {"guidance": (6.0, 9.0), "levels": (0.8, 0.9, 1.0)}},  # clothes need more than digits
         share=2 / 3,
         parts={  # sized so that the bundle stays below 21 MB
