@@ -56,7 +56,8 @@ class Segments:
     def of(self, image: Tensor, placement: Placement | None) -> list[Segment]:
         """The segments of an image that was checked: by default the cells of a grid.
 
-        The mask of a segment of a photograph is empty if it is smaller than a pixel of the classifier's image.
+        The mask of a segment of a photograph is empty if it is too small or thin for the pixels of the classifier's
+        image. What is outside the classifier's image is in no segment.
 
         Args:
             image: (C, H, W) in [0, 1], as the classifier takes it.
@@ -124,11 +125,12 @@ class Drawn(Segments):
             raise UsageError(f"{self.called}: is {found} pixels and {name} is {size[0]}x{size[1]}; they must be equal")
 
     def of(self, image: Tensor, placement: Placement | None) -> list[Segment]:
-        colours = self.colours
+        colours = seen = self.colours
         if placement is not None:
-            colours = placed(colours, placement, (image.shape[1], image.shape[2]))
+            x, y, x_end, y_end = placement.source
+            colours, seen = placed(colours, placement, (image.shape[1], image.shape[2])), colours[y:y_end, x:x_end]
         labels = torch.from_numpy(colours)
-        return [Segment(labels == label, f"#{label:06x}") for label in np.unique(self.colours).tolist()]
+        return [Segment(labels == label, f"#{label:06x}") for label in np.unique(seen).tolist()]
 
 
 def placed(colours: np.ndarray, placement: Placement, size: tuple[int, int]) -> np.ndarray:

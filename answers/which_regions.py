@@ -53,7 +53,7 @@ class WhichRegions:
         enough: indices in `cells` of those that suffice together; None if not even all do.
         target_confidence, l1: of the counterfactual that changes only `enough`.
         image: (C, H, W), that counterfactual; the best that was found if there is none.
-        lost: the colours of segments of the photograph that are smaller than a pixel of `image`, and not searched.
+        lost: the colours of segments of the photograph that have no pixel in `image`, and are not searched.
     """
 
     cells: tuple[Cell, ...]
@@ -69,7 +69,9 @@ class WhichRegions:
         if not self.lost:
             return ()
         which = few(self.lost)
-        return (f"segments {which} are smaller than a pixel of the image that the classifier takes: not searched",)
+        return (
+            f"not searched: segments {which}, too small or thin for the pixels of the image that the classifier takes",
+        )
 
     def as_json(self, placement: Placement | None) -> dict[str, object]:
         """The JSON object in a record, with boxes in pixels of the photograph."""

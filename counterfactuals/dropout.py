@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import torch
@@ -43,13 +44,18 @@ class DropoutNetworks:
         return torch.stack([checkpoint(self._classify, images, each, use_reentrant=False) for each in networks])
 
     def _classify(self, images: Tensor, number: int) -> Tensor:
+        calls: Counter[nn.Module] = Counter()
+
         def drop(module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             assert isinstance(module, DROPOUTS)
-            # A layer drops the same units whenever it is called: a batch may be split into several calls.
-            seed = (self.seed * 1_000_003 + number) * 1_009 + self.layers.index(module)
+            places = self._places[module]
+            call = calls[module] % len(places)
+            calls[module] += 1
+            # The same units are dropped in every pass: a batch may be split into several.
+            seed = (self.seed * 1_000_003 + number) * 1_009 + self.layers.index(module) + 500_009 * call
             random = torch.Generator().manual_seed(seed % 2**63)
             units = list(output.shape)
-            units[self._places[module]] = 1  # the same for all images
+            units[places[call]] = 1  # the same for all images
             if not isinstance(module, nn.Dropout):  # whole feature maps
                 units[2:] = [1] * len(units[2:])
             kept = torch.bernoulli(torch.full(units, 1 - module.p, device="cpu"), generator=random).to(output)
@@ -64,8 +70,8 @@ class DropoutNetworks:
 
 
 @torch.no_grad()
-def places_of_batch(classifier: Callable[[Tensor], Tensor], image: Tensor) -> dict[nn.Module, int]:
-    """The dropout layers through which an image goes, and which dimension of the output of each are the images.
+def places_of_batch(classifier: Callable[[Tensor], Tensor], image: Tensor) -> dict[nn.Module, list[int]]:
+    """The dropout layers through which an image goes, and for each of their calls, which dimension are the images.
 
     It is usually the first. In networks that put sequences first, it is the second.
 
@@ -75,20 +81,26 @@ def places_of_batch(classifier: Callable[[Tensor], Tensor], image: Tensor) -> di
     """
     if not isinstance(classifier, nn.Module):
         return {}
-    alone, pair = (_first_shapes(classifier, image.expand(count, *image.shape[1:])) for count in (1, 2))
-    places: dict[nn.Module, int] = {}
-    for layer in (each for each in alone if each in pair):
-        grown = [place for place, (one, two) in enumerate(zip(alone[layer], pair[layer], strict=True)) if one != two]
-        places[layer] = grown[0] if grown else 0  # none: the classifier takes batches of one size
-    return places
+    alone, pair = (_shapes(classifier, torch.cat([image] * count)) for count in (1, 2))
+    return {
+        layer: [place_of_batch(one, two) for one, two in zip(shapes, pair[layer], strict=False)]
+        for layer, shapes in alone.items()
+        if layer in pair
+    }
 
 
-def _first_shapes(classifier: nn.Module, images: Tensor) -> dict[nn.Module, torch.Size]:
-    """The shapes of what dropout layers give when they are first called for these images."""
-    shapes: dict[nn.Module, torch.Size] = {}
+def place_of_batch(alone: torch.Size, pair: torch.Size) -> int:
+    """The dimension of the images in an output, by its shape for one image and for two."""
+    grown = [place for place, (one, two) in enumerate(zip(alone, pair, strict=False)) if one != two]
+    return grown[0] if grown else 0  # none: the classifier takes batches of one size
+
+
+def _shapes(classifier: nn.Module, images: Tensor) -> dict[nn.Module, list[torch.Size]]:
+    """The shapes of what dropout layers give for these images, call by call."""
+    shapes: dict[nn.Module, list[torch.Size]] = {}
 
     def look(layer: nn.Module, _inputs: object, output: Tensor) -> None:
-        shapes.setdefault(layer, output.shape)
+        shapes.setdefault(layer, []).append(output.shape)
 
     handles = [
         layer.register_forward_hook(look)

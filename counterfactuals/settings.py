@@ -171,7 +171,10 @@ def text_of(value: object) -> str:
         return ",".join(map(text_of, value))
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
 
 
 def _first_of(annotations: list[Any], text: str, *, or_none: bool) -> object:

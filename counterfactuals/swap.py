@@ -74,7 +74,8 @@ class CellSwap(Engine):
     @classmethod
     def from_models(cls, models: Models, **settings: object) -> Self:
         """As `Engine.from_models`; it works at the images' own resolution."""
-        settings.setdefault("flip", models.flip)
+        if "flip" not in models.settings.get(cls.name, {}):
+            settings.setdefault("flip", models.flip)
         return super().from_models(models, **{"working": None, **settings})
 
     def find(self, problem: Problem) -> Curve:

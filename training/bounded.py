@@ -43,7 +43,7 @@ class Bounded(nn.Module):
         for _ in range(count):
             left = F.conv2d(self.right, weight, **self._how)
             back = conv2d_input(list(self.right.shape), weight, left, **self._how)
-            self.right.copy_(F.normalize(back.flatten(1)).view_as(back))
+            self.right = F.normalize(back.flatten(1)).view_as(back)  # a new tensor: a graph may hold the old one
 
     def norm(self, weight: Tensor) -> Tensor:
         """The spectral norm, (), of the convolution with a weight, as far as the power iterations have found it."""

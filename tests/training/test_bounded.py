@@ -43,6 +43,14 @@ def test_a_convolution_is_divided_only_where_its_norm_is_too_large(
         assert torch.equal(bounded(weight), weight)
 
 
+def test_two_passes_before_one_gradient():
+    layer = nn.Conv2d(1, 4, 3, padding=1)
+    bound_convolutions(nn.Sequential(layer), 0.1, torch.rand(1, 1, 8, 8))
+    (layer(torch.rand(2, 1, 8, 8)).sum() + layer(torch.rand(2, 1, 8, 8)).sum()).backward()
+    weight = layer.parametrizations["weight"].original  # pyright: ignore
+    assert bool(torch.isfinite(weight.grad).all()) and float(weight.grad.abs().sum()) > 0
+
+
 def test_the_norms_of_a_model_are_those_of_its_convolutions_on_images_of_that_size():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 5, 3, 2, padding=1))
