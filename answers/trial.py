@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -74,6 +74,12 @@ def questions(bundle: Bundle, images: Tensor) -> tuple[Tensor, Tensor]:
         others = [other for other in bundle.present if other != label]
         targets.append(others[int(torch.randint(len(others), (1,), generator=generator))])
     return images.to(bundle.device), torch.tensor(targets, dtype=torch.int64, device=bundle.device)
+
+
+def is_whole(trial: Mapping[str, TrialEntry], engines: Collection[str], count: int) -> bool:
+    """Whether every engine has been asked as many questions as `count` held-out images allow."""
+    most = min(QUESTIONS, count)
+    return all(name in trial and trial[name].questions >= most for name in engines)
 
 
 def best_of(trial: Mapping[str, TrialEntry]) -> str | None:

@@ -14,7 +14,7 @@ from ..reports.identity import differences
 from ..reports.run import RECORDS
 from ..reports.summary import EngineSummary, Summary
 from .run import Run
-from .summary import OF_ALL, PER_PAIR, Columns, gather, summarise
+from .summary import OF_ALL, OF_BATCH, PER_PAIR, Columns, gather, summarise
 
 SETS = tuple(metric.name for metric in METRICS if metric.of_set)
 
@@ -179,7 +179,22 @@ def changes_against(runs: Sequence[Finished], engine: str) -> dict[tuple[str, st
     if not all(same_questions(run.run.questions, runs[0].run.questions) for run in runs):
         raise UsageError(f"--against {engine}: the runs ask different questions; compare runs with the same ones")
     reference = merged.pop(engine)
-    return changes(merged, dict.fromkeys(merged, reference))
+    if not merged:
+        raise UsageError(f"--against {engine}: there is no other engine; name more runs, or a run of several engines")
+    found = changes(merged, dict.fromkeys(merged, reference))
+    return {  # a value that is shared out among the images of a batch says nothing of its spread
+        (name, metric): replace(each, low=None, high=None) if each is not None and metric in OF_BATCH else each
+        for (name, metric), each in found.items()
+    }
+
+
+def as_tables(found: Mapping[tuple[str, str], Estimate | None]) -> dict[str, dict[str, object]]:
+    """Paired differences as JSON: by engine and metric, mean, low and high; null where there is nothing to compare."""
+    tables: dict[str, dict[str, object]] = {}
+    for (name, metric), each in found.items():
+        row = None if each is None else {"mean": each.mean, "low": each.low, "high": each.high, "count": each.count}
+        tables.setdefault(name, {})[metric] = row
+    return tables
 
 
 def read_baseline(directory: Path) -> Finished:

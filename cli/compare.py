@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UsageError
 from .options.choices import TABLE_FORMATS, check_choice
 from .options.types import Common, QuietOption, RunsArgument, TableFormatOption, ThreadsOption
 from .running import run_job
@@ -43,5 +44,7 @@ def compare(
     the differences from one engine.
     """
     check_choice("format", format, TABLE_FORMATS)
+    if against is not None and format not in ("table", "json"):
+        raise UsageError(f"--against {against}: is printed with --format table or json only")
     options = CompareOptions(runs=tuple(runs), against=against, format=format)
     run_job("compare_job", options, Common(quiet=quiet, threads=threads))

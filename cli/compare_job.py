@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..benchmarks.compare import changes, changes_against, read_finished, side_by_side
+from ..benchmarks.compare import as_tables, changes, changes_against, read_finished, side_by_side
 from .compare import CompareOptions
 from .exit_code import ExitCode
 from .terminal.tables import print_changes, print_summary
@@ -15,8 +15,11 @@ def run(options: CompareOptions, terminal: Terminal) -> ExitCode:
         finished = [read_finished(directory) for directory in options.runs]
         summary, same = side_by_side(finished)
         differing = None if options.against is None else changes_against(finished, options.against)
+    if differing is not None and options.format == "json":
+        terminal.json({**summary.as_json(), "against": options.against, "differences": as_tables(differing)})
+        return ExitCode.DONE
     print_summary(terminal, summary, options.format)
-    if differing is not None and options.format == "table":
+    if differing is not None:
         print_changes(terminal, differing, f"difference from {options.against}")
     elif same and options.format == "table" and len(finished) == 2:
         changed = changes(finished[1].columns, finished[0].columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..answers.reach import IMAGES_OF_CLASS, try_pairs
-from ..answers.trial import best_of, try_engines
+from ..answers.trial import best_of, is_whole, try_engines
 from ..bundles.bundle import Bundle, pick_device
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import DEFAULT_ENGINE, engine_names, load_engine
@@ -53,7 +53,7 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
         with terminal.work(f"train: {directory}"):
             bundle = session.make(options.only, more=options.more)
             if is_finished(directory):
-                if options.recipe is None and not bundle.file.trial:
+                if options.recipe is None:
                     bundle = _try(session, terminal)
                 if bundle.file.reach is None or bundle.file.reach.engine != bundle.engine:
                     bundle = _try_pairs(session, terminal)
@@ -65,11 +65,13 @@ def run(options: TrainOptions, terminal: Terminal) -> ExitCode:
 
 
 def _try(session: TrainingSession, terminal: Terminal) -> Bundle:
-    """Try all engines on held-out questions, and make the best the engine of the bundle."""
+    """Try all engines on held-out questions, if it was not done, and make the best the engine of the bundle."""
     bundle = session.bundle
     every = EngineLoader(EngineChoice(names=tuple(engine_names()), every=True), terminal.note)
     engines = every.load(bundle, Engine.confidence, candidates=True)
     images = session.held_out_photos()
+    if is_whole(bundle.file.trial, engines, len(images)):
+        return bundle
     left = session.seconds_left
     with terminal.task("trying the engines"):
         trial = try_engines(bundle, engines, images, seconds=None if left is None else left * SHARE_OF_TRIAL)

@@ -20,7 +20,7 @@ from .problem import Candidates, ModelError, NothingToOffer, Problem
 from .registry import by_rank, engine_names, load_engine
 from .settings import setting
 from .tightening import About, Curve, tighten
-from .tried import Tried, Verdicts, any_valid, in_words
+from .tried import Tried, Worth, any_valid, in_words
 from .trimming import trim
 from .typical import Typical
 
@@ -142,11 +142,11 @@ class Auto(Engine):
     def _best(self, problem: Problem, tried: Sequence[Tried]) -> Curve:
         """The best answer to each question, and the curve to it."""
         rows = problem.every_row()
-        verdicts = [self._verdict(problem, each) for each in tried]
-        worth = torch.full((len(tried), len(rows)), -torch.inf, device=rows.device)
-        for number, (each, verdict) in enumerate(zip(tried, verdicts, strict=True)):
-            worth[number, each.rows] = verdict.worth(each.found)
-        chosen = worth.argmax(dim=0)
+        worths = [self._worth(problem, each) for each in tried]
+        numbers = torch.full((len(tried), len(rows)), -torch.inf, device=rows.device)
+        for number, (each, worth) in enumerate(zip(tried, worths, strict=True)):
+            numbers[number, each.rows] = worth.as_number(each.found)
+        chosen = numbers.argmax(dim=0)
         place, robust = torch.zeros_like(rows), torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         best: Candidates | None = None
         for number, each in enumerate(tried):
@@ -154,7 +154,7 @@ class Auto(Engine):
             where[each.rows] = torch.arange(len(each.rows), device=rows.device)
             mine = chosen == number
             place[mine] = where[mine]
-            robust[mine] = verdicts[number].robust[where[mine]]
+            robust[mine] = worths[number].robust[where[mine]]
             if best is None:  # the first search is of all questions
                 best = Candidates(**{name: value.clone() for name, value in vars(each.found).items()})
             elif bool(mine.any()):
@@ -174,19 +174,19 @@ class Auto(Engine):
         def about(t: float, row: int) -> About:
             each, own = tried[int(chosen[row])], int(place[row])
             said = About() if each.curve.about is None else each.curve.about(t * float(each.shares[own]), own)
-            note = in_words(tried, verdicts, int(chosen[row]), row)
-            if not bool(kept[row].all()):
-                note += "; changes that it does not need are taken back"
+            notes = (in_words(tried, worths, int(chosen[row]), row), *said.notes)
+            if bool(kept[row].all()):
+                return About(said.regions, notes)
             still = tuple(region for region in said.regions if bool(region.of(kept[row, 0]).any()))
-            return About(still, (note, *said.notes))
+            return About(still, (*notes, "changes that are not needed were then taken back"))
 
         return Curve(draw, bisections=0, end=best, about=about)
 
-    def _verdict(self, problem: Problem, each: Tried) -> Verdicts:
+    def _worth(self, problem: Problem, each: Tried) -> Worth:
         """What the answers of a search are worth."""
         distance = (each.found.images - problem.factuals[each.rows]).abs().flatten(1).mean(dim=1)
         typical = self._is_typical(problem, each, TYPICAL)
-        return Verdicts(
+        return Worth(
             self._is_robust(problem, each.found, each.rows),
             torch.ones_like(each.found.valid) if typical is None else typical,
             distance,
@@ -211,9 +211,10 @@ class Auto(Engine):
         def accept(_: Candidates, features: Tensor, rows: Tensor) -> Tensor:
             return typical.holds(features, problem.targets[rows], problem.features_of, percentile)
 
-        with suppress(ModelError):  # there are no features to tell
+        with suppress(NothingToOffer):  # there are no features to tell
             found, where = trim(problem, best.images[rows], rows, accept)
-            good = self._is_robust(problem, found, rows) | ~robust[rows]
+            nearer = (found.images != best.images[rows]).flatten(1).any(dim=1)
+            good = nearer & (self._is_robust(problem, found, rows) | ~robust[rows])
             best.replace(rows[good], found, good)
             kept[rows[good]] = where[good]
         return kept

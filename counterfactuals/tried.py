@@ -40,7 +40,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class Worth:
     """What the answers of a search are worth.
 
     Attributes:
@@ -52,7 +52,7 @@ class Verdicts:
     typical: Tensor
     distance: Tensor
 
-    def worth(self, found: Candidates) -> Tensor:
+    def as_number(self, found: Candidates) -> Tensor:
         """A number for each answer, (M,): the better the higher."""
         good = 4 * self.robust.float() + 2 * self.typical.float() - self.distance
         return torch.where(found.valid, 10 + good, found.confidence - 2)
@@ -66,13 +66,13 @@ class Verdicts:
         return "farther" if bool(self.typical[place]) else "not typical"
 
 
-def in_words(tried: Sequence[Tried], verdicts: Sequence[Verdicts], chosen: int, row: int) -> str:
+def in_words(tried: Sequence[Tried], worths: Sequence[Worth], chosen: int, row: int) -> str:
     """Which answer to a question was chosen, and why others were not."""
     told: list[str] = []
-    for number, (each, verdict) in enumerate(zip(tried, verdicts, strict=True)):
+    for number, (each, worth) in enumerate(zip(tried, worths, strict=True)):
         own = (each.rows == row).nonzero().flatten()
         if number != chosen and len(own):
-            told.append(f"{each.engine} ({verdict.lack(each.found, int(own[0]))})")
+            told.append(f"{each.engine} ({worth.lack(each.found, int(own[0]))})")
     rest = f"; other answers: {', '.join(told)}" if told else ""
     return f"auto: the answer of {tried[chosen].engine}{rest}"
 

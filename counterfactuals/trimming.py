@@ -1,4 +1,4 @@
-"""Trimming: parts of a change that are not needed are taken back."""
+"""Trimming: regions of a change that are not needed are taken back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .problem import Candidates, Problem
 
-CHANGED = 0.1  # change of a pixel, of 1, from which on it belongs to a part; with 0.2, seams are visible
+CHANGED = 0.1  # change of a pixel, of 1, from which on it belongs to a region; with 0.2, seams are visible
 
 Accept = Callable[[Candidates, Tensor, Tensor], Tensor]
 """candidates, their features (M, F), their questions (M,) -> which are good enough besides being valid, (M,) bool"""
@@ -18,29 +18,29 @@ Accept = Callable[[Candidates, Tensor, Tensor], Tensor]
 
 @torch.no_grad()
 def trim(problem: Problem, images: Tensor, rows: Tensor, accept: Accept) -> tuple[Candidates, Tensor]:
-    """Give pixels of counterfactuals the factuals' values back: parts of the change, the smallest first.
+    """Give pixels of counterfactuals the factuals' values back: regions of the change, the smallest first.
 
-    A part is a connected region of pixels that have changed, so that no stroke is cut. How many parts go is found by
+    A region is connected and all of it has changed, so that no stroke is cut. How many regions go is found by
     bisection, with calls of the classifier that are counted.
 
     Args:
         problem: with the questions.
-        images: (M, C, H, W), valid and accepted counterfactuals of the size of the factuals.
+        images: (M, C, H, W), valid counterfactuals of the size of the factuals.
         rows: (M,) their questions.
         accept: tells which valid candidates are good enough.
 
     Returns:
-        The trimmed counterfactuals, and where each keeps its change, (M, 1, H, W) bool.
+        The counterfactuals, trimmed where that was accepted, and where each keeps its change, (M, 1, H, W) bool.
     """
     factuals = problem.factuals[rows]
-    parts, counts = parts_of(images - factuals)
+    regions, counts = regions_of(images - factuals)
     best, _ = problem.candidates_with_features(images, rows)
     kept = torch.ones_like(factuals[:, :1], dtype=torch.bool)
-    few, many = torch.zeros_like(counts), counts.clone()  # parts that are taken back: accepted, and too many
+    few, many = torch.zeros_like(counts), counts.clone()  # regions that are taken back: accepted, and too many
     while bool((many - few > 1).any()):
         some = (many - few > 1).nonzero().flatten()
         middle = (few[some] + many[some]) // 2
-        mask = parts[some] >= middle[:, None, None, None]
+        mask = regions[some] >= middle[:, None, None, None]
         tried, features = problem.candidates_with_features(torch.where(mask, images[some], factuals[some]), rows[some])
         good = tried.valid & accept(tried, features, rows[some])
         best.replace(some[good], tried, good)
@@ -49,16 +49,16 @@ def trim(problem: Problem, images: Tensor, rows: Tensor, accept: Accept) -> tupl
     return best, kept
 
 
-def parts_of(change: Tensor) -> tuple[Tensor, Tensor]:
-    """The parts of changes, numbered from the smallest to the largest sum of changes.
+def regions_of(change: Tensor) -> tuple[Tensor, Tensor]:
+    """The regions of changes, numbered from the smallest to the largest sum of changes.
 
-    The change of a pixel is that of the channel that changes most. Number 0 is all that belongs to no part.
+    The change of a pixel is that of the channel that changes most. Number 0 is all that belongs to no region.
 
     Args:
         change: (N, C, H, W).
 
     Returns:
-        The number of each pixel's part, (N, 1, H, W) int64, and the count of numbers, (N,) int64.
+        The number of each pixel's region, (N, 1, H, W) int64, and the count of numbers, (N,) int64.
     """
     from scipy import ndimage  # takes a third of a second to import
 

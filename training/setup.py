@@ -213,7 +213,8 @@ def write(
     notes: list[str] = []
     if before is not None:
         kept, gone = kept_parts(before, file)
-        file = replace(file, parts={**file.parts, **kept}, wanted=before.wanted or file.wanted)
+        wanted = before.wanted or file.wanted
+        file = replace(file, parts={**file.parts, **kept}, wanted=wanted, settings=before.settings)
         if kept:
             notes.append(f"kept: {', '.join(kept)}")
         if gone:

@@ -112,7 +112,7 @@ def change_cell(metric: Metric, change: Estimate | None) -> Text:
         return Text("n/a", "dim")
     if not change.mean and not change.low and not change.high:
         return Text("same", "dim")
-    if change.low is None or change.high is None:
+    if metric.of_batch or change.low is None or change.high is None:
         return Text(f"{change.mean:+.3g}")
     sure = change.low > 0 or change.high < 0
     worse = (change.mean > 0) == (metric.better == "lower")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from cfx.answers.trial import QUESTIONS, ROUNDS, best_of, questions, try_engines
+from cfx.answers.trial import QUESTIONS, ROUNDS, best_of, is_whole, questions, try_engines
 from cfx.bundles.bundle import Bundle
 from cfx.bundles.entries import TrialEntry
 from cfx.counterfactuals.engine import Engine
@@ -58,6 +58,16 @@ def test_real_digits(bundle: Bundle, digits: tuple[Tensor, Tensor]):
     assert trial["projection"].valid >= 0.9 and (trial["projection"].judges_agree or 0) >= 0.9
     assert trial["same"].valid == 0 and trial["same"].judges_agree == 0
     assert best_of(trial) == "projection"
+
+
+def test_a_trial_is_whole_when_every_engine_was_asked_all_questions():
+    entry = TrialEntry(questions=QUESTIONS, valid=1.0, judges_agree=1.0, looks_real=1.0, seconds=0.1)
+    whole = {"leap": entry, "swap": entry}
+    assert is_whole(whole, ["leap", "swap"], 60) and is_whole(whole, ["leap"], 60)
+    assert not is_whole(whole, ["leap", "graft"], 60), "an engine is new"
+    short = {**whole, "swap": replace(entry, questions=12)}
+    assert not is_whole(short, ["leap", "swap"], 60), "the time was short"
+    assert is_whole(short, ["leap", "swap"], 12), "there are no more images"
 
 
 def test_targets_are_others_than_what_is_seen(bundle: Bundle, digits: tuple[Tensor, Tensor]):

@@ -30,7 +30,7 @@ def test_side_by_side_and_paired(runs):
 
 
 def test_engines_against_one_of_them(runs):
-    second = runs[1]
+    first, second = runs
     differing = changes_against([second], "pixel")
     assert {engine for engine, _ in differing} == {"vcnet"}
     farther = differing["vcnet", "l1"]
@@ -39,6 +39,10 @@ def test_engines_against_one_of_them(runs):
     assert farther is not None and farther.mean == pytest.approx(expected[0] - expected[1], abs=1e-6)
     assert farther.low is not None and farther.high is not None and farther.low < farther.mean < farther.high
     assert {engine for engine, _ in changes_against(runs, "first: vcnet")} == {"second: vcnet", "pixel"}
+    seconds = differing["vcnet", "seconds"]
+    assert seconds is not None and seconds.low is None, "of a batch, so that nothing is known of its spread"
+    with pytest.raises(UsageError, match="--against vcnet: there is no other engine"):
+        changes_against([first], "vcnet")
     with pytest.raises(UsageError, match="--against vcnt: unknown engine 'vcnt': did you mean 'vcnet'"):
         changes_against([second], "vcnt")
 

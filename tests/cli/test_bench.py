@@ -190,6 +190,10 @@ def test_compare(bench, run):
     result = run("compare", "a", "b")
     assert result.code == 0 and "a: pixel" in result.stdout and "change against a" in result.stdout
     assert "difference from a: pixel" in run("compare", "a", "b", "--against", "a: pixel").stdout
+    found = json.loads(run("compare", "a", "b", "--against", "a: pixel", "--format", "json").stdout)
+    assert found["against"] == "a: pixel" and found["differences"]["b: pixel"]["confidence"]["low"] > 0
+    refused = run("compare", "a", "b", "--against", "a: pixel", "--format", "csv")
+    assert refused.code == 2 and "is printed with --format table or json only" in refused.error
     assert "--against pixl: unknown engine" in run("compare", "a", "b", "--against", "pixl").error
     assert json.loads(run("compare", "a", "b", "--format", "json").stdout)["engines"].keys() == {"a: pixel", "b: pixel"}
     assert "no run there" in run("compare", "a", "nowhere").error

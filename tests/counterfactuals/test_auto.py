@@ -83,7 +83,7 @@ def test_what_the_answer_does_not_need_is_taken_back(bundle: Bundle, questions: 
     nearer = after < before
     assert bool((after <= before).all()) and int(nearer.sum()) > 1 and bool(found.valid.all())
     assert found.about is not None and found.path is not None
-    told = [each.notes[0].endswith("; changes that it does not need are taken back") for each in found.about]
+    told = [each.notes[-1] == "changes that are not needed were then taken back" for each in found.about]
     assert told == nearer.tolist()
     changed = (found.path[:, :-1] != images[:, None]).any(dim=1)
     assert not bool((changed & (found.images == images) & (whole.images != images))[nearer].any()), "nor on the way"

@@ -1,4 +1,4 @@
-"""Trimming: nearer, still accepted, in whole parts, and the same whoever is in the batch."""
+"""Trimming: nearer, still accepted, in whole regions, and the same whoever is in the batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import Candidates, Problem
 from cfx.counterfactuals.registry import load_engine
-from cfx.counterfactuals.trimming import parts_of, trim
+from cfx.counterfactuals.trimming import regions_of, trim
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +39,17 @@ def test_what_is_not_needed_is_taken_back(bundle: Bundle, asked: tuple[Tensor, T
     assert torch.equal(best.images, torch.where(kept, found, images))
     before, after = ((each - images).abs().flatten(1).sum(dim=1) for each in (found, best.images))
     assert bool((after <= before).all()) and float(after.mean()) < 0.96 * float(before.mean())
-    most = max(parts_of(found - images)[1].tolist())
+    most = max(regions_of(found - images)[1].tolist())
     assert 1 <= int(problem.forward_calls.min()) <= int(problem.forward_calls.max()) <= 1 + most.bit_length()
 
 
-def test_the_smallest_parts_are_the_first_to_go(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor]):
+def test_the_smallest_regions_are_the_first_to_go(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor]):
     images, _, found = asked
     _, kept, _ = trimmed(bundle, *asked)
-    parts, counts = parts_of(found - images)
+    regions, counts = regions_of(found - images)
     for row, count in enumerate(counts.tolist()):
-        stays = [bool(kept[row][parts[row] == number].all()) for number in range(count)]
-        assert stays == [bool(kept[row][parts[row] == number].any()) for number in range(count)], "none is cut"
+        stays = [bool(kept[row][regions[row] == number].all()) for number in range(count)]
+        assert stays == [bool(kept[row][regions[row] == number].any()) for number in range(count)], "none is cut"
         assert stays == sorted(stays) and stays[-1]
 
 
@@ -77,14 +77,14 @@ def test_alone_as_in_a_batch(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor
         assert torch.equal(alone.images[0], together.images[row])
 
 
-def test_parts_are_connected_and_ordered_by_their_size():
+def test_regions_are_connected_and_ordered_by_their_size():
     change = torch.zeros(2, 3, 12, 16)
     change[0, :, 1:4, 1:4] = 0.3
     change[0, 1, 8, 2:9] = -0.5  # the largest
     change[0, 0, 9, 9] = 0.25  # touches it at a corner
     change[0, 0, 1:3, 12] = 0.4  # the smallest
     change[0, 2, 6, 14] = 0.09  # belongs to none
-    parts, counts = parts_of(change)
-    assert counts.tolist() == [4, 1] and int(parts[1].max()) == 0
-    number = parts[0, 0]
+    regions, counts = regions_of(change)
+    assert counts.tolist() == [4, 1] and int(regions[1].max()) == 0
+    number = regions[0, 0]
     assert [int(number[at]) for at in ((2, 2), (8, 5), (9, 9), (1, 12), (6, 14), (11, 0))] == [2, 3, 3, 1, 0, 0]

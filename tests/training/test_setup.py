@@ -307,8 +307,11 @@ def test_overwriting_keeps_the_parts_that_are_still_right(
     set_up(tmp_path / "b", options)
     before = trained(tmp_path / "b")
     (before / "contact-sheet.png").touch()
+    settings = {"latent": {"max_steps": 60}}
+    Bundle(before).update(settings=settings)
 
     again = set_up(before, options)
+    assert Bundle(before).file.settings == settings
     assert "kept: vae, anchors" in again.notes and {"vae", "anchors"} <= set(Bundle(before).parts)
     assert (before / "contact-sheet.png").exists()
     with monkeypatch.context() as patched:  # the time that the classifier takes may differ from time to time
