@@ -13,7 +13,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.problem import Problem
 from cfx.counterfactuals.registry import engine_names, load_engine
-from cfx.counterfactuals.settings import parse_settings, setting, settings_of, text_of
+from cfx.counterfactuals.settings import Setting, parse_settings, setting, settings_of, text_of
 from cfx.counterfactuals.tightening import Curve
 from cfx.errors import BundleError, UsageError
 
@@ -101,6 +101,30 @@ def test_a_bundle_has_settings_of_its_own(bundle: Bundle, tmp_path: Path):
     assert leap.from_bundle(own).settings() == expected
     assert leap.from_bundle(own, bisections=1).settings() == {**expected, "bisections": 1}, "the caller's come first"
     assert load_engine("latent").from_bundle(own).settings() == load_engine("latent").from_bundle(bundle).settings()
+
+
+def another(each: Setting) -> object:
+    """A value of a setting that is not its default; None if none is known."""
+    default, low, high = each.default, each.meaning.least, each.meaning.most
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int):
+        return default + 1 if high is None or default < high else default - 1
+    if isinstance(default, float):
+        ends = (0.0 if low is None else low, 2 * default + 1 if high is None else high)
+        return round(default + 0.1234567 * ((ends[1] if default < ends[1] else ends[0]) - default), 7)
+    return default[:1] if isinstance(default, tuple) and len(default) > 1 else None
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_every_setting_of_a_bundle_arrives(bundle: Bundle, tmp_path: Path, name: str):
+    engine = load_engine(name)
+    values = {each.name: another(each) for each in settings_of(engine)}
+    values = {key: value for key, value in values.items() if value is not None}
+    own = a_bundle_with(tmp_path / "own", bundle, {name: values})
+    settings = engine.from_bundle(own).settings()
+    assert {key: settings[key] for key in values} == values
+    assert not any(each.name in values and values[each.name] == each.default for each in settings_of(engine))
 
 
 @pytest.mark.parametrize(
