@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -60,7 +61,8 @@ def regions_of(change: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The number of each pixel's region, (N, 1, H, W) int64, and the count of numbers, (N,) int64.
     """
-    from scipy import ndimage  # takes a third of a second to import
+    with warnings.catch_warnings():  # SciPy changes the filters
+        from scipy import ndimage  # takes a third of a second to import
 
     numbers, counts = [], []
     for size in change.abs().amax(dim=1).cpu().numpy():
