@@ -107,15 +107,18 @@ def test_sequences_may_come_first():
     assert not torch.equal(dropped[0], dropped[1])
 
 
-def test_for_a_gradient_a_network_is_asked_again_instead_of_kept(digits: tuple[Tensor, Tensor]):
+@pytest.mark.parametrize(("count", "again"), [(3, 0), (400, 4)])
+def test_for_the_gradient_of_a_large_batch_a_network_is_asked_again_instead_of_kept(
+    digits: tuple[Tensor, Tensor], count: int, again: int
+):
     """What backward needs is computed network by network, so that only one's activations are in memory."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Dropout(0.5)).eval()
     calls: list[int] = []
     network.register_forward_pre_hook(lambda *_: calls.append(1))
-    images = digits[0][:3].clone().requires_grad_()
+    images = digits[0][:count].clone().requires_grad_()
     networks = DropoutNetworks(network, 4, images[:1].detach())
     calls.clear()
     found = networks(images)
     assert len(calls) == 4
     found.sum().backward()
-    assert len(calls) == 8 and images.grad is not None
+    assert len(calls) == 4 + again and images.grad is not None
