@@ -76,7 +76,7 @@ def test_no_answer_is_worse_than_that_of_the_first_search(bundle: Bundle, questi
 
 
 def test_what_the_answer_does_not_need_is_taken_back(bundle: Bundle, questions: tuple[Tensor, Tensor]):
-    images, targets = questions
+    images, targets = (values[:8] for values in questions)
     whole = built(bundle, "leap", trimmed=None).search(bundle.classifier, images, targets)
     found = built(bundle, "leap").search(bundle.classifier, images, targets, path=True)
     before, after = ((each.images - images).abs().flatten(1).sum(dim=1) for each in (whole, found))
