@@ -41,6 +41,11 @@ def same_questions(one: Sequence[Question], other: Sequence[Question]) -> bool:
     return asked(one) == asked(other)
 
 
+def all_ask_the_same(runs: Sequence[Finished]) -> bool:
+    """Whether all of some runs ask the same questions."""
+    return all(same_questions(run.run.questions, runs[0].run.questions) for run in runs)
+
+
 NOT_COMPARED = ("count", "images", "targets", "engines")
 """Entries of a run's config that equal questions make irrelevant, or that the tables show."""
 
@@ -96,7 +101,7 @@ def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
         The summary, and whether all runs ask the same questions.
     """
     first = runs[0]
-    same = all(same_questions(run.run.questions, first.run.questions) for run in runs)
+    same = all_ask_the_same(runs)
     notes: list[str] = []
     if len({run.summary.bundle.digest for run in runs}) > 1:
         notes.append("the runs explain different models (their bundle digests differ), which may cause the differences")
@@ -176,7 +181,7 @@ def changes_against(runs: Sequence[Finished], engine: str) -> dict[tuple[str, st
     merged = merge(runs)
     if engine not in merged:
         raise UsageError(f"--against {engine}: {unknown_name('engine', engine, [*merged])}")
-    if not all(same_questions(run.run.questions, runs[0].run.questions) for run in runs):
+    if not all_ask_the_same(runs):
         raise UsageError(f"--against {engine}: the runs ask different questions; compare runs with the same ones")
     reference = merged.pop(engine)
     if not merged:

@@ -156,7 +156,7 @@ class Auto(Engine):
             place[mine] = where[mine]
             robust[mine] = worths[number].robust[where[mine]]
             if best is None:  # the first search is of all questions
-                best = Candidates(**{name: value.clone() for name, value in vars(each.found).items()})
+                best = each.found.only(rows)
             elif bool(mine.any()):
                 best.replace(rows[mine], each.found, where[mine])
         assert best is not None
@@ -212,9 +212,12 @@ class Auto(Engine):
             return typical.holds(features, problem.targets[rows], problem.features_of, percentile)
 
         with suppress(NothingToOffer):  # there are no features to tell
-            found, where = trim(problem, best.images[rows], rows, accept)
-            nearer = (found.images != best.images[rows]).flatten(1).any(dim=1)
-            good = nearer & (self._is_robust(problem, found, rows) | ~robust[rows])
+            found, where = trim(problem, best.only(rows), rows, accept)
+            nearer = (found.images != best.images[rows]).flatten(1).any(dim=1).nonzero().flatten()
+            if not len(nearer):
+                return kept
+            still = self._is_robust(problem, found.only(nearer), rows[nearer])
+            good = nearer[still | ~robust[rows[nearer]]]
             best.replace(rows[good], found, good)
             kept[rows[good]] = where[good]
         return kept

@@ -354,6 +354,10 @@ class Candidates:
         probability, predicted = log_probabilities.detach().exp().max(dim=1)
         return cls(images, *goal.met(log_probabilities, rows), predicted, probability)
 
+    def only(self, rows: Tensor) -> Candidates:
+        """A copy of the candidates at the indices `rows`, in this order."""
+        return Candidates(**{name: value[rows] for name, value in vars(self).items()})
+
     def replace(self, rows: Tensor, others: Candidates, chosen: Tensor) -> None:
         """Replaces the candidates at the indices `rows` by the candidates `chosen` (indices or mask) of `others`."""
         for mine, theirs in zip(vars(self).values(), vars(others).values(), strict=True):

@@ -18,7 +18,7 @@ Accept = Callable[[Candidates, Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
-def trim(problem: Problem, images: Tensor, rows: Tensor, accept: Accept) -> tuple[Candidates, Tensor]:
+def trim(problem: Problem, found: Candidates, rows: Tensor, accept: Accept) -> tuple[Candidates, Tensor]:
     """Give pixels of counterfactuals the factuals' values back: regions of the change, the smallest first.
 
     A region is connected and all of it has changed, so that no stroke is cut. How many regions go is found by
@@ -26,16 +26,16 @@ def trim(problem: Problem, images: Tensor, rows: Tensor, accept: Accept) -> tupl
 
     Args:
         problem: with the questions.
-        images: (M, C, H, W), valid counterfactuals of the size of the factuals.
+        found: (M,) valid counterfactuals of the size of the factuals; they stay as they are.
         rows: (M,) their questions.
         accept: tells which valid candidates are good enough.
 
     Returns:
         The counterfactuals, trimmed where that was accepted, and where each keeps its change, (M, 1, H, W) bool.
     """
-    factuals = problem.factuals[rows]
+    images, factuals = found.images, problem.factuals[rows]
     regions, counts = regions_of(images - factuals)
-    best, _ = problem.candidates_with_features(images, rows)
+    best = found.only(torch.arange(len(rows), device=rows.device))
     kept = torch.ones_like(factuals[:, :1], dtype=torch.bool)
     few, many = torch.zeros_like(counts), counts.clone()  # regions that are taken back: accepted, and too many
     while bool((many - few > 1).any()):

@@ -26,9 +26,15 @@ def everything(tried: Candidates, features: Tensor, rows: Tensor) -> Tensor:
     return torch.ones_like(tried.valid)
 
 
+def seen(bundle: Bundle, images: Tensor, targets: Tensor, found: Tensor) -> Candidates:
+    """The counterfactuals as an engine gives them, evaluated."""
+    problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9))
+    return problem.candidates(found, problem.every_row())
+
+
 def trimmed(bundle: Bundle, images: Tensor, targets: Tensor, found: Tensor) -> tuple[Candidates, Tensor, Problem]:
     problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9))
-    best, kept = trim(problem, found, problem.every_row(), everything)
+    best, kept = trim(problem, seen(bundle, images, targets, found), problem.every_row(), everything)
     return best, kept, problem
 
 
@@ -56,7 +62,8 @@ def test_the_smallest_regions_are_the_first_to_go(bundle: Bundle, asked: tuple[T
 def test_nothing_is_taken_back_that_is_not_accepted(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor]):
     images, targets, found = asked
     problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9))
-    best, kept = trim(problem, found, problem.every_row(), lambda tried, *_: torch.zeros_like(tried.valid))
+    candidates = seen(bundle, *asked)
+    best, kept = trim(problem, candidates, problem.every_row(), lambda tried, *_: torch.zeros_like(tried.valid))
     assert torch.equal(best.images, found) and bool(kept.all())
     some = torch.tensor([3, 8])
     asked_about: list[Tensor] = []
@@ -65,7 +72,7 @@ def test_nothing_is_taken_back_that_is_not_accepted(bundle: Bundle, asked: tuple
         asked_about.append(rows)
         return rows == 3
 
-    best, kept = trim(problem, found[some], some, odd)
+    best, kept = trim(problem, candidates.only(some), some, odd)
     assert torch.equal(best.images[1], found[8]) and not bool(kept[0].all())
     assert all(set(rows.tolist()) <= {3, 8} for rows in asked_about)
 
