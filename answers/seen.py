@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..counterfactuals.determinism import deterministic
 from ..counterfactuals.problem import Classifier, ModelError
 from ..documents import Table
 from .wording import percent, rounded, with_article
@@ -39,7 +40,8 @@ def probabilities_of(classifier: Classifier, images: Tensor) -> Tensor:
     Raises:
         ModelError: the classifier returns NaN or infinity.
     """
-    probabilities = classifier(images).softmax(dim=1)
+    with deterministic(images.device):
+        probabilities = classifier(images).softmax(dim=1)
     if not torch.isfinite(probabilities).all():
         raise ModelError("the classifier returned NaN or infinity: check its weights")
     return probabilities

@@ -20,6 +20,7 @@ from ..classifiers.foreign.checkpoints import looks_pickled
 from ..classifiers.foreign.contract import ForeignEntry
 from ..classifiers.foreign.opening import Foreign, files_of, on_logits, reopen
 from ..classifiers.foreign.outputs import LOGITS_OF
+from ..classifiers.foreign.placing import placed
 from ..classifiers.foreign.preprocessing import Preprocessing
 from ..errors import BundleError, unknown_name
 from .entries import PartEntry
@@ -99,8 +100,9 @@ class Parts:
         """
         if name not in self._loaded:
             # The first caller may be in inference mode, whose tensors do not support gradients later.
-            with torch.inference_mode(False):
-                self._loaded[name] = self._load(name).to(self.device).eval().requires_grad_(False)
+            # While a bundle is trained, its device is torch's default; files and other programs know the CPU.
+            with torch.inference_mode(False), torch.device("cpu"):
+                self._loaded[name] = placed(self._load(name), self.device).eval().requires_grad_(False)
         model = self._loaded[name]
         if not isinstance(model, kind):
             raise BundleError(

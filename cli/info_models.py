@@ -12,7 +12,7 @@ from ..bundles.bundle import Bundle
 from ..bundles.entries import PartEntry
 from ..bundles.finding import shipped
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, clashes, engine_names, load_engine, plugin_of
+from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, engine_names, ignored, load_engine, plugin_of
 from ..counterfactuals.settings import settings_of
 from ..errors import BundleError, CfxError
 from ..metrics.perceptual import REMEDY, backbone
@@ -66,7 +66,7 @@ def engines() -> tuple[tuple[EngineAbout, ...], list[Unavailable]]:
             loaded[name] = load_engine(name)
         except CfxError as error:
             missing.append(Unavailable(f"engine {name}", str(error)))
-    missing += [Unavailable(f"a second engine {name}", why) for name, why in clashes().items()]
+    missing += [Unavailable(f"another engine {name}", why) for name, why in ignored().items()]
     return tuple(engine_about(name, loaded[name]) for name in by_rank(loaded)), missing
 
 

@@ -21,6 +21,7 @@ from ..bundles.bundle import Bundle
 from ..bundles.labelling import SAME, Labelling
 from ..bundles.parts import Models
 from ..errors import BundleError, UsageError
+from .determinism import deterministic
 from .goal import Certain, TargetClass
 from .problem import Classifier, Problem
 from .settings import check_settings, parse_settings, text_of
@@ -236,7 +237,7 @@ class Engine(ABC):
         goal = Certain(targets, self.confidence) if self.any_class else TargetClass(targets, self.confidence)
         problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region, earlier, typical)
         problem.watch = watch
-        with torch.no_grad(), undisturbed(classifier):
+        with torch.no_grad(), undisturbed(classifier), deterministic(images.device):
             curve = self.find(problem)
             shares, found = tighten(problem, curve)
             return Counterfactuals(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ CONTROL = "pixel"
 
 def engine_names() -> list[str]:
     """The names of all installed engines in alphabetical order, without importing any engine."""
-    return sorted(_entries())
+    return sorted(_by_name())
 
 
 def by_rank(engines: Mapping[str, type[Engine]]) -> list[str]:
@@ -30,22 +30,23 @@ def by_rank(engines: Mapping[str, type[Engine]]) -> list[str]:
 
 def plugin_of(name: str) -> str | None:
     """Name and version of the package that an engine comes from; None if that is cfx."""
-    entry = _entries()[name]
-    if entry.value.startswith("cfx."):
-        return None
-    return _package(entry)
+    entry = _by_name()[name][-1]
+    return None if _is_own(entry) else _package(entry)
 
 
 def load_engine(name: str) -> type[Engine]:
     """Imports the class of an engine.
 
     Raises:
-        UsageError: no engine has this name (the nearest is suggested), or its package cannot be imported.
+        UsageError: no engine has this name (the nearest is suggested), several packages provide it, or its package
+            cannot be imported.
     """
-    found = _entries()
+    found = _by_name()
     if name not in found:
         raise unknown_name("engine", name, found)
-    entry = found[name]
+    entry = found[name][-1]
+    if len(found[name]) > 1 and not _is_own(entry):
+        raise UsageError(f"engine {name!r}: {_packages(found[name])} provide it; uninstall all but one of them")
     from .engine import CONTRACT, Engine
 
     try:
@@ -63,28 +64,29 @@ def load_engine(name: str) -> type[Engine]:
     return engine
 
 
-def clashes() -> dict[str, str]:
-    """By the name of an engine that several packages provide, a sentence that says which one is used."""
-    by_name: dict[str, list[EntryPoint]] = {}
-    for entry in _sorted_entries():
-        by_name.setdefault(entry.name, []).append(entry)
+def ignored() -> dict[str, str]:
+    """By the name of an engine of cfx that other packages provide, too, a sentence that says so."""
     return {
-        name: f"{', '.join(map(_package, entries))} all provide it; that of {_package(entries[-1])} is used; "
-        "uninstall the others"
-        for name, entries in by_name.items()
-        if len({entry.value for entry in entries}) > 1
+        name: f"{_packages(entries[:-1])} cannot take a name of cfx's own: cfx's is used"
+        for name, entries in _by_name().items()
+        if len(entries) > 1 and _is_own(entries[-1])
     }
 
 
-def _entries() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in _sorted_entries()}
+def _by_name() -> dict[str, list[EntryPoint]]:
+    """All entry points by name. cfx's own come last, so that another package cannot take one of their names."""
+    found: dict[str, dict[str, EntryPoint]] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (_is_own(entry), _package(entry), entry.value)):
+        found.setdefault(entry.name, {})[entry.value] = entry  # an installation may be seen twice
+    return {name: [*entries.values()] for name, entries in found.items()}
 
 
-def _sorted_entries() -> list[EntryPoint]:
-    """All entry points. cfx's own come last, so that another package cannot take one of their names."""
-    return sorted(
-        entry_points(group=GROUP), key=lambda entry: (entry.value.startswith("cfx."), _package(entry), entry.value)
-    )
+def _is_own(entry: EntryPoint) -> bool:
+    return entry.value.startswith("cfx.")
+
+
+def _packages(entries: Iterable[EntryPoint]) -> str:
+    return " and ".join(map(_package, entries))
 
 
 def _package(entry: EntryPoint) -> str:

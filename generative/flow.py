@@ -150,7 +150,7 @@ class ImageFlow(nn.Module):
         Uses one sample of the noise and of the dequantisation, both from `seed`, and a uniform prior over classes.
         """
         generator = torch.Generator().manual_seed(seed)
-        dequantisation = torch.rand(images.shape, generator=generator).to(images.device)
-        noise = torch.randn(len(images), self.latents, generator=generator).to(images.device)
+        dequantisation = torch.rand(images.shape, generator=generator, device="cpu").to(images.device)
+        noise = torch.randn(len(images), self.latents, generator=generator, device="cpu").to(images.device)
         pixels = (images * (LEVELS - 1) + dequantisation).flatten(1) / LEVELS
         return self.class_log_prob(pixels, noise).logsumexp(dim=1) - math.log(self.classes)

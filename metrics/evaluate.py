@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
+from ..counterfactuals.determinism import deterministic
 from ..counterfactuals.engine import Counterfactuals
 from ..errors import BundleError
 from .catalogue import BY_NAME, METRICS, OF_IMAGES, Metric
@@ -112,7 +113,8 @@ def score(scene: Scene, names: frozenset[str] | None = None) -> Scores:
             columns[LPIPS], missing[LPIPS] = None, "not asked for (--lpips)"
             continue
         try:
-            columns[name] = function_of(BY_NAME[name])(scene)
+            with deterministic(scene.counterfactuals.device):
+                columns[name] = function_of(BY_NAME[name])(scene)
         except (Missing, BundleError) as error:
             columns[name] = None
             missing[name] = str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -34,6 +35,7 @@ class EngineSuite:
         count: number of questions.
         most_calls: the engine's budget: how often it may ask the classifier about one image.
         uncounted: calls of the classifier in each search that are no candidates, such as looking for a layer.
+        device: of the models and images, "cpu", "cuda" or "mps"; by default what CFX_DEVICE says, else the CPU.
         alike: share of the images that must come out the same alone and in a batch. The last digit of a convolution
             depends on the size of the batch, so the path of an iterating engine may fork; that of others may not.
     """
@@ -44,13 +46,14 @@ class EngineSuite:
     count: ClassVar[int] = 6
     most_calls: ClassVar[int] = 5000
     uncounted: ClassVar[int] = 0
+    device: ClassVar[str] = os.environ.get("CFX_DEVICE", "cpu")
     alike: ClassVar[float] = 1.0
 
     @pytest.fixture(scope="class")
     @classmethod
     def bundle(cls) -> Bundle:
         """The bundle whose models and images are used."""
-        return load_bundle(cls.bundle_name)
+        return load_bundle(cls.bundle_name, cls.device)
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -82,6 +85,7 @@ class EngineSuite:
     def test_answers_are_eight_bit_images(self, found: Counterfactuals, questions: tuple[Tensor, Tensor]) -> None:
         images, targets = questions
         assert found.images.shape == images.shape and found.images.dtype == torch.float32
+        assert found.images.device == images.device
         assert torch.isfinite(found.images).all()
         assert found.images.min() >= 0 and found.images.max() <= 1
         assert ((found.images * 255) - (found.images * 255).round()).abs().max() < 1e-3
@@ -182,7 +186,7 @@ class EngineSuite:
     ) -> None:
         kind = load_engine(self.engine)
         if kind.gradients:
-            models = load_bundle(self.bundle_name).models
+            models = load_bundle(self.bundle_name, self.device).models
             models.differentiable = False
             with pytest.raises(BundleError, match="black box"):
                 kind.from_models(models, **self.settings)
@@ -203,7 +207,7 @@ class EngineSuite:
         """Nothing is valid for a classifier that never sees the target; only having no attempt at all is an error."""
         images, targets = (values[:2] for values in questions)
         if built.any_class:
-            targets = torch.arange(bundle.classifier(images).shape[1])
+            targets = torch.arange(bundle.classifier(images).shape[1], device=images.device)
         try:
             found = with_steps(built, 2).search(Never(bundle.classifier, targets), images, targets[:2])
         except NothingToOffer:
@@ -259,7 +263,7 @@ class Undecided(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logits = self.classifier(images)
-        return logits + self.noise * torch.randn(logits.shape, generator=self.generator)
+        return logits + self.noise * torch.randn(logits.shape, generator=self.generator).to(logits)
 
 
 class Never(nn.Module):
@@ -276,7 +280,7 @@ class Never(nn.Module):
 
 def questions_of(bundle: Bundle, count: int) -> tuple[Tensor, Tensor]:
     """Real images of a bundle that its classifier gets right, (N, C, H, W), and another class as target of each."""
-    donors, present = bundle.part("donors", Donors), torch.tensor(bundle.present)
+    donors, present = bundle.part("donors", Donors), torch.tensor(bundle.present, device=bundle.device)
     labels = bundle.labelling.labels_of(present)
     images: list[Tensor] = []
     targets: list[int] = []
@@ -288,7 +292,7 @@ def questions_of(bundle: Bundle, count: int) -> tuple[Tensor, Tensor]:
             images.append(candidates[int(right.int().argmax())])
             other = 1 + place % (len(present) - 1)
             targets.append(int(present[(own + other) % len(present)]))
-    return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
+    return torch.stack(images), torch.tensor(targets, dtype=torch.int64, device=images[0].device)
 
 
 def _hooks(classifier: nn.Module) -> int:

@@ -109,6 +109,17 @@ def test_two_plug_ins_of_one_name(cfx: Cfx, add):
     add("second", "twin", NAMED.format(name="twin", contract=1))
     information = json.loads(cfx("info", "--format", "json"))
     why = {each["what"]: each["why"] for each in information["unavailable"]}
-    assert why["a second engine twin"] == (
-        "first 1.0, second 1.0 all provide it; that of second 1.0 is used; uninstall the others"
-    )
+    sentence = "engine 'twin': first 1.0 and second 1.0 provide it; uninstall all but one of them"
+    assert why["engine twin"] == sentence
+    assert "twin" not in {each["name"] for each in information["engines"]}
+    cfx("explain", FOUR, "--target", "9", "--engine", "twin", codes=(2,))
+
+
+@pytest.mark.slow
+def test_a_plug_in_cannot_take_a_name_of_ours(cfx: Cfx, add):
+    add("taker", "pixel", NAMED.format(name="pixel", contract=1))
+    information = json.loads(cfx("info", "--format", "json"))
+    (pixel,) = [each for each in information["engines"] if each["name"] == "pixel"]
+    assert pixel["plugin"] is None
+    why = {each["what"]: each["why"] for each in information["unavailable"]}
+    assert why["another engine pixel"] == "taker 1.0 cannot take a name of cfx's own: cfx's is used"

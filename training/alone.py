@@ -15,6 +15,7 @@ from ..bundles.file import BundleFile, ImagesEntry
 from ..bundles.known_parts import KNOWN_PARTS
 from ..classifiers.foreign.adapted import Adapted, has_gradients
 from ..classifiers.foreign.contract import Foreign
+from ..classifiers.foreign.placing import placed
 from ..errors import ImageError
 from ..images.decoding import header
 from ..images.reading import read_image
@@ -175,7 +176,7 @@ def opened(file: BundleFile, foreign: Foreign, classifier: Adapted, device: str)
     if foreign.kind == "live":
         device = next((str(tensor.device) for tensor in model.parameters()), "cpu")
     else:
-        model = model.to(device).requires_grad_(False)
+        model = placed(model, device).requires_grad_(False)
     return Bundle(Path(foreign.name), device, alone=(file, model))
 
 

@@ -15,6 +15,8 @@ import re
 import zipfile
 from typing import Any
 
+import torch
+
 from ...errors import UsageError
 
 # Names of the members of a program, relative to the archive's own folder.
@@ -30,6 +32,7 @@ OLD_MEMBERS = re.compile(
     r"version|serialized_(exported_program|state_dict|constants)\.json"
     r"|serialized_(state_dict|constants|example_inputs)\.pt"
 )
+PICKLED = ("serialized_state_dict.json", "serialized_constants.json")  # of these, despite the name
 EXTRAS = ("extra/", "extra_files/")  # files that the user added to the program; they are not needed and are dropped
 
 # The operators that a program may call. Two operators of ATen access files and are excluded.
@@ -40,6 +43,7 @@ OPERATORS = re.compile(
     r"|_operator\.(getitem|add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|lt|le|gt|ge|and_|or_|not_)"
 )
 
+CPU = {"type": "cpu", "index": None}
 PLAIN = re.compile(r"[A-Za-z0-9_.:+\-]*")
 TREES = re.compile(r"builtins\.(tuple|list|dict)|collections\.OrderedDict|transformers\.modeling_outputs\.\w+")
 # Names allowed in size expressions: sympy's constructors, and those of torch/utils/_sympy/functions.py.
@@ -95,7 +99,9 @@ def clean_program(content: bytes, where: str) -> bytes:
                 f"{where}: contains {inner!r}, which could run code when loaded; export the model again as plain "
                 "operators and tensors, with torch.export.save"
             )
-        if inner.endswith(".json"):
+        if inner.endswith(".pt") or inner in PICKLED:
+            data = _on_cpu(data)
+        elif inner.endswith(".json"):
             data = _clean_json(inner, data, where)
         kept[name] = data
     return _packed(kept)
@@ -130,9 +136,20 @@ def _inner(name: str) -> str:
     return name.partition("/")[2] or name
 
 
+def _on_cpu(data: bytes) -> bytes:
+    """Stored tensors, on the CPU where they were on an accelerator; torch's own loading does not ask where to."""
+    if b"cuda" not in data and b"mps" not in data:
+        return data
+    try:
+        tensors = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception:  # torch.export.load reads the same, and says what is wrong
+        return data
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    return buffer.getvalue()
+
+
 def _clean_json(inner: str, data: bytes, where: str) -> bytes:
-    if inner in ("serialized_state_dict.json", "serialized_constants.json"):
-        return data  # despite the name a pickle; torch.load reads it with weights_only
     try:
         parsed = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -149,12 +166,17 @@ def _clean_json(inner: str, data: bytes, where: str) -> bytes:
 
 
 def _check(value: Any, key: str = "") -> None:
-    """Raises ValueError on the first text that is neither a plain word nor known to be harmless."""
+    """Replaces devices by the CPU, and raises ValueError on the first text that could do harm.
+
+    That is any text that is neither a plain word nor known to be harmless.
+    """
     if isinstance(value, dict):
         if "target" in value and {"inputs", "outputs", "metadata"} & value.keys():  # a call
             value["metadata"] = {}  # source locations: free text, which torch writes into code
             if not isinstance(value["target"], str) or not OPERATORS.fullmatch(value["target"]):
                 raise ValueError(f"it calls {_shown(value['target'])}")
+        if value.keys() == {"type", "index"}:  # the device on which the program was made, which may not be here
+            value.update(CPU)
         for name, inner in value.items():
             if not PLAIN.fullmatch(name):
                 raise ValueError(f"it uses the name {_shown(name)}")

@@ -13,7 +13,7 @@ from .contract import STEM, Foreign, pack
 
 
 class Borrowed(nn.Module):
-    """Runs somebody else's model in eval mode, and leaves the mode of each of its modules as it was.
+    """Runs somebody else's model on its own device in eval mode, and leaves the mode of each of its modules as it was.
 
     Args:
         model: the model.
@@ -30,12 +30,13 @@ class Borrowed(nn.Module):
         return self
 
     def forward(self, inputs: Tensor) -> Any:
+        weight = next(self.model.parameters(), inputs)
         # Set directly, because a model may have a `train` method of its own.
         in_training = [module for module in self.model.modules() if module.training]
         for module in in_training:
             module.training = False
         try:
-            return self.model(inputs)
+            return self.model(inputs.to(weight.device))
         finally:
             for module in in_training:
                 module.training = True

@@ -19,6 +19,7 @@ from .adapted import set_eval_mode
 from .archives import clean_program, clean_script
 from .contract import STEM, Foreign, optional
 from .outputs import outputs_of
+from .placing import placed
 from .preprocessing import Preprocessing
 
 LARGEST_BATCH = 512  # images; larger batches are no faster, and a program may have a limit
@@ -46,7 +47,7 @@ def open_program(path: Path) -> Foreign:
     _check_mode(program, path)
     # Guards are text that torch would execute, and the shape is checked here anyway.
     has_guards = "check_guards" in inspect.signature(program.module).parameters  # since torch 2.9
-    module = program.module(check_guards=False) if has_guards else program.module()
+    module = placed(program.module(check_guards=False) if has_guards else program.module(), "cpu")
     set_eval_mode(module)
     preprocessing, declared = declared_shape(shape, str(path))
     batch = shape[0] if isinstance(shape[0], int) else _bound(program, shape[0])
@@ -63,7 +64,7 @@ def open_script(path: Path) -> Foreign:
     """
     content = clean_script(path.read_bytes(), str(path))
     try:
-        model = torch.jit.load(io.BytesIO(content), map_location="cpu")
+        model = placed(torch.jit.load(io.BytesIO(content), map_location="cpu"), "cpu")
     except Exception as error:
         raise UsageError(
             f"{path}: torch {torch.__version__} could not load this TorchScript ({first_line(error)}); "

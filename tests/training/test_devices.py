@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from cfx.bundles.bundle import Bundle
+from cfx.bundles.known_parts import BY_NAME
 from cfx.classifiers.convolutional import ConvNet
 from cfx.generative.conditional_vae import ConditionalVAE
 from cfx.generative.vae import VAE
 from cfx.generative.velocity import VelocityField
 from cfx.images.sets.labelled import Labelled
+from cfx.images.sets.split import Split
 from cfx.judges.autoencoders import Autoencoder
 from cfx.training import averaging
 from cfx.training.augment import Augmentation
@@ -23,6 +28,8 @@ from cfx.training.parts.autoencoders import AutoencoderFit
 from cfx.training.parts.conditional_vae import ConditionalVAEFit
 from cfx.training.parts.matching import MatchingFit
 from cfx.training.parts.vae import VAEFit
+from cfx.training.recipe import Recipe
+from cfx.training.session import TrainingSession
 
 
 def probabilities(images: Tensor) -> Tensor:
@@ -65,3 +72,20 @@ def test_a_step_and_a_check_stay_on_the_device_of_the_images(name: str, monkeypa
         losses = fit.step(fit.total_steps - 1)  # after the prelude
         assert {loss.device.type for loss in losses.values()} == {"cuda"}
         assert fit.check(data[:32]).device.type == "cuda"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_killed_and_resumed_on_an_accelerator_every_part_is_made(
+    tiny: Recipe, split: Split[Labelled], tmp_path: Path, told: Any
+):
+    def kill(part: str, *_: object) -> None:
+        if part == "conditional_vae":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        TrainingSession(tiny, split, tmp_path, command="cfx train", progress=told(kill), device="cuda").make()
+    TrainingSession(tiny, split, tmp_path, command="cfx train", device="cuda").make()
+    made = Bundle(tmp_path)
+    made.verify()
+    assert set(made.parts) == set(BY_NAME)
