@@ -56,8 +56,8 @@ def test_explain_runs_there(run: Run, options: tuple[str, ...]):
 def test_the_cpu_agrees_with_its_answers(digits: tuple[Tensor, Tensor], bundle: Bundle):
     """Rounding may tip an answer that is valid by a hair, and no more."""
     there = load_bundle("mnist", "cuda")
-    images = digits[0][::8]
-    targets = (digits[1][::8] + 3) % 10
+    images = digits[0][::20]
+    targets = (digits[1][::20] + 3) % 10
     for name in engine_names():
         kind = load_engine(name)
         if kind.any_class:
