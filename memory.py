@@ -73,3 +73,10 @@ def peak(device: torch.device) -> int | None:
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration, ValueError):
         return None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a search ran out of memory; torch raises different errors on different devices."""
+    message = str(error).lower()
+    says_so = "can't allocate memory" in message or "out of memory" in message
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and says_so)

@@ -19,7 +19,7 @@ from ..answers.region import Within
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..images.writing import write_png
-from ..memory import available
+from ..memory import available, is_out_of_memory
 from ..progress import SILENT, Progress, Task
 from .questions import load_batch
 from .run import Run, image_file
@@ -166,11 +166,3 @@ def record(run: Run, answers: Sequence[Answer]) -> list[Answer]:
             new.append(replace(answer.with_files(files), images=None))
     run.append(new)
     return new
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a search ran out of memory; torch raises different errors on different devices."""
-    message = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in message or "out of memory" in message)
-    )

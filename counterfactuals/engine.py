@@ -20,10 +20,11 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..bundles.labelling import SAME, Labelling
 from ..bundles.parts import Models
-from ..errors import BundleError, UsageError
+from ..errors import BundleError, CfxError, UsageError, first_line
+from ..memory import is_out_of_memory
 from .determinism import deterministic
 from .goal import Certain, TargetClass
-from .problem import Classifier, Problem
+from .problem import BrokenEngine, Classifier, Problem
 from .settings import check_settings, parse_settings, text_of
 from .tightening import PATH_FRAMES, About, Curve, frames, tighten
 from .typical import Typical
@@ -237,8 +238,10 @@ class Engine(ABC):
         goal = Certain(targets, self.confidence) if self.any_class else TargetClass(targets, self.confidence)
         problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region, earlier, typical)
         problem.watch = watch
-        with torch.no_grad(), undisturbed(classifier), deterministic(images.device):
+        with torch.no_grad(), undisturbed(classifier), deterministic(images.device), answered_for(type(self)):
             curve = self.find(problem)
+            if not isinstance(curve, Curve):
+                raise BrokenEngine(f"find returns a {type(curve).__name__}, not a Curve")
             shares, found = tighten(problem, curve)
             return Counterfactuals(
                 **vars(found),
@@ -269,6 +272,21 @@ def check(images: Tensor, targets: Tensor, region: Tensor | None = None) -> None
     if region is not None and (region.shape != images[:, :1].shape or region.dtype != torch.bool):
         wanted = tuple(images[:, :1].shape)
         raise UsageError(f"region must be {wanted} bool, got {tuple(region.shape)} {region.dtype}")
+
+
+@contextmanager
+def answered_for(engine: type[Engine]) -> Iterator[None]:
+    """Turn any error in an engine of another package into a `BrokenEngine`: other engines, and other images, go on."""
+    package = engine.__module__.partition(".")[0]
+    try:
+        yield
+    except CfxError:
+        raise
+    except Exception as error:
+        if package == Engine.__module__.partition(".")[0] or is_out_of_memory(error):
+            raise
+        reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+        raise BrokenEngine(f"it fails ({reason}); tell the author of {package}") from error
 
 
 @contextmanager

@@ -26,6 +26,10 @@ class ModelError(CfxError):
     """A model returned unusable output, such as NaN."""
 
 
+class BrokenEngine(ModelError):
+    """An engine of another package failed, or did not return what the contract asks for."""
+
+
 class NothingToOffer(ModelError):
     """A model has nothing from which an engine could make an answer to a question."""
 
@@ -178,7 +182,13 @@ class Problem:
         """Generated images (M, C, h, w) of the questions `rows` (M,) as the classifier evaluates them, (M, C, H, W).
 
         Outside the region that may change, they are the factuals.
+
+        Raises:
+            BrokenEngine: they are no tensor of the right shape and type.
         """
+        expected = (len(rows), *self.images.shape[1:])
+        if not isinstance(generated, Tensor) or generated.shape != expected or not generated.is_floating_point():
+            raise BrokenEngine(f"it makes {_described(generated)}; images must be {expected}, floating-point")
         if self._baseline is None and self.region is None:
             return generated
         factuals, full = self.factuals[rows], generated
@@ -362,3 +372,7 @@ class Candidates:
         """Replaces the candidates at the indices `rows` by the candidates `chosen` (indices or mask) of `others`."""
         for mine, theirs in zip(vars(self).values(), vars(others).values(), strict=True):
             mine[rows] = theirs[chosen]
+
+
+def _described(value: object) -> str:
+    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"

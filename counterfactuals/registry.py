@@ -38,8 +38,8 @@ def load_engine(name: str) -> type[Engine]:
     """Imports the class of an engine.
 
     Raises:
-        UsageError: no engine has this name (the nearest is suggested), several packages provide it, or its package
-            cannot be imported.
+        UsageError: no engine has this name (the nearest is suggested), several packages provide it, its package cannot
+            be imported, or what it provides is no engine.
     """
     found = _by_name()
     if name not in found:
@@ -47,20 +47,23 @@ def load_engine(name: str) -> type[Engine]:
     entry = found[name][-1]
     if len(found[name]) > 1 and not _is_own(entry):
         raise UsageError(f"engine {name!r}: {_packages(found[name])} provide it; uninstall all but one of them")
-    from .engine import CONTRACT, Engine
+    from .declared import fault_of
+    from .engine import CONTRACT
 
     try:
         engine = entry.load()
-    except Exception as error:  # another package's module may fail in any way
+    except (Exception, SystemExit) as error:  # another package's module may fail in any way
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"engine {name!r}: {entry.value} cannot be imported ({reason}); reinstall it") from error
-    if not (isinstance(engine, type) and issubclass(engine, Engine)):
-        raise UsageError(f"engine {name!r}: {entry.value} is not a subclass of Engine; tell its author")
-    if engine.contract != CONTRACT:
+    version = getattr(engine, "contract", CONTRACT)
+    if version != CONTRACT:
         raise UsageError(
-            f"engine {name!r}: {plugin_of(name)} is written for version {engine.contract} of the contract of engines, "
+            f"engine {name!r}: {_package(entry)} is written for version {version!r} of the contract of engines, "
             f"and this cfx has version {CONTRACT}; install a version of the package for this cfx"
         )
+    fault = fault_of(engine, name)
+    if fault is not None:
+        raise UsageError(f"engine {name!r}: {entry.value}: {fault}; tell the author of {_package(entry)}")
     return engine
 
 

@@ -80,8 +80,9 @@ class EngineSuite:
         assert kind.name == self.engine
         assert kind.summary and kind.paper
 
-    def test_it_needs_no_judge(self) -> None:
-        assert JUDGES.isdisjoint(load_engine(self.engine).needs)
+    def test_it_sees_no_judge(self) -> None:
+        kind = load_engine(self.engine)
+        assert JUDGES.isdisjoint((*kind.needs, *kind.uses))
 
     def test_answers_are_eight_bit_images(self, found: Counterfactuals, questions: tuple[Tensor, Tensor]) -> None:
         images, targets = questions
@@ -170,10 +171,12 @@ class EngineSuite:
         if not built.gradients:
             assert (found.backward_calls == 0).all(), "it says that it needs no gradients"
 
-    def test_the_classifier_is_left_as_it_was(
+    def test_models_and_random_numbers_are_left_as_they_were(
         self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
     ) -> None:
-        classifier = bundle.classifier
+        classifier, random = bundle.classifier, torch.get_rng_state()
+        parts = [each for each in map(vars(built).get, (*built.needs, *built.uses)) if isinstance(each, nn.Module)]
+        states = [_state(each) for each in parts]
         classifier.train().requires_grad_(True)
         hooks = _hooks(classifier)
         before = {name: value.clone() for name, value in classifier.state_dict().items()}
@@ -183,8 +186,18 @@ class EngineSuite:
             assert all(each.requires_grad and each.grad is None for each in classifier.parameters())
             assert all(torch.equal(before[name], value) for name, value in classifier.state_dict().items())
             assert _hooks(classifier) == hooks, "a hook was left behind"
+            assert [_state(each) for each in parts] == states, "a part of the bundle was changed"
+            assert torch.equal(torch.get_rng_state(), random), "use problem.random(), not torch's global generator"
         finally:
             classifier.eval().requires_grad_(False)
+
+    def test_it_prints_nothing(
+        self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Standard output is for results: `--format json` would be none any more."""
+        capfd.readouterr()
+        built.search(bundle.classifier, *(values[:1] for values in questions))
+        assert capfd.readouterr() == ("", "")
 
     def test_a_black_box_is_refused_or_served(
         self, bundle: Bundle, built: Engine, questions: tuple[Tensor, Tensor]
@@ -298,6 +311,12 @@ def questions_of(bundle: Bundle, count: int) -> tuple[Tensor, Tensor]:
             other = 1 + place % (len(present) - 1)
             targets.append(int(present[(own + other) % len(present)]))
     return torch.stack(images), torch.tensor(targets, dtype=torch.int64, device=images[0].device)
+
+
+def _state(model: nn.Module) -> tuple[object, ...]:
+    """The modes, the hooks and the weights of a model, as something that can be compared."""
+    weights = [(name, value.double().sum().item()) for name, value in model.state_dict().items()]
+    return weights, [module.training for module in model.modules()], _hooks(model)
 
 
 def _hooks(classifier: nn.Module) -> int:

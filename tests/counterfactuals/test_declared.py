@@ -1,0 +1,136 @@
+"""What an author forgot is said when the engine is loaded; what fails in a search names the engine's package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from cfx.bundles.bundle import Bundle
+from cfx.counterfactuals.declared import fault_of
+from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.problem import BrokenEngine, Problem
+from cfx.counterfactuals.registry import engine_names, load_engine
+from cfx.counterfactuals.tightening import Curve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Engine):
+    name: ClassVar[str] = "mine"
+    summary: ClassVar[str] = "does what its test says"
+    paper: ClassVar[str] = "none"
+    gradients: ClassVar[bool] = False
+
+    does: Callable[[Problem], Any] = field(default=lambda problem: None, compare=False)
+
+    def find(self, problem: Problem) -> Curve:
+        return self.does(problem)
+
+
+class NoDataclass(Whole):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoFieldOfAPart(Whole):
+    needs: ClassVar[tuple[str, ...]] = ("vae",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeedsText(Whole):
+    needs: ClassVar[Any] = "vae"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoDefault(Whole):
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoFind(Engine):
+    name: ClassVar[str] = "mine"
+    summary: ClassVar[str] = "nothing"
+    paper: ClassVar[str] = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoWords(Engine):
+    name: ClassVar[str] = "mine"
+
+    def find(self, problem: Problem) -> Curve:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("engine", "fault"),
+    [
+        (int, "it is not a subclass of Engine"),
+        (NoWords, "it lacks the class attribute summary, paper"),
+        (NoFind, "it lacks the method find"),
+        (NoDataclass, "it is not a dataclass; decorate it with @dataclass(frozen=True, kw_only=True)"),
+        (NoFieldOfAPart, "needs names the part 'vae', for which it has no field"),
+        (NeedsText, "needs is 'vae'; write a tuple of names of parts"),
+        (NoDefault, "its field 'rate' has no default and is no part that it needs or uses"),
+        (Whole, None),
+    ],
+)
+def test_what_an_author_forgot_is_named(engine: object, fault: str | None):
+    assert fault_of(engine, "mine") == fault
+
+
+def test_an_engine_has_the_name_of_its_entry_point():
+    assert fault_of(Whole, "other") == "it calls itself 'mine'; the entry point must have the same name"
+
+
+@pytest.mark.parametrize("name", engine_names())
+def test_our_engines_lack_nothing(name: str):
+    assert fault_of(load_engine(name), name) is None
+
+
+def raises(error: Exception) -> Callable[[Problem], Any]:
+    def does(_: Problem) -> Any:
+        raise error
+
+    return does
+
+
+def drawing(change: Callable[[Tensor], Any]) -> Callable[[Problem], Any]:
+    return lambda problem: Curve(lambda t, rows: change(problem.images[rows]))
+
+
+@pytest.mark.parametrize(
+    ("does", "message"),
+    [
+        (
+            raises(ValueError("no such shell")),
+            r"it fails \(ValueError: no such shell\); tell the author of tests",
+        ),
+        (raises(AssertionError()), r"it fails \(AssertionError\); tell the author of"),
+        (lambda problem: problem.images, "find returns a Tensor, not a Curve"),
+        (
+            drawing(lambda images: images.flatten(1)),
+            r"it makes \(2, 784\) torch.float32; images must be \(2, 1, 28, 28\)",
+        ),
+        (
+            drawing(lambda images: images[:1]),
+            r"it makes \(1, 1, 28, 28\) torch.float32; images must be \(2, 1, 28, 28\)",
+        ),
+        (drawing(lambda images: images.numpy()), r"it makes a ndarray; images must be"),
+        (drawing(lambda images: images.byte()), "torch.uint8; images must be .*, floating-point"),
+    ],
+)
+def test_what_fails_in_a_search_is_an_error_of_that_engine(
+    bundle: Bundle, digits: tuple[Tensor, Tensor], does: Callable[[Problem], Any], message: str
+):
+    images, targets = digits[0][:2], torch.tensor([3, 4])
+    with pytest.raises(BrokenEngine, match=message):
+        Whole(does=does).search(bundle.classifier, images, targets)
+
+
+def test_running_out_of_memory_is_not_the_engine_s_fault(bundle: Bundle, digits: tuple[Tensor, Tensor]):
+    with pytest.raises(MemoryError):
+        Whole(does=raises(MemoryError())).search(bundle.classifier, digits[0][:1], torch.tensor([3]))
