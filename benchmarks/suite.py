@@ -21,7 +21,7 @@ from ..images.sets.torchvision_sets import name_in_torchvision
 from ..metrics.evaluate import with_lpips
 from ..metrics.perceptual import backbone_digest
 from ..progress import SILENT, Progress
-from ..reports.identity import code_digest, digest
+from ..reports.identity import code_digest, digest, package_of
 from ..reports.manifest import versions
 from ..reports.run import PAGE, RunDirectory
 from ..reports.summary import Summary
@@ -179,6 +179,11 @@ class Benchmark:
         listed = isinstance(self.targets, Listed)
         return {"images": images, "targets": str(expanded(settings.targets).resolve()) if listed else settings.targets}
 
+    def _code_of(self, name: str) -> str | None:
+        """The digest of the code of an engine of another package, whose version stays while its author works on it."""
+        package = package_of(type(self.engines[name]))
+        return None if package is None else code_digest(package)
+
     def _config(self) -> dict[str, object]:
         """Everything that the records depend on, except for the machine: contents, not the names of files."""
         settings, bundle = self.settings, self.bundle
@@ -192,6 +197,7 @@ class Benchmark:
             "versions": {name: versions()[name] for name in ("cfx", "torch")},
             "code": code_digest(),
             "plugins": {name: plugin for name, plugin in plugins.items() if plugin is not None},
+            "plugin_code": {name: self._code_of(name) for name, plugin in plugins.items() if plugin is not None},
             "bundle": {"name": bundle.name, "digest": bundle.digest},
             "parts": bundle.digests(used),
             "classifier": bundle.explained,

@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from inspect import isabstract
 
 from .engine import Engine
+from .settings import out_of_range, settings_of, text_of
 
 
 def fault_of(engine: object, name: str) -> str | None:
@@ -33,4 +34,8 @@ def fault_of(engine: object, name: str) -> str | None:
         is_part = each.name in (*engine.needs, *engine.uses)
         if not is_part and each.default is MISSING and each.default_factory is MISSING:
             return f"its field {each.name!r} has no default and is no part that it needs or uses"
+    for each in settings_of(engine):
+        problem = out_of_range(each.meaning, each.default)
+        if problem is not None:
+            return f"the default of its setting {each.name}, {text_of(each.default)}, is out of range: {problem}"
     return None

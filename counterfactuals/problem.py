@@ -83,7 +83,8 @@ class Problem:
     ) -> None:
         self._classifier = classifier
         self.factuals = images
-        self.images = images if working is None else resize_batch(images, working)
+        # A copy: an engine that changes its images in place must not change the factuals.
+        self.images = images.clone() if working is None else resize_batch(images, working)
         self._baseline = None if working is None else self.images
         self.goal = goal
         self.targets = labelling.labels_of(goal.targets)

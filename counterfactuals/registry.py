@@ -54,7 +54,7 @@ def load_engine(name: str) -> type[Engine]:
         engine = entry.load()
     except (Exception, SystemExit) as error:  # another package's module may fail in any way
         reason = f"{type(error).__name__}: {error}"
-        raise UsageError(f"engine {name!r}: {entry.value} cannot be imported ({reason}); reinstall it") from error
+        raise UsageError(f"engine {name!r}: {entry.value} cannot be imported ({reason}); tell its author") from error
     version = getattr(engine, "contract", CONTRACT)
     if version != CONTRACT:
         raise UsageError(

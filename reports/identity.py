@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,14 +14,26 @@ NOT_SHIPPED = ("tests", "studies")  # directories of the clone whose code does n
 
 
 @cache
-def code_digest() -> str:
-    """The sha256 over the names and contents of the package's .py files."""
+def code_digest(package: Path | None = None) -> str:
+    """The sha256 over the names and contents of the .py files of a package, which may be one file; None: of cfx."""
+    package = package or PACKAGE
+    root = package if package.is_dir() else package.parent
     total = hashlib.sha256()
-    for path in sorted(_modules(PACKAGE), key=lambda path: path.relative_to(PACKAGE).as_posix()):
+    found = _modules(package) if package.is_dir() else [package]
+    for path in sorted(found, key=lambda path: path.relative_to(root).as_posix()):
         content = path.read_bytes()
-        total.update(f"{path.relative_to(PACKAGE).as_posix()} {len(content)}\n".encode())
+        total.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
         total.update(content)
     return total.hexdigest()
+
+
+def package_of(kind: type) -> Path | None:
+    """The directory of the package that a class comes from, or its file; None if it has none."""
+    file = getattr(sys.modules[kind.__module__.partition(".")[0]], "__file__", None)
+    if file is None:
+        return None
+    path = Path(file)
+    return path.parent if path.name == "__init__.py" else path
 
 
 def _modules(directory: Path) -> Iterator[Path]:

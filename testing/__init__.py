@@ -7,6 +7,10 @@
 It needs pytest (`pip install cfx-toolkit[testing]`), and nothing else in cfx does.
 """
 
-from .suite import EngineSuite
+import pytest
+
+pytest.register_assert_rewrite("cfx.testing.suite")  # so that a law that fails shows its values
+
+from .suite import EngineSuite  # noqa: E402
 
 __all__ = ["EngineSuite"]

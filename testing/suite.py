@@ -79,6 +79,8 @@ class EngineSuite:
         kind = load_engine(self.engine)
         assert kind.name == self.engine
         assert kind.summary and kind.paper
+        ours = kind.__module__.startswith("cfx.")
+        assert ours or "contract" in vars(kind), "state the version of the contract that it was written for"
 
     def test_it_sees_no_judge(self) -> None:
         kind = load_engine(self.engine)
@@ -320,4 +322,5 @@ def _state(model: nn.Module) -> tuple[object, ...]:
 
 
 def _hooks(classifier: nn.Module) -> int:
-    return sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in classifier.modules())
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(each, kind)) for each in classifier.modules() for kind in kinds)

@@ -12,7 +12,7 @@ import torch
 from cfx.benchmarks.run import Run
 from cfx.benchmarks.runner import LARGEST, batch_size_for
 from cfx.counterfactuals.engine import Engine
-from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.problem import BrokenEngine, Problem
 from cfx.counterfactuals.tightening import Curve
 from cfx.errors import DataError, OutputError, UsageError
 from cfx.reports.run import read_records
@@ -160,7 +160,7 @@ def test_out_of_memory_halves_the_batch(make, perform, witness, error):
 def test_any_other_error_is_not_taken_for_want_of_memory(make, perform):
     benchmark = make()
     benchmark.engines = {"greedy": Greedy(error=ValueError)}
-    with pytest.raises(ValueError):
+    with pytest.raises(BrokenEngine, match="ValueError"):
         perform(benchmark)
 
 

@@ -55,6 +55,8 @@ class Stubborn(Engine):
 class Interrupted(Stubborn):
     """Stands for a user who loses patience."""
 
+    name: ClassVar[str] = "interrupted"
+
     def find(self, problem: Problem) -> Curve:
         raise KeyboardInterrupt
 
@@ -63,6 +65,8 @@ class Interrupted(Stubborn):
 class Broken(Stubborn):
     """Stands for a mistake in the code."""
 
+    name: ClassVar[str] = "broken"
+
     def find(self, problem: Problem) -> Curve:
         raise ZeroDivisionError("oh")
 
@@ -70,6 +74,8 @@ class Broken(Stubborn):
 @dataclass(frozen=True, kw_only=True)
 class Hungry(Stubborn):
     """Stands for a batch that does not fit."""
+
+    name: ClassVar[str] = "hungry"
 
     def find(self, problem: Problem) -> Curve:
         raise MemoryError("no room")
@@ -81,6 +87,7 @@ class Entry:
 
     name: str
     engine: type[Engine] | None
+    dist: None = None
 
     @property
     def value(self) -> str:
@@ -97,8 +104,8 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines of another package, installed beside cfx's own."""
     others = {"stubborn": Stubborn, "interrupted": Interrupted, "broken": Broken, "hungry": Hungry, "gone": None}
     entries = [Entry(name, engine) for name, engine in others.items()]
-    own = registry._entries()
-    monkeypatch.setattr(registry, "_entries", lambda: own | {entry.name: entry for entry in entries})
+    own = registry._by_name()
+    monkeypatch.setattr(registry, "_by_name", lambda: own | {entry.name: [entry] for entry in entries})
 
 
 def example(name: str) -> Path:
@@ -229,8 +236,8 @@ def test_no_valid_counterfactual_is_answered_no(explain: Run, engines: None):
 
 
 def test_all_engines_are_compared(explain: Run, engines: None, monkeypatch: pytest.MonkeyPatch):
-    calm = {k: v for k, v in registry._entries().items() if k not in ("interrupted", "broken", "hungry")}
-    monkeypatch.setattr(registry, "_entries", lambda: calm)
+    calm = {k: v for k, v in registry._by_name().items() if k not in ("interrupted", "broken", "hungry")}
+    monkeypatch.setattr(registry, "_by_name", lambda: calm)
     result = explain(example("four"), "--engine", "all")
     assert result.code == 1  # stubborn found none
     assert "note: engine vcnet is left out: bundle toy has no conditional_vae" in result.stderr
@@ -446,8 +453,8 @@ def test_a_device_that_is_not_there(explain: Run):
 
 def test_a_bundle_that_no_engine_can_use(explain: Run, monkeypatch: pytest.MonkeyPatch):
     need_no_part = ("pixel", "jsma", "svce")
-    own = {name: entry for name, entry in registry._entries().items() if name not in need_no_part}
-    monkeypatch.setattr(registry, "_entries", lambda: own)
+    own = {name: entries for name, entries in registry._by_name().items() if name not in need_no_part}
+    monkeypatch.setattr(registry, "_by_name", lambda: own)
     result = explain(example("four"), "--engine", "all")
     assert result.code == 2 and "error: bundle toy: none of the engines can be used" in result.stderr
 
@@ -501,7 +508,15 @@ def test_interrupting(explain: Run, engines: None):
     assert explain(example("four"), "--engine", "interrupted").code == 130
 
 
-def test_the_unexpected_is_one_line_too(explain: Run, engines: None):
+def test_an_engine_of_another_package_that_fails_is_named(explain: Run, engines: None):
+    result = explain(example("four"), "--engine", "broken,stubborn")
+    assert result.code == 2
+    assert "four.png: engine broken: it fails (ZeroDivisionError: oh); tell the author of tests" in result.stderr
+    assert "stubborn" in result.stdout, "the other goes on"
+
+
+def test_the_unexpected_is_one_line_too(explain: Run, engines: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Broken, "__module__", "cfx.elsewhere")  # as if it were ours
     result = explain(example("four"), "--engine", "broken")
     assert result.code == 2
     assert result.error == "ZeroDivisionError: oh (unexpected; run with --debug for the traceback)"

@@ -15,6 +15,7 @@ from cfx.counterfactuals.declared import fault_of
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.problem import BrokenEngine, Problem
 from cfx.counterfactuals.registry import engine_names, load_engine
+from cfx.counterfactuals.settings import setting
 from cfx.counterfactuals.tightening import Curve
 
 
@@ -51,6 +52,11 @@ class NoDefault(Whole):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FarDefault(Whole):
+    rate: float = setting(20.0, "rate", most=10)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoFind(Engine):
     name: ClassVar[str] = "mine"
     summary: ClassVar[str] = "nothing"
@@ -75,6 +81,7 @@ class NoWords(Engine):
         (NoFieldOfAPart, "needs names the part 'vae', for which it has no field"),
         (NeedsText, "needs is 'vae'; write a tuple of names of parts"),
         (NoDefault, "its field 'rate' has no default and is no part that it needs or uses"),
+        (FarDefault, "the default of its setting rate, 20, is out of range: choose 10 or less"),
         (Whole, None),
     ],
 )
@@ -129,6 +136,18 @@ def test_what_fails_in_a_search_is_an_error_of_that_engine(
     images, targets = digits[0][:2], torch.tensor([3, 4])
     with pytest.raises(BrokenEngine, match=message):
         Whole(does=does).search(bundle.classifier, images, targets)
+
+
+def test_an_engine_that_changes_its_images_changes_nobody_s(bundle: Bundle, digits: tuple[Tensor, Tensor]):
+    images = digits[0][:2].clone()
+
+    def does(problem: Problem) -> Curve:
+        problem.images.zero_()
+        return Curve(lambda t, rows: problem.images[rows])
+
+    found = Whole(does=does).search(bundle.classifier, images, torch.tensor([3, 4]), path=True)
+    assert torch.equal(images, digits[0][:2])
+    assert found.path is not None and torch.equal(found.path[:, 0], images)
 
 
 def test_running_out_of_memory_is_not_the_engine_s_fault(bundle: Bundle, digits: tuple[Tensor, Tensor]):
