@@ -192,12 +192,13 @@ class Benchmark:
             targets = {"sha256": hashlib.sha256(expanded(settings.targets).read_bytes()).hexdigest()}
         needed = {name for engine in self.engines.values() for name in (*engine.needs, *engine.uses)}
         used = [name for name in bundle.parts if name == bundle.explained or name in needed or bundle.judges.has(name)]
-        plugins = {name: plugin_of(name) for name in self.engines if name in engine_names()}
+        installed = {name: plugin_of(name) for name in self.engines if name in engine_names()}
+        plugins = {name: plugin for name, plugin in installed.items() if plugin is not None}
         return {
             "versions": {name: versions()[name] for name in ("cfx", "torch")},
             "code": code_digest(),
-            "plugins": {name: plugin for name, plugin in plugins.items() if plugin is not None},
-            "plugin_code": {name: self._code_of(name) for name, plugin in plugins.items() if plugin is not None},
+            "plugins": plugins,
+            "plugin_code": {name: self._code_of(name) for name in plugins},
             "bundle": {"name": bundle.name, "digest": bundle.digest},
             "parts": bundle.digests(used),
             "classifier": bundle.explained,

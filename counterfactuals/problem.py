@@ -27,7 +27,7 @@ class ModelError(CfxError):
 
 
 class BrokenEngine(ModelError):
-    """An engine of another package failed, or did not return what the contract asks for."""
+    """An engine of another package failed, or an engine did not make what the contract asks for."""
 
 
 class NothingToOffer(ModelError):
