@@ -9,13 +9,13 @@ from PIL.Image import Image
 from torch import Tensor
 
 from .._version import VERSION
+from ..counterfactuals.curve import Region
 from ..counterfactuals.engine import COUNTS
 from ..counterfactuals.registry import CONTROL
-from ..counterfactuals.tightening import Region
 from ..documents import Table
 from ..images.writing import as_png, to_picture
 from ..metrics.evaluate import Value
-from .panel import draw_panel
+from .pictures.panel import draw_panel
 from .question import Question, Source
 from .region import Within
 from .seen import Seen

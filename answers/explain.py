@@ -24,9 +24,9 @@ from ..counterfactuals.settings import check_names
 from ..errors import UsageError, check_one_of, unknown_name
 from ..images.reading import scale_of
 from ..images.scale import Scale
+from ..intake.alone import open_with_images, open_with_photos
+from ..intake.init_options import ClassifierOptions
 from ..metrics.catalogue import OF_IMAGES
-from ..training.alone import open_with_images, open_with_photos
-from ..training.init_options import ClassifierOptions
 from .answer import Answer
 from .given import Given, each_of, pixels_of, read_all, size_of
 from .pipeline import AnswerOptions, answer_batch, default_engine

@@ -18,7 +18,7 @@ from ..images.decoding import decode_picture
 from ..images.reading import convert, read_image
 from ..images.scale import Scale
 from ..images.sets.survey import GREY_MODES
-from ..training.alone import first_photos
+from ..intake.alone import first_photos
 from .question import Source
 
 Given = str | PathLike[str] | Image.Image | np.ndarray | Tensor

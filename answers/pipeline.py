@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from ..bundles.bundle import Bundle
+from ..counterfactuals.curve import About
 from ..counterfactuals.engine import Counterfactuals, Engine
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE
-from ..counterfactuals.tightening import About
-from ..counterfactuals.typical import Typical
+from ..counterfactuals.search.typical import Typical
 from ..memory import peak, restart_peak
 from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import score

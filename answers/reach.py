@@ -1,101 +1,17 @@
-"""Reachability: how often an engine turns images of one class into another, and what to ask for instead."""
+"""Reachability: which targets a bundle's engine seldom reaches, and what to ask for instead."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..bundles.entries import Reached, ReachEntry
-from ..counterfactuals.engine import Engine
-from ..counterfactuals.problem import ModelError
-from ..metrics.evaluate import score
-from ..metrics.scene import Scene
 from .question import Question, indices_of
 from .seen import probabilities_of
 
-IMAGES_OF_CLASS = 20  # held-out images to ask about, for each class
-EACH = 5  # questions for each pair of classes
-MOST = 500  # questions in all
-LONGEST = 300.0  # seconds for all of them, unless a budget says less
-AT_ONCE = 16  # questions after which the time is looked at
 LEAST = 3  # questions about a pair that say something
 FAR, NEAR = 0.5, 0.8  # shares of the questions: a target below the first is far, one from the second on is near
 SUGGESTED = 3
-
-
-def try_pairs(
-    bundle: Bundle,
-    engine: Engine,
-    images: Tensor,
-    *,
-    seconds: float | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> ReachEntry | None:
-    """Ask an engine for every class from every class, as often as there are images and time.
-
-    A target is reached where the answer is valid, and the judge sees the target too, if the bundle's judge is of use.
-
-    Args:
-        bundle: holds the classifier and the judge.
-        engine: to try.
-        images: (N, C, H, W) in [0, 1], on which no part was trained.
-        seconds: for all of it; None for `LONGEST`.
-        clock: gives the time in seconds.
-
-    Returns:
-        How often each target was reached; None if there was no time for any question, or the engine fails.
-    """
-    tried = bundle.file.trial.get(engine.name)
-    began, longest = clock(), 0.0 if tried is None else tried.seconds * AT_ONCE
-    limit = LONGEST if seconds is None else min(seconds, LONGEST)
-    rows, seen, targets = questions_between(bundle, images)
-    asked: dict[tuple[int, int], list[bool]] = {}
-    for start in range(0, len(rows), AT_ONCE):
-        now = clock()
-        if now - began + longest >= limit:
-            break
-        some = slice(start, start + AT_ONCE)
-        photos, wanted = images[rows[some]].to(bundle.device), targets[some].to(bundle.device)
-        try:
-            found = engine.search(bundle.classifier, photos, wanted)
-        except ModelError:
-            return None
-        agrees = score(Scene.of(bundle, photos, found.images, wanted), frozenset(("judge_agrees",))).columns
-        judged = agrees["judge_agrees"]
-        good = found.valid if judged is None else found.valid & judged.bool()
-        for pair, reached in zip(zip(seen[some].tolist(), wanted.tolist(), strict=True), good.tolist(), strict=True):
-            asked.setdefault(pair, []).append(reached)
-        longest = max(longest, clock() - now)
-    if not asked:
-        return None
-    counts = {pair: Reached(asked=len(each), reached=sum(each)) for pair, each in sorted(asked.items())}
-    return ReachEntry(engine=engine.name, confidence=engine.confidence, pairs=counts)
-
-
-def questions_between(bundle: Bundle, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Up to `EACH` questions for each pair of classes, up to `MOST` in all, every pair once before any is asked again.
-
-    Returns:
-        (Q,) index of each question's image, (Q,) the class seen in it, and (Q,) the target.
-    """
-    batches = images.split(AT_ONCE)
-    seen = torch.cat([probabilities_of(bundle.classifier, each.to(bundle.device)).argmax(dim=1) for each in batches])
-    of_class = {label: (seen.cpu() == label).nonzero().flatten().tolist() for label in bundle.present}
-    pairs = [(one, other) for one in bundle.present for other in bundle.present if one != other]
-    generator = torch.Generator().manual_seed(0)
-    found: list[tuple[int, int, int]] = []
-    for number in range(EACH):
-        for place in torch.randperm(len(pairs), generator=generator).tolist():
-            label, target = pairs[place]
-            there = of_class[label]
-            if number < len(there):  # other targets are asked of other images
-                found.append((there[(number + target) % len(there)], label, target))
-    rows, classes, targets = torch.tensor(found[:MOST], dtype=torch.int64).view(-1, 3).unbind(dim=1)
-    return rows, classes, targets
 
 
 def far_note(bundle: Bundle, question: Question, image: Tensor) -> str | None:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
+from ..counterfactuals.curve import About
 from ..counterfactuals.engine import Counterfactuals, Engine
 from ..counterfactuals.goal import TargetClass
 from ..counterfactuals.problem import Candidates, as_written
-from ..counterfactuals.tightening import PATH_FRAMES, About
-from ..counterfactuals.typical import Typical
+from ..counterfactuals.search.typical import Typical
+from ..counterfactuals.tightening import PATH_FRAMES
 from .question import QuestionBatch, indices_of
 from .region import Within, where_it_changes
 from .seen import probabilities_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..counterfactuals.determinism import deterministic
+from ..classifiers.introspection.determinism import deterministic
 from ..counterfactuals.problem import Classifier, ModelError
 from ..documents import Table
 from .wording import percent, rounded, with_article

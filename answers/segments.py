@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..counterfactuals.cells import Box, Grid
 from ..errors import UsageError
+from ..images.composites import Box, Grid
 from ..images.decoding import decode, decode_picture, header
 from ..images.resizing import Placement
 

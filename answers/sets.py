@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
+from ..classifiers.introspection.features import PenultimateFeatures
 from ..counterfactuals.engine import Counterfactuals, Engine
-from ..counterfactuals.features import PenultimateFeatures
 from .question import QuestionBatch
 from .searching import How, order_of, search
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, cast
 
 from ..bundles.bundle import Bundle
-from ..counterfactuals.typical import Typical
+from ..counterfactuals.search.typical import Typical
 from ..errors import UsageError, unknown_name
 from ..generative.donors import DonorSource
 

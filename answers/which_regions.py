@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..counterfactuals.cells import Box
 from ..counterfactuals.engine import Counterfactuals, Engine
 from ..errors import few
+from ..images.composites import Box
 from ..images.resizing import Placement
 from .question import Question
 from .searching import How, ask_engine

@@ -10,9 +10,9 @@ from ..answers.question import Question
 from ..errors import DataError, UsageError, unknown_name
 from ..intervals import Estimate, paired_difference
 from ..metrics.catalogue import METRICS
-from ..reports.identity import differences
-from ..reports.run import RECORDS
 from ..reports.summary import EngineSummary, Summary
+from ..runs.directory import RECORDS
+from ..runs.identity import differences
 from .run import Run
 from .summary import OF_ALL, OF_BATCH, PER_PAIR, Columns, gather, summarise
 

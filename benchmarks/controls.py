@@ -17,15 +17,15 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from ..bundles.bundle import Bundle
+from ..counterfactuals.curve import Curve
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import Problem
 from ..counterfactuals.registry import CONTROL
-from ..counterfactuals.tightening import Curve
 from ..errors import ImageError, UsageError
 from ..generative.contract import GenerativeModel
 from ..images.detail import fine_power
 from ..images.resizing import resize_batch
-from .inputs import Inputs
+from ..runs.inputs import Inputs
 from .settings import CONTROLS
 
 POOL = 5000  # images; enough of every class, and few enough to compare each with a factual

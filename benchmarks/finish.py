@@ -18,8 +18,8 @@ from ..metrics.evaluate import in_sentences, score_set
 from ..metrics.scene import SetScene
 from ..reports.gallery import GalleryItem
 from ..reports.page import write_page
-from ..reports.run import PAGE
 from ..reports.summary import BundleName, Summary
+from ..runs.directory import PAGE
 from .questions import load_pictures
 from .run import Run, image_file, run_directory
 from .summary import gather, summarise

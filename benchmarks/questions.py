@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..answers.policies import LABEL
 from ..answers.question import Question, QuestionBatch, Source, targets_of
 from ..answers.region import Within
 from ..answers.seen import Seen, probabilities_of
@@ -27,8 +28,7 @@ from ..files import write_text
 from ..images.reading import read_image
 from ..images.writing import write_png
 from ..progress import Task
-from .inputs import Inputs, Listed
-from .settings import LABEL
+from ..runs.inputs import Inputs, Listed
 
 QUESTIONS = "pairs.jsonl"
 READ_AT_ONCE = 256  # images

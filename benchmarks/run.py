@@ -9,8 +9,8 @@ from pathlib import Path
 from ..answers.answer import Answer
 from ..answers.question import Question
 from ..errors import DataError
-from ..reports.manifest import Manifest
-from ..reports.run import RECORDS, RunDirectory
+from ..runs.directory import RECORDS, RunDirectory
+from ..runs.manifest import Manifest
 from .questions import QUESTIONS, read_questions
 
 

@@ -5,11 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-LABEL = "label"
-POLICIES = ("random", "runner-up", "all", LABEL)
-"""How target classes are chosen, if not listed in a file. With `LABEL`, every image that the classifier gets wrong is
-asked about, and the target is what it is."""
-
 CONTROLS = ("factual", "random-real", "nearest-real", "blurred-real", "redrawn-real")
 """Names of the controls of `cfx bench`. One more is the engine `pixel`, which makes adversarial noise."""
 

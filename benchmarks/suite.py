@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..answers.pipeline import AnswerOptions
+from ..answers.policies import LABEL, POLICIES
 from ..answers.region import Allowed
 from ..answers.style import typical_of
 from ..bundles.bundle import Bundle
@@ -21,18 +22,18 @@ from ..images.sets.torchvision_sets import name_in_torchvision
 from ..metrics.evaluate import with_lpips
 from ..metrics.perceptual import backbone_digest
 from ..progress import SILENT, Progress
-from ..reports.identity import code_digest, digest, package_of
-from ..reports.manifest import versions
-from ..reports.run import PAGE, RunDirectory
 from ..reports.summary import Summary
+from ..runs.directory import PAGE, RunDirectory
+from ..runs.identity import code_digest, digest, package_of
+from ..runs.inputs import DataSetInputs, FileInputs, Inputs, Listed, check_rows, open_inputs, read_targets
+from ..runs.manifest import versions
 from ..training.recipe import RECIPES
 from .controls import controls, is_control
 from .finish import finish
-from .inputs import DataSetInputs, FileInputs, Inputs, Listed, check_rows, open_inputs, read_targets
 from .questions import QuestionSampler
 from .run import Run, run_directory
 from .runner import Runner, batch_size_for
-from .settings import POLICIES, Settings
+from .settings import Settings
 
 DEFAULT_COUNT = 1000
 
@@ -161,7 +162,14 @@ class Benchmark:
         if isinstance(self.targets, Listed):
             return FileInputs(self.targets.paths, self.bundle, self.settings.window)
         if self.settings.images is not None:
-            return open_inputs(self.bundle, self.settings)
+            settings = self.settings
+            return open_inputs(
+                self.bundle,
+                self.settings.images,
+                recursive=settings.recursive,
+                window=settings.window,
+                labelled=settings.targets == LABEL,
+            )
         name = self.bundle.name
         own = images_for_testing(self.bundle)
         if own is not None:

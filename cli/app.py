@@ -144,7 +144,7 @@ def _report(message: str, words: list[str]) -> int:
     print("error:", message, file=sys.stderr)
     junit = junit_option(words)
     if junit is not None:
-        from ..reports.junit import JUnitReport  # few commands fail with one
+        from ..runs.junit import JUnitReport  # few commands fail with one
 
         now = datetime.now(UTC)
         try:

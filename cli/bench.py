@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from ..benchmarks.settings import CONTROLS, Settings
-from ..counterfactuals.registry import CONTROL, engine_names
+from ..counterfactuals.registry import CONTROL, EngineChoice, engine_names
 from ..errors import UsageError
-from ..reports.gates import Gate, check_engines, parse_gate
+from ..runs.gates import Gate, check_engines, parse_gate
 from .options import choices
 from .options.choices import (
     DEVICES,
@@ -26,7 +26,7 @@ from .options.choices import (
     check_run,
     check_targets,
 )
-from .options.engines import EngineChoice, SetOption, choose_engines
+from .options.engines import SetOption, choose_engines
 from .options.types import (
     BlackOption,
     BundleOption,

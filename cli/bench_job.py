@@ -11,15 +11,15 @@ from ..benchmarks.finish import write_results
 from ..benchmarks.run import Run
 from ..benchmarks.suite import Benchmark
 from ..bundles.bundle import load_bundle, pick_device
+from ..counterfactuals.choosing import EngineLoader
 from ..intervals import Estimate
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring
-from ..reports.gates import Outcome, check_engines
-from ..reports.junit import JUnitReport
-from ..reports.outcomes import check_gate
 from ..reports.summary import Summary
+from ..runs.gates import Outcome, check_engines
+from ..runs.junit import JUnitReport
+from ..runs.outcomes import check_gate
 from .bench import BenchOptions
-from .engines import EngineLoader
 from .exit_code import ExitCode
 from .stopping import TimedOut, time_limit
 from .terminal.tables import print_changes, print_summary
@@ -101,7 +101,9 @@ class Bench:
         changed: Mapping[tuple[str, str], Estimate | None] = {}
         if before is not None:
             changed = changes(finished(run, summary).columns, before.columns)
-        outcomes = tuple(check_gate(gate, summary, changed, min_pairs=options.min_pairs) for gate in options.gates)
+        outcomes = tuple(
+            check_gate(gate, summary.figures, changed, min_pairs=options.min_pairs) for gate in options.gates
+        )
         if not is_written or outcomes != summary.gates:
             summary = replace(summary, gates=outcomes)
             write_results(run, summary)

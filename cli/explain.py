@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ..counterfactuals.registry import DEFAULT_ENGINE
+from ..counterfactuals.registry import DEFAULT_ENGINE, EngineChoice
 from ..errors import UsageError, check_one_of
-from ..training.init_options import ClassifierOptions
+from ..intake.init_options import ClassifierOptions
 from .options import classifier as own
 from .options.choices import (
     DEVICES,
@@ -26,7 +26,7 @@ from .options.choices import (
     sides,
     window,
 )
-from .options.engines import EngineChoice, SetOption, choose_engines
+from .options.engines import SetOption, choose_engines
 from .options.types import (
     BlackOption,
     Common,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..answers.answer import SCHEMA, Answer
 from ..answers.carried import can_be_carried, write_full
-from ..answers.overview import draw_overview
-from ..answers.panel import draw_frames, draw_strip
-from ..answers.regions_panel import draw_regions
+from ..answers.pictures.overview import draw_overview
+from ..answers.pictures.panel import draw_frames, draw_strip
+from ..answers.pictures.regions_panel import draw_regions
 from ..bundles.bundle import Bundle
 from ..documents import to_json
 from ..errors import OutputError

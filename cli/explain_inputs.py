@@ -12,10 +12,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..answers.answer import SCHEMA
-from ..benchmarks.inputs import TargetRow, target_rows
 from ..errors import CfxError, ImageError, OutputError, reason_of
 from ..files import write_bytes
 from ..images.finding import find_images
+from ..runs.inputs import TargetRow, target_rows
 from .explain import ExplainOptions
 from .naming import stems
 from .terminal.terminal import Terminal

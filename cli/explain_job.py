@@ -7,13 +7,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..answers.answer import Answer
-from ..answers.panel import change_picture
+from ..answers.pictures.panel import change_picture
 from ..answers.pipeline import AnswerOptions, answer_batch, default_engine
 from ..answers.question import QuestionBatch
 from ..answers.reach import far_note
 from ..answers.segments import segments_of
 from ..answers.style import typical_of
 from ..answers.wanted import wanted_of
+from ..counterfactuals.choosing import EngineLoader
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError, NothingToOffer
 from ..counterfactuals.registry import DEFAULT_ENGINE
@@ -24,10 +25,9 @@ from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
 from ..progress import Task
 from ..reports.gallery import GalleryItem
-from ..reports.manifest import versions
 from ..reports.page import write_page
-from ..reports.run import PAGE
-from .engines import EngineLoader
+from ..runs.directory import PAGE
+from ..runs.manifest import versions
 from .exit_code import ExitCode
 from .explain import ExplainOptions
 from .explain_files import AnswerFiles, record_of

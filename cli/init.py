@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..training.init_options import InitOptions
+from ..intake.init_options import InitOptions
 from .options import classifier as own
 from .options.choices import FORMATS, check_choice, sides, window
 from .options.types import BlackOption, Common, FormatOption, QuietOption, ThreadsOption, WhiteOption, given_path

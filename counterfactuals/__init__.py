@@ -1,1 +1,1 @@
-"""Counterfactual search: the Engine contract (engine.py) and one file per engine."""
+"""The contract of engines (engine, problem, goal, curve, settings, registry); `engines/` one file an engine."""

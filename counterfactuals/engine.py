@@ -20,14 +20,16 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..bundles.labelling import SAME, Labelling
 from ..bundles.parts import Models
+from ..classifiers.introspection.determinism import deterministic
+from ..classifiers.introspection.frozen import frozen_eval
 from ..errors import BundleError, CfxError, UsageError, first_line
 from ..memory import is_out_of_memory
-from .determinism import deterministic
+from .curve import About, Curve
 from .goal import Certain, TargetClass
 from .problem import BrokenEngine, Classifier, Problem
+from .search.typical import Typical
 from .settings import check_settings, parse_settings, text_of
-from .tightening import PATH_FRAMES, About, Curve, frames, tighten
-from .typical import Typical
+from .tightening import PATH_FRAMES, frames, tighten
 
 TAKES_NO_TARGET = "it makes the classifier sure of whichever class it finds, and cannot be asked for a target"
 COUNTS = ("steps", "forward_calls", "backward_calls")
@@ -238,7 +240,7 @@ class Engine(ABC):
         goal = Certain(targets, self.confidence) if self.any_class else TargetClass(targets, self.confidence)
         problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region, earlier, typical)
         problem.watch = watch
-        with torch.no_grad(), undisturbed(classifier), deterministic(images.device), answered_for(type(self)):
+        with torch.no_grad(), frozen_eval(classifier), deterministic(images.device), answered_for(type(self)):
             curve = self.find(problem)
             if not isinstance(curve, Curve):
                 raise BrokenEngine(f"find returns a {type(curve).__name__}, not a Curve")
@@ -287,21 +289,3 @@ def answered_for(engine: type[Engine]) -> Iterator[None]:
             raise
         reason = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
         raise BrokenEngine(f"it fails ({reason}); tell the author of {package}") from error
-
-
-@contextmanager
-def undisturbed(classifier: Classifier) -> Iterator[None]:
-    """Puts the classifier in eval mode and freezes its parameters; restores both on exit."""
-    if not isinstance(classifier, torch.nn.Module):
-        yield
-        return
-    modes = {module: module.training for module in classifier.modules()}
-    gradients = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
-    classifier.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        for parameter, requires_grad in gradients.items():
-            parameter.requires_grad_(requires_grad)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ..bundles.labelling import SAME, Labelling
+from ..classifiers.introspection.dropout import DropoutNetworks
+from ..classifiers.introspection.features import PenultimateFeatures, SpatialFeatures
 from ..errors import CfxError
 from ..images.resizing import resize_batch
-from .dropout import DropoutNetworks
-from .features import PenultimateFeatures, SpatialFeatures
 from .goal import Goal
-from .typical import Typical
+from .search.typical import Typical
 
 Classifier = Callable[[Tensor], Tensor]
 """image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""

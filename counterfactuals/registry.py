@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,21 @@ DEFAULT_ENGINE = "auto"
 """The engine that answers where none is named: it asks the bundle's own, and others."""
 CONTROL = "pixel"
 """The control engine, whose results are not counterfactuals. It is labelled wherever engines are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineChoice:
+    """The engines that a command uses.
+
+    Attributes:
+        names: of the engines; empty for the bundle's own.
+        every: "all" was asked for, so engines that cannot be used are left out.
+        settings: by engine, the text of each field that was set.
+    """
+
+    names: tuple[str, ...] = ()
+    every: bool = False
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def engine_names() -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..counterfactuals.determinism import deterministic
+from ..classifiers.introspection.determinism import deterministic
 from ..counterfactuals.engine import Counterfactuals
 from ..errors import BundleError
 from .catalogue import BY_NAME, METRICS, OF_IMAGES, Metric

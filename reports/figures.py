@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ..metrics.catalogue import BY_NAME, Group, Metric
-from .gates import Outcome
+from ..runs.gates import Outcome
 from .plots import Point, Span, trade_off
 from .summary import Basis, EngineSummary, Summary
 from .tables import Cell, FigureTable, table_on

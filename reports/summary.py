@@ -16,9 +16,9 @@ from ..errors import UsageError
 from ..files import write_text
 from ..intervals import Estimate
 from ..metrics.catalogue import BY_NAME, METRICS
-from .gates import Outcome
+from ..runs.directory import SUMMARY
+from ..runs.gates import Outcome
 
-NAME = "summary.json"
 SCHEMA = 2
 Basis = Literal["all", "valid", "common"]
 BASES: tuple[Basis, ...] = ("all", "valid", "common")
@@ -137,6 +137,14 @@ class Summary:
         """The names of the controls."""
         return [name for name, engine in self.engines.items() if engine.control]
 
+    @property
+    def figures(self) -> dict[str, dict[str, Estimate | None]]:
+        """By engine and metric: means over an engine's valid answers; validity and cost over all answers."""
+        return {
+            name: {metric: engine.estimate(metric) for metric in engine.metrics}
+            for name, engine in self.engines.items()
+        }
+
     def best(self, metric: str, basis: Basis) -> set[str]:
         """The engines with the best mean of a metric, not counting controls; empty if there is nothing to compare."""
         better, shown = BY_NAME[metric].better, BY_NAME[metric].shown
@@ -188,7 +196,7 @@ class Summary:
         Raises:
             OutputError: the file could not be written.
         """
-        write_text(directory / NAME, to_json(self.as_json(), indent=2) + "\n")
+        write_text(directory / SUMMARY, to_json(self.as_json(), indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> Summary:
@@ -199,10 +207,10 @@ class Summary:
             DataError: the file is damaged.
         """
         try:
-            return cls.from_json(read_json(directory / NAME, SCHEMA, "; remove it and run the command again"))
+            return cls.from_json(read_json(directory / SUMMARY, SCHEMA, "; remove it and run the command again"))
         except FileNotFoundError as error:
             raise UsageError(
-                f"{directory}: the run is not finished (no {NAME}); resume it with the command in its manifest.json"
+                f"{directory}: the run is not finished (no {SUMMARY}); resume it with the command in its manifest.json"
             ) from error
 
 

@@ -23,9 +23,9 @@ from typing import ClassVar
 
 import torch
 
-from .engine import Engine
-from .problem import Problem
-from .tightening import Curve
+from ..engine import Engine
+from ..problem import Problem
+from ..curve import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,10 +193,10 @@ from typing import ClassVar
 
 import torch
 
-from ..generative.class_means import ClassMeans
-from .engine import Engine
-from .problem import Problem
-from .tightening import Curve
+from ...generative.class_means import ClassMeans
+from ..engine import Engine
+from ..problem import Problem
+from ..curve import Curve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,9 +251,9 @@ def test_an_engine_is_two_files(
     shell: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    (copy / "counterfactuals" / "jump.py").write_text(JUMP)
-    add_line(copy / "pyproject.toml", "pixel = ", 'jump = "cfx.counterfactuals.jump:Jump"')
-    assert changed(tree, copy) == {"counterfactuals/jump.py", "pyproject.toml"}
+    (copy / "counterfactuals" / "engines" / "jump.py").write_text(JUMP)
+    add_line(copy / "pyproject.toml", "pixel = ", 'jump = "cfx.counterfactuals.engines.jump:Jump"')
+    assert changed(tree, copy) == {"counterfactuals/engines/jump.py", "pyproject.toml"}
     cfx = install(build_wheel(copy)).parent / "cfx"
     image = EXAMPLES / "four.png"
     asked = ("explain", image, "--target", "9", "--engine", "all", "--format", "json")
@@ -329,8 +329,8 @@ def grown(tree: Path, copy: Path) -> Path:
     """The tree with an engine that needs a new trained part."""
     (copy / "generative" / "class_means.py").write_text(MODEL)
     (copy / "training" / "parts" / "class_means.py").write_text(PART)
-    (copy / "counterfactuals" / "mean.py").write_text(ENGINE)
-    add_line(copy / "pyproject.toml", "pixel = ", 'mean = "cfx.counterfactuals.mean:MeanImage"')
+    (copy / "counterfactuals" / "engines" / "mean.py").write_text(ENGINE)
+    add_line(copy / "pyproject.toml", "pixel = ", 'mean = "cfx.counterfactuals.engines.mean:MeanImage"')
     what = '"mean image of each class", ("generative.class_means:ClassMeans",)'
     add_line(copy / "bundles" / "known_parts.py", ')\n"""In the order', f'    KnownPart("class_means", {what}),')
     parts = copy / "training" / "parts" / "__init__.py"
@@ -338,7 +338,7 @@ def grown(tree: Path, copy: Path) -> Path:
     add_line(parts, ')\n"""In the order', "    ClassMeansPart,")
     four = {"generative/class_means.py", "training/parts/class_means.py", "bundles/known_parts.py"}
     four.add("training/parts/__init__.py")
-    assert changed(tree, copy) == four | {"counterfactuals/mean.py", "pyproject.toml"}
+    assert changed(tree, copy) == four | {"counterfactuals/engines/mean.py", "pyproject.toml"}
     return copy
 
 

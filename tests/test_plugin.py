@@ -16,7 +16,7 @@ FOUR = REPOSITORY / "examples" / "four.png"
 NAMED = """
 from dataclasses import dataclass
 from typing import ClassVar
-from cfx.counterfactuals.pixel import PixelAscent
+from cfx.counterfactuals.engines.pixel import PixelAscent
 
 @dataclass(frozen=True, kw_only=True)
 class Mine(PixelAscent):

@@ -20,19 +20,19 @@ from ..files import expanded, make_directory, remove, write_bytes
 from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import looks_light_on_dark
 from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
-from .checking import SAMPLE
+from ..intake.checking import SAMPLE
+from ..intake.class_matching import Matched
+from ..intake.digests import content_of, with_digests
+from ..intake.examining import class_names, examine
+from ..intake.init_options import InitOptions
+from ..intake.near_copies import near_copies
+from ..intake.sizes import choose_scale, choose_sizes, ground_note
+from ..intake.unreadable import find_unreadable
 from .context import CHECKPOINTS
-from .digests import content_of, with_digests
-from .examining import class_names, examine
-from .init_options import InitOptions
-from .matching import Matched
-from .near_copies import near_copies
 from .needed import seconds_for
 from .parts import PARTS, wanted_parts
 from .recipe import MOST_RELIABLE_ENGINE
 from .sheet import NAME as SHEET
-from .sizes import choose_scale, choose_sizes, ground_note
-from .unreadable import find_unreadable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ from ...answers.question import QuestionBatch, Source, ask
 from ...answers.seen import probabilities_of
 from ...answers.wanted import Wanted
 from ...bundles.bundle import Bundle, load_bundle
+from ...classifiers.introspection.uncertainty import entropy
 from ...counterfactuals.registry import load_engine
-from ...counterfactuals.uncertainty import entropy
 from ..suite import shipped_test_images
 
 BATCH = 100  # images

@@ -34,8 +34,8 @@ from ...documents import Table
 from ...errors import CfxError, DataError, OutputError, UsageError, reason_of
 from ...files import write_bytes
 from ...metrics.evaluate import with_lpips
-from ...reports.manifest import Manifest
 from ...reports.summary import BundleName
+from ...runs.manifest import Manifest
 from ...training.recipe import RECIPES
 from ..finish import finish, write_results
 from ..questions import load_batch, read_questions, write_questions

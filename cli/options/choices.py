@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...benchmarks.settings import POLICIES
+from ...answers.policies import POLICIES
 from ...bundles.finding import find_bundle
 from ...errors import DataError, UsageError, unknown_name
 from ...files import expanded
 from ...images.finding import existing
-from ...reports.gates import NUMBER
+from ...runs.gates import NUMBER
 
 STYLES = ("minimal", "human")
 FORMATS = ("text", "json")

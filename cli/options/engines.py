@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from ...counterfactuals.registry import engine_names
+from ...counterfactuals.registry import EngineChoice, engine_names
 from ...errors import UsageError, unknown_name
 
 SetOption = Annotated[
@@ -21,21 +20,6 @@ SetOption = Annotated[
         show_default=False,
     ),
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineChoice:
-    """The engines that a command uses.
-
-    Attributes:
-        names: of the engines; empty for the bundle's own.
-        every: "all" was asked for, so engines that cannot be used are left out.
-        settings: by engine, the text of each field that was set.
-    """
-
-    names: tuple[str, ...] = ()
-    every: bool = False
-    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def choose_engines(wanted: str | None, settings: Sequence[str] = (), *, also: Sequence[str] = ()) -> EngineChoice:

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image, ImageChops
 
-from cfx.answers import panel
+from cfx.answers.pictures import panel
 from cfx.answers.pipeline import AnswerOptions, answer_batch
 from cfx.answers.question import Source, ask
 from cfx.answers.seen import Seen
 from cfx.answers.wanted import Wanted
 from cfx.answers.wording import percent, rounded, with_article
-from cfx.counterfactuals.vcnet import VCNet
+from cfx.counterfactuals.engines.vcnet import VCNet
 from cfx.metrics import proximity, realism
 
 # Panels and strips

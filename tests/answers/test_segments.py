@@ -11,8 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 import cfx
-from cfx.answers.panel import outline_mask
-from cfx.answers.regions_panel import draw_regions
+from cfx.answers.pictures.panel import outline_mask
+from cfx.answers.pictures.regions_panel import draw_regions
 from cfx.answers.segments import Drawn, Segment, Segments, Superpixels, segments_of
 from cfx.bundles.bundle import Bundle
 from cfx.errors import UsageError

@@ -15,7 +15,7 @@ from cfx.answers.style import PERCENTILE, typical_of
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.problem import NothingToOffer
 from cfx.counterfactuals.registry import load_engine
-from cfx.counterfactuals.typical import Typical
+from cfx.counterfactuals.search.typical import Typical
 from cfx.errors import UsageError
 from cfx.generative.donors import Donors
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import cfx
-from cfx.answers.regions_panel import draw_regions
+from cfx.answers.pictures.regions_panel import draw_regions
 from cfx.answers.segments import CELLS
 from cfx.bundles.bundle import Bundle
 from cfx.images.resizing import Placement

@@ -8,7 +8,6 @@ import torch
 from cfx.benchmarks.compare import read_finished
 from cfx.benchmarks.controls import RealPool, blur_by_half
 from cfx.benchmarks.finish import write_results
-from cfx.benchmarks.inputs import DataSetInputs
 from cfx.benchmarks.settings import Settings
 from cfx.benchmarks.suite import Benchmark
 from cfx.bundles.bundle import Bundle
@@ -16,6 +15,7 @@ from cfx.counterfactuals.registry import load_engine
 from cfx.errors import UsageError
 from cfx.images.detail import fine_power
 from cfx.images.resizing import resize_batch
+from cfx.runs.inputs import DataSetInputs
 
 
 @pytest.fixture(scope="module")

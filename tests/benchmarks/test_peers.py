@@ -29,8 +29,8 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import CfxError, DataError, UsageError
 from cfx.images.writing import write_png
-from cfx.reports.manifest import Manifest
 from cfx.reports.summary import Figures
+from cfx.runs.manifest import Manifest
 
 COUNT = 6
 

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from cfx.benchmarks.inputs import DataSetInputs, FileInputs, open_inputs, read_targets
 from cfx.benchmarks.questions import QuestionSampler, load_batch, read_questions
-from cfx.benchmarks.settings import Settings
 from cfx.bundles.bundle import Bundle
 from cfx.errors import DataError, UsageError
 from cfx.images.finding import find_images
 from cfx.images.sets.labelled import Labelled
 from cfx.images.writing import write_png
+from cfx.runs.inputs import DataSetInputs, FileInputs, open_inputs, read_targets
 
 
 def sample(bundle: Bundle, inputs, directory: Path, targets="random", count=None, seed=0):
@@ -77,7 +76,7 @@ def test_labels_of_files_are_the_names_of_their_folders(bundle: Bundle, labelled
     for place, (image, label) in enumerate(zip(images, seen, strict=True)):
         folder = (label + 1) % 10 if place % 10 == 0 else label  # as if it had been wrong on three of them
         write_png(tmp_path / "digits" / str(folder) / f"{place}.png", image)
-    inputs = open_inputs(bundle, Settings(images=str(tmp_path / "digits"), targets="label"))
+    inputs = open_inputs(bundle, str(tmp_path / "digits"), labelled=True)
     pairs, _ = sample(bundle, inputs, tmp_path / "run", "label")
     assert sorted(int(Path(pair.source.name).stem) for pair in pairs) == [0, 10, 20]
     for pair in pairs:
@@ -87,10 +86,10 @@ def test_labels_of_files_are_the_names_of_their_folders(bundle: Bundle, labelled
     right = tmp_path / "digits" / str(seen[0])
     right.mkdir(exist_ok=True)
     first.rename(right / "0.png")
-    assert open_inputs(bundle, Settings(images=str(tmp_path / "digits"), targets="label")).digest() != before
+    assert open_inputs(bundle, str(tmp_path / "digits"), labelled=True).digest() != before
     write_png(tmp_path / "digits" / "unsorted" / "x.png", images[0])
     with pytest.raises(UsageError, match="its folder, 'unsorted', is none of the classes"):
-        open_inputs(bundle, Settings(images=str(tmp_path / "digits"), targets="label"))
+        open_inputs(bundle, str(tmp_path / "digits"), labelled=True)
 
 
 def test_random_targets_do_not_depend_on_the_other_images(bundle: Bundle, folder, tmp_path):

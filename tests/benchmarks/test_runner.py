@@ -11,11 +11,11 @@ import torch
 
 from cfx.benchmarks.run import Run
 from cfx.benchmarks.runner import LARGEST, batch_size_for
+from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.problem import BrokenEngine, Problem
-from cfx.counterfactuals.tightening import Curve
 from cfx.errors import DataError, OutputError, UsageError
-from cfx.reports.run import read_records
+from cfx.runs.directory import read_records
 
 
 def test_a_run_is_a_directory(make, perform, bundle):

@@ -13,7 +13,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.classifiers.foreign.adapted import Adapted, has_gradients
 from cfx.classifiers.foreign.outputs import guess_output, output_tensor
 from cfx.classifiers.foreign.preprocessing import MULTI_LABEL, OUTPUTS, Preprocessing, candidates
-from cfx.counterfactuals.engine import undisturbed
+from cfx.classifiers.introspection.frozen import frozen_eval
 from cfx.errors import UsageError
 
 GREY = Preprocessing(1)
@@ -303,7 +303,7 @@ def test_the_foreign_model_is_never_trained(bundle: Bundle, digits: tuple[Tensor
     before = adapted(digits[0][:8])
     assert adapted.train().training and not adapted.eval().training
     assert not any(module.training for module in model.modules())
-    with undisturbed(adapted):
+    with frozen_eval(adapted):
         assert torch.equal(adapted(digits[0][:8]), before)
     adapted.train().requires_grad_(False).to("cpu")
     assert torch.equal(adapted(digits[0][:8]), before)

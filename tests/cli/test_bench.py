@@ -132,7 +132,7 @@ def test_an_incomplete_baseline_is_refused(bench, run, tmp_path):
 
 def error_in(report: Path) -> tuple[str, str]:
     """Type and message of the error in a JUnit report that follows the schema."""
-    xmlschema.XMLSchema(str(Path(__file__).parents[1] / "reports" / "junit.xsd")).validate(str(report))
+    xmlschema.XMLSchema(str(Path(__file__).parents[1] / "runs" / "junit.xsd")).validate(str(report))
     (error,) = ElementTree.parse(report).getroot().findall("testsuite/testcase/error")
     return error.get("type", ""), error.get("message", "")
 

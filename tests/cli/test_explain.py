@@ -24,10 +24,11 @@ import cfx
 from cfx.bundles.bundle import Bundle
 from cfx.bundles.entries import Reached, ReachEntry
 from cfx.counterfactuals import registry
+from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
-from cfx.counterfactuals.pixel import PixelAscent
+from cfx.counterfactuals.engines.pixel import PixelAscent
 from cfx.counterfactuals.problem import Problem
-from cfx.counterfactuals.tightening import PATH_FRAMES, Curve
+from cfx.counterfactuals.tightening import PATH_FRAMES
 from cfx.images.reading import read_image
 
 Run = Callable[..., Any]  # a command line -> conftest's Result

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle, load_bundle
-from cfx.counterfactuals.auto import Auto
+from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.engines.auto import Auto
 from cfx.counterfactuals.problem import Problem
 from cfx.counterfactuals.registry import load_engine
-from cfx.counterfactuals.tightening import Curve
 from cfx.errors import BundleError
 
 

@@ -13,11 +13,11 @@ from torch import Tensor
 import cfx
 from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.classifiers.ensemble import Ensemble
-from cfx.counterfactuals.clue import Clue
-from cfx.counterfactuals.dropout import DropoutNetworks
+from cfx.classifiers.introspection.dropout import DropoutNetworks
+from cfx.classifiers.introspection.uncertainty import entropy, split
 from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.engines.clue import Clue
 from cfx.counterfactuals.registry import load_engine
-from cfx.counterfactuals.uncertainty import entropy, split
 from cfx.errors import BundleError, UsageError
 
 FAMILY = ("clue", "delta-clue", "nabla-clue", "glam-clue")

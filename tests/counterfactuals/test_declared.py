@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle
+from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.declared import fault_of
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.problem import BrokenEngine, Problem
 from cfx.counterfactuals.registry import engine_names, load_engine
 from cfx.counterfactuals.settings import setting
-from cfx.counterfactuals.tightening import Curve
 
 
 @dataclass(frozen=True, kw_only=True)

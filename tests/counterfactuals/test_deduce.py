@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.deduce import Densities, DensityEdits, relative, shrunk
 from cfx.counterfactuals.engine import Counterfactuals
+from cfx.counterfactuals.engines.deduce import Densities, DensityEdits, relative, shrunk
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import ModelError, NothingToOffer, Problem
 from cfx.generative.donors import Donors, OfClass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.dive import DiVE
+from cfx.counterfactuals.engines.dive import DiVE
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import Problem
 from cfx.errors import UsageError

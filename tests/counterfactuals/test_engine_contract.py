@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from cfx.bundles.bundle import Bundle
+from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import ModelError, Problem, as_written, clamped
-from cfx.counterfactuals.tightening import Curve, tighten
+from cfx.counterfactuals.tightening import tighten
 from cfx.errors import UsageError
 
 

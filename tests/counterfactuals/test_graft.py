@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.graft import FIRST_CELL, Graft
+from cfx.counterfactuals.engines.graft import FIRST_CELL, Graft
+from cfx.counterfactuals.engines.swap import CellSwap
 from cfx.counterfactuals.problem import ModelError
-from cfx.counterfactuals.swap import CellSwap
 from cfx.errors import BundleError
 from cfx.generative.donors import Donors, OfClass
 from cfx.generative.velocity import VelocityField

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.engine import Counterfactuals
+from cfx.counterfactuals.engines.jsma import SaliencyMap
 from cfx.counterfactuals.goal import TargetClass
-from cfx.counterfactuals.jsma import SaliencyMap
-from cfx.counterfactuals.pixel_edits import Edits, PixelSearch
 from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.search.pixel_edits import Edits, PixelSearch
 
 WEIGHTS = torch.tensor([3.0, -2.0, 1.0, 0.5])  # of the pixels of an image of 2x2, for class 1
 

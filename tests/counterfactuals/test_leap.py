@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle
+from cfx.counterfactuals.engines.leap import Leap, Walk
 from cfx.counterfactuals.goal import TargetClass
-from cfx.counterfactuals.leap import Leap, Walk
 from cfx.counterfactuals.problem import ModelError, Problem
 from cfx.errors import BundleError
 from cfx.generative.velocity import VelocityField

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.engine import Counterfactuals
-from cfx.counterfactuals.revise import Revise
+from cfx.counterfactuals.engines.revise import Revise
 from cfx.errors import UsageError
 from cfx.generative.vae import VAE
 

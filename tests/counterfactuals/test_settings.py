@@ -10,11 +10,11 @@ from typing import ClassVar, Literal
 import pytest
 
 from cfx.bundles.bundle import Bundle
+from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.problem import Problem
 from cfx.counterfactuals.registry import engine_names, load_engine
 from cfx.counterfactuals.settings import Setting, parse_settings, setting, settings_of, text_of
-from cfx.counterfactuals.tightening import Curve
 from cfx.errors import BundleError, UsageError
 
 

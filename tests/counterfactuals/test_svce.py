@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle, load_bundle
-from cfx.counterfactuals.svce import P, SparseVCE, linear_step, within_ball
+from cfx.counterfactuals.engines.svce import P, SparseVCE, linear_step, within_ball
 
 
 def norm(change: Tensor) -> Tensor:

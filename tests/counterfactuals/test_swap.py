@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.cells import FEATHER, Grid, Swap, aligned
-from cfx.counterfactuals.features import SpatialFeatures
+from cfx.classifiers.introspection.features import SpatialFeatures
+from cfx.counterfactuals.engines.swap import CellSwap
 from cfx.counterfactuals.problem import ModelError
-from cfx.counterfactuals.swap import CellSwap
 from cfx.generative.donors import Donors, OfClass
+from cfx.images.composites import FEATHER, Grid, Swap, aligned
 
 SIDE = 40
 
@@ -148,7 +148,7 @@ def test_the_cells_that_decide_are_found(black_box: bool):
 
 
 def test_the_features_way_finds_cells_at_other_places(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("cfx.counterfactuals.swap.MEASURED_UP_TO", 0)
+    monkeypatch.setattr("cfx.counterfactuals.engines.swap.MEASURED_UP_TO", 0)
     found = ask(engine({0: torch.stack([photo((0, 0), (3, 3))])}), Corners(), [photo()], [0])
     assert found.valid.all() and found.about is not None and len(found.about[0].regions) == 1
     assert int(found.backward_calls) > 0
@@ -274,6 +274,6 @@ def test_only_a_layer_that_the_logits_depend_on_has_features(monkeypatch: pytest
     beside = Beside().requires_grad_(False)
     assert SpatialFeatures(beside, photo()[None]).layer is beside.layer
     assert SpatialFeatures(Closed(), photo()[None]).layer is None
-    monkeypatch.setattr("cfx.counterfactuals.swap.MEASURED_UP_TO", 0)
+    monkeypatch.setattr("cfx.counterfactuals.engines.swap.MEASURED_UP_TO", 0)
     for classifier in (beside, Closed()):
         assert ask(engine({0: photo((0, 0))[None]}), classifier, [photo()], [0]).valid.all()

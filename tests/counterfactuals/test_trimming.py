@@ -10,7 +10,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import Candidates, Problem
 from cfx.counterfactuals.registry import load_engine
-from cfx.counterfactuals.trimming import regions_of, trim
+from cfx.counterfactuals.search.trimming import regions_of, trim
 
 
 @pytest.fixture(scope="module")

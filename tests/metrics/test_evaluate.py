@@ -13,7 +13,7 @@ import torch
 
 from cfx.answers.wording import looks
 from cfx.bundles.bundle import Bundle, load_bundle
-from cfx.counterfactuals.projection import SharpShooter
+from cfx.counterfactuals.engines.projection import SharpShooter
 from cfx.counterfactuals.registry import load_engine
 from cfx.errors import BundleError
 from cfx.judges.real_images import RealImages

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from cfx.answers.overview import findings
+from cfx.answers.pictures.overview import findings
 from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.images.detail import FINEST, fine_power, frequencies, measure_detail, power
 from cfx.images.resizing import resize_batch

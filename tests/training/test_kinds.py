@@ -21,10 +21,10 @@ from cfx.errors import UsageError
 from cfx.images.sets.image_set import ImageSet
 from cfx.images.sets.labelled import Labelled
 from cfx.images.sets.pictures import ArrayPictures
-from cfx.training.checking import Checked
-from cfx.training.examining import class_names, examine
-from cfx.training.init_options import ClassifierOptions
-from cfx.training.matching import Matched, distinct
+from cfx.intake.checking import Checked
+from cfx.intake.class_matching import Matched, distinct
+from cfx.intake.examining import class_names, examine
+from cfx.intake.init_options import ClassifierOptions
 
 DIGITS = tuple(str(place) for place in range(10))
 

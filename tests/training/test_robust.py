@@ -12,10 +12,11 @@ from torch import Tensor
 
 from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.classifiers.ensemble import Ensemble
+from cfx.classifiers.introspection.attacks import attack
 from cfx.errors import BundleError, UsageError
 from cfx.images.sets.labelled import Labelled
 from cfx.training.parts.ensemble import EnsemblePart
-from cfx.training.robust_fit import attack, robust_accuracy
+from cfx.training.robust_fit import robust_accuracy
 
 
 def test_attacked_images_lie_within_the_distance_and_are_harder(bundle: Bundle, digits: tuple[Tensor, Tensor]):

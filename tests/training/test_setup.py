@@ -17,9 +17,9 @@ from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.bundles.own_images import images_for_testing, own_images
 from cfx.errors import BundleError, DataError, UsageError
 from cfx.images.writing import write_png
-from cfx.training.checking import other_order
-from cfx.training.init_options import InitOptions
-from cfx.training.matching import ELSE
+from cfx.intake.checking import other_order
+from cfx.intake.class_matching import ELSE
+from cfx.intake.init_options import InitOptions
 from cfx.training.opening import reopen_session
 from cfx.training.setup import set_up
 
@@ -315,7 +315,7 @@ def test_overwriting_keeps_the_parts_that_are_still_right(
     assert "kept: vae, anchors" in again.notes and {"vae", "anchors"} <= set(Bundle(before).parts)
     assert (before / "contact-sheet.png").exists()
     with monkeypatch.context() as patched:  # the time that the classifier takes may differ from time to time
-        patched.setattr("cfx.training.probe.prefers_channels_last", lambda *_: True)
+        patched.setattr("cfx.intake.probe.prefers_channels_last", lambda *_: True)
         assert "kept: vae, anchors" in set_up(before, options).notes
     foreign = Bundle(before).parts["classifier"].foreign
     assert foreign is not None and foreign.channels_last and (before / "contact-sheet.png").exists()

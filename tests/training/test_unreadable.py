@@ -16,7 +16,7 @@ from cfx.errors import DataError
 from cfx.images.sets.opening import open_images
 from cfx.images.sets.unreadable import left_out, lost_classes
 from cfx.images.writing import write_png
-from cfx.training.init_options import InitOptions
+from cfx.intake.init_options import InitOptions
 from cfx.training.opening import reopen_session
 from cfx.training.setup import set_up
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...counterfactuals.uncertainty import entropy
+from ...classifiers.introspection.uncertainty import entropy
 from ...generative.translations import LatentTranslations
 from ...generative.vae import VAE
 from ...images.sets.labelled import Labelled, in_batches

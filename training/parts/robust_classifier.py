@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from ...classifiers.convolutional import ConvNet
+from ...classifiers.introspection.attacks import library
 from ..context import TrainingContext
 from ..measures import is_chance, measure_classifier, verdict_on
 from ..part import Made, Measured, Part, Verdict
-from ..robust_fit import RobustFit, library, robust_accuracy
+from ..robust_fit import RobustFit, robust_accuracy
 
 ATTACKED = 1000  # test images
 STEPS = 50  # of the attack that measures

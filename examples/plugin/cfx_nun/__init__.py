@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.problem import NothingToOffer, Problem
 from cfx.counterfactuals.settings import setting
-from cfx.counterfactuals.tightening import Curve
 from cfx.generative.donors import DonorSource
 
 

@@ -1,0 +1,39 @@
+"""jsma: the pixel that the gradient favours most is changed, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..curve import Curve
+from ..problem import Problem
+from ..search.pixel_edits import PixelEngine
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaliencyMap(PixelEngine):
+    """Changes one pixel a step: the one at which the gradient of the loss is largest, against the gradient.
+
+    How pixels are changed, and changes undone, says `PixelEngine`.
+
+    Sources: Papernot et al. 2016, The Limitations of Deep Learning in Adversarial Settings, arXiv 1511.07528, in the
+    form that Höltgen et al. 2021 (DeDUCE, arXiv 2111.15639) compare with: the gradient of the loss takes the place of
+    the saliency map, and pixels become darker as well as brighter. Undoing is ours. They use steps of 0.2.
+    """
+
+    name: ClassVar[str] = "jsma"
+    summary: ClassVar[str] = "baseline: the pixels with the largest gradient, changed one after the other"
+    paper: ClassVar[str] = "Papernot et al. 2016, Jacobian saliency map attack, arXiv 1511.07528"
+    caution: ClassVar[str | None] = (
+        "jsma is an attack: it shows how few pixels convince the classifier, not what the target looks like"
+    )
+    rank: ClassVar[int] = 60
+
+    def find(self, problem: Problem) -> Curve:
+        def loss(images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+            log_probabilities = problem.log_probabilities(images, rows)
+            return problem.cost(log_probabilities, rows), log_probabilities
+
+        return self.edited(problem, loss)

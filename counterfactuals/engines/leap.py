@@ -1,0 +1,127 @@
+"""leap: forget the image up to a level of noise, remember it as the target, and take the lowest level that is valid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..curve import Curve
+from ..problem import Candidates, Problem
+from ..search.landing import FieldEngine, Landing
+from ..settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leap(FieldEngine):
+    """Lifts the factual to a level of noise along a velocity field, and lands under the target class.
+
+    The lift follows the field that is conditioned on the classifier's own probabilities of the factual: landing under
+    the same probabilities gives the factual back. Landing under the target's changes what the target needs. The higher
+    the level, the more is forgotten, and the lowest valid one wins. Levels are tried upwards, then again with more
+    guidance; images with a valid answer leave the search.
+
+    What has landed is melted, as `Landing` says.
+
+    Source: Cao et al. 2025, LeapFactual, arXiv 2510.14623, which lifts and lands in the latent space of a VAE, for a
+    fixed time. In pixels, the level as the path, and melting are ours.
+    """
+
+    name: ClassVar[str] = "leap"
+    summary: ClassVar[str] = "forget part of the image along a velocity field, and remember it as the target"
+    paper: ClassVar[str] = "Cao et al. 2025, LeapFactual, arXiv 2510.14623"
+    rank: ClassVar[int] = 5
+    needs: ClassVar[tuple[str, ...]] = ("matching",)
+    gradients: ClassVar[bool] = False
+
+    levels: tuple[float, ...] = setting(
+        (0.7, 0.85, 1.0), "levels of noise to which the factual is lifted, upwards", least=0.01, most=1
+    )
+    guidance: tuple[float, ...] = setting(
+        (2.0, 5.0), "weights of the condition when landing, tried one after the other", least=0
+    )
+    bisections: int = setting(0, "halvings between the last invalid and the first valid level", least=0)
+
+    def find(self, problem: Problem) -> Curve:
+        walk = Walk(self, problem)
+        best, chosen, guidance = self._first_valid(problem, walk)
+        below, above = walk.levels[chosen - 1], walk.levels[chosen]
+        # The level grows with t up to the highest one that is not valid, at t = low, and from there to the valid one.
+        low = torch.where(below > 0, 0.5, 0.0)
+
+        def draw(t: Tensor, rows: Tensor) -> Tensor:
+            first = below[rows] * t / low[rows].clamp(min=0.5)
+            then = torch.lerp(below[rows], above[rows], (t - low[rows]) / (1 - low[rows]))
+            level = torch.where(t < low[rows], first, then)
+            states = walk.restarted(walk.at(level, rows), level, rows)
+            return walk.landed(states, level, rows, guidance[rows])
+
+        return Curve(draw, bisections=self.bisections, end=best, low=low)
+
+    def _first_valid(self, problem: Problem, walk: Walk) -> tuple[Candidates, Tensor, Tensor]:
+        """The first valid landing of each image, or else the most convincing one.
+
+        Returns:
+            The candidates, and for each the number of its level (N,) and its guidance (N,).
+        """
+        rows = todo = problem.every_row()
+        best: Candidates | None = None
+        chosen, weight = torch.ones_like(rows), torch.full(rows.shape, self.guidance[0], device=rows.device)
+        for guidance in self.guidance:
+            for number in range(1, len(walk.levels)):
+                if not len(todo):
+                    break
+                level, weights = walk.levels[number].expand(len(todo)), weight.new_full((len(todo),), guidance)
+                states = walk.restarted(walk.lifted(number, todo), level, todo)
+                found = problem.candidates(walk.landed(states, level, todo, weights), todo)
+                if best is None:
+                    best, better = found, found.valid
+                else:
+                    better = found.valid | (found.confidence > best.confidence[todo])
+                    best.replace(todo[better], found, better)
+                chosen[todo[better]], weight[todo[better]] = number, guidance
+                todo = todo[~found.valid]
+        assert best is not None
+        return best, chosen, weight
+
+
+class Walk(Landing):
+    """The states of a batch's factuals at growing levels of noise, lifted when they are first needed.
+
+    Several questions about one image share its states.
+
+    Args:
+        engine: its field and its settings.
+        problem: the questions.
+
+    Attributes:
+        levels: 0 and the engine's levels, (L + 1,).
+    """
+
+    def __init__(self, engine: Leap, problem: Problem) -> None:
+        super().__init__(engine, problem)
+        start = problem.images[self.first] * 2 - 1
+        self.levels = torch.tensor((0.0, *engine.levels), device=start.device)
+        self.states = start.repeat(len(self.levels), 1, 1, 1, 1)
+        self.reached = torch.zeros_like(self.first)  # number of the highest level to which each is lifted
+
+    def lifted(self, number: int, rows: Tensor) -> Tensor:
+        """The states (M, C, h, w) of questions (M,) at the level of this number."""
+        images = self.place[rows]
+        for each in range(1, number + 1):
+            low = images[self.reached[images] < each].unique()
+            if len(low):
+                start, end = (self.levels[which].expand(len(low)) for which in (each - 1, each))
+                self.states[each, low] = self.field.integrate(
+                    self.states[each - 1, low], start, end, self.origin[self.first[low]], steps=self.engine.lift_steps
+                )
+                self.reached[low] = each
+        return self.states[number, images]
+
+    def at(self, level: Tensor, rows: Tensor) -> Tensor:
+        """The states of questions (M,) at levels (M,), none of them higher than the first that was not lifted to."""
+        number = torch.searchsorted(self.levels, level.contiguous(), right=True) - 1
+        below = self.states[number, self.place[rows]]
+        return self.field.integrate(below, self.levels[number], level, self.origin[rows], steps=self.engine.lift_steps)

@@ -1,0 +1,78 @@
+"""projection: project the image onto the target class, then search the straight line in latent space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...generative.anchors import LatentAnchors
+from ...generative.contract import ConditionalModel
+from ..curve import Curve
+from ..problem import Candidates, Problem
+from ..search.vae_engine import VAEEngine
+from ..settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharpShooter(VAEEngine):
+    """Finds the first valid point on the line from encode(x) to encode(projection of x onto the target class).
+
+    The projection is the class-conditional reconstruction of x: its class-free latent, decoded with the target class
+    as condition. If the end of the line is not valid, it moves to the nearest real image of the target class whose
+    reconstruction is valid. All points of a line are evaluated in one batch.
+
+    Source: Barr et al. 2021, Counterfactual Explanations via Latent Space Projection and Interpolation,
+    arXiv 2112.00890. There the projection is an autoencoder trained on the target class only.
+    """
+
+    name: ClassVar[str] = "projection"
+    summary: ClassVar[str] = "project onto the target class, first valid point on the latent line"
+    paper: ClassVar[str] = "Barr et al. 2021, SharpShooter, arXiv 2112.00890"
+    rank: ClassVar[int] = 40
+    needs: ClassVar[tuple[str, ...]] = ("vae", "conditional_vae", "anchors")
+    gradients: ClassVar[bool] = False
+
+    conditional_vae: ConditionalModel
+    anchors: LatentAnchors
+    points: int = setting(8, "points on the line, evaluated in one batch", least=1)
+    bisections: int = setting(3, "halvings between the last invalid and the first valid point", least=0)
+    neighbours: int = setting(8, "real images that are tried if the projection is not valid", least=1)
+
+    def find(self, problem: Problem) -> Curve:
+        origin, _ = self.begin(problem)
+        classes = self.anchors.latents.shape[0]
+        condition = F.one_hot(problem.targets, classes).float()
+        projection = self.conditional_vae.decode(self.conditional_vae.encode(problem.images), condition)
+        end = self.vae.encode(projection)
+        if problem.attempt:  # another real image instead of the projection
+            near = self.anchors.nearest(origin, problem.targets, problem.attempt)
+            end = near[:, -1].clone()
+        reached = problem.candidates(self.vae.decode(end), problem.every_row())
+        self._move_to_real(problem, origin, end, reached)
+        return Curve(
+            lambda t, rows: self.vae.decode(torch.lerp(origin[rows], end[rows], t[:, None])),
+            grid=[place / self.points for place in range(1, self.points)],
+            bisections=self.bisections,
+            end=reached,
+        )
+
+    def _move_to_real(self, problem: Problem, origin: Tensor, end: Tensor, reached: Candidates) -> None:
+        """Moves each invalid end to the nearest valid real image; if none is valid, to the most confident one."""
+        rows = problem.every_row()[~reached.valid]
+        if not len(rows):
+            return
+        near = self.anchors.nearest(origin[rows], problem.targets[rows], self.neighbours)
+        count = near.shape[1]  # no class may have as many
+        tried = problem.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(count))
+        valid, confidence = (values.view(len(rows), -1) for values in (tried.valid, tried.confidence))
+        choice = torch.where(valid.any(dim=1), valid.int().argmax(dim=1), confidence.argmax(dim=1))
+        place = torch.arange(len(rows), device=rows.device)
+        better = valid.any(dim=1) | (confidence[place, choice] > reached.confidence[rows])
+        rows, place, choice = rows[better], place[better], choice[better]
+        end[rows] = near[place, choice]
+        flat = place * count + choice
+        reached.replace(rows, tried, flat)

@@ -1,0 +1,225 @@
+"""What a run asks about: the images of a data set or of files, and the rows of a targets file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from ..answers.policies import POLICIES
+from ..answers.wanted import label_of
+from ..bundles.bundle import Bundle
+from ..errors import DataError, UsageError, few, unknown_name
+from ..images.finding import find_images
+from ..images.reading import scale_of
+from ..images.scale import Scale
+from ..images.sets.labelled import Labelled
+from ..images.sets.labels import class_index
+from ..images.sets.rows import read_rows
+
+
+class Inputs(Protocol):
+    """Images to ask about, by index."""
+
+    labels: Tensor | None
+    """The true classes (N,), if known. Then only images that the classifier gets right are asked about, or wrong."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def name(self, index: int) -> str:
+        """The name of an image for messages."""
+        ...
+
+    def read(self, index: int) -> Tensor:
+        """Read an image, (C, H, W) in [0, 1]; raises ImageError if it cannot be read."""
+        ...
+
+    def digest(self) -> str:
+        """The sha256 of the content of all images and labels, whatever their names."""
+        ...
+
+
+class DataSetInputs:
+    """The images of a data set."""
+
+    def __init__(self, data: Labelled, name: str) -> None:
+        self.data = data
+        self.labels: Tensor | None = data.labels
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def name(self, index: int) -> str:
+        return f"{self._name} {index}"
+
+    def read(self, index: int) -> Tensor:
+        return self.data.floats(slice(index, index + 1))[0]
+
+    def digest(self) -> str:
+        total = hashlib.sha256()
+        for values in (self.data.images, self.data.labels):
+            total.update(f"{tuple(values.shape)} {values.dtype}\n".encode())
+            total.update(values.contiguous().numpy().data)
+        return total.hexdigest()
+
+
+class FileInputs:
+    """Image files, which are read as `cfx explain` reads them."""
+
+    def __init__(self, paths: Sequence[Path], bundle: Bundle, window: tuple[float, float] | None = None) -> None:
+        """Raises ImageError if it cannot be told what white is in images with more than 8 bits per channel."""
+        self.paths = paths
+        self.labels: Tensor | None = None
+        self.scale = bundle.scale if window is None else Scale(*window, clips=True)
+        self.notes: list[str] = []
+        self._bundle = bundle
+        if self.scale is None:
+            self.scale, says = scale_of(paths)
+            self.notes += filter(None, [says])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        return str(self.paths[index])
+
+    def read(self, index: int) -> Tensor:
+        return self._bundle.read(self.paths[index], scale=self.scale).pixels
+
+    def digest(self) -> str:
+        total = hashlib.sha256()
+        for path in self.paths:
+            try:
+                with open(path, "rb") as file:
+                    total.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError:  # `read` says why
+                total.update(b"unreadable")
+        if self.labels is not None:
+            total.update(self.labels.numpy().data)
+        return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The rows of a targets file.
+
+    Attributes:
+        paths: the image files, each once.
+        asked: (line number, class index) pairs of each image.
+    """
+
+    paths: list[Path]
+    asked: list[list[tuple[int, int]]]
+
+
+class TargetRow(NamedTuple):
+    """A row of a targets file: its place, for messages, the image file, and the class as it is written."""
+
+    where: str
+    line: int
+    image: Path
+    target: str
+
+    def label(self, classes: Sequence[str]) -> int:
+        """The index of the class; raises DataError if there is no such class."""
+        try:
+            found = class_index(self.target, classes)
+        except UsageError as error:  # ambiguous
+            raise DataError(f"{self.where}: {error}") from error
+        if found is None:
+            raise DataError(f"{self.where}: {unknown_name('class', self.target, classes)}")
+        return found
+
+
+def target_rows(path: Path, directory: Path | None = None) -> list[TargetRow]:
+    """Read a CSV file of `image,target` rows, with or without a heading.
+
+    Args:
+        path: the CSV file.
+        directory: directory that image paths are relative to; None for the CSV file's.
+
+    Raises:
+        DataError: the file is missing or has no rows; or a row has another form or a missing image.
+    """
+    base = path.parent if directory is None else directory
+    found: list[TargetRow] = []
+    if not path.is_file():
+        raise DataError(f"--targets {path}: neither {', '.join(POLICIES)} nor a CSV file that can be read")
+    rows = read_rows(path)
+    heading = [cell.lower() for cell in rows[0].cells] if rows else []
+    image_at, target_at = 0, 1
+    if sorted(heading) == ["image", "target"]:
+        image_at, target_at = heading.index("image"), heading.index("target")
+        rows = rows[1:]
+    wrong: dict[int, str] = {}
+    for row in rows:
+        where = f"{path}: line {row.line}"
+        if len(row.cells) != 2:
+            wrong[row.line] = f"{where}: {len(row.cells)} columns; expected two, image and target"
+            continue
+        image = base / row.cells[image_at]
+        if not image.is_file():
+            wrong[row.line] = f"{where}: {image}: no such file; image paths are relative to {base}"
+        found.append(TargetRow(where, row.line, image, row.cells[target_at]))
+    check_rows(wrong)
+    if not found:
+        raise DataError(f"{path}: no rows; expected lines of image,target")
+    return found
+
+
+def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
+    """Read a CSV file of targets, which are class names or indices; arguments and errors as in `target_rows`.
+
+    Raises:
+        DataError: a class is unknown.
+    """
+    asked: dict[Path, list[tuple[int, int]]] = {}
+    wrong: dict[int, str] = {}
+    for row in target_rows(path, directory):
+        try:
+            asked.setdefault(row.image, []).append((row.line, row.label(classes)))
+        except DataError as error:
+            wrong[row.line] = str(error)
+    check_rows(wrong)
+    return Listed(list(asked), list(asked.values()))
+
+
+def check_rows(wrong: Mapping[int, str]) -> None:
+    """Raise a `DataError` if rows of a file are wrong: what is wrong with the first, and the lines of the others."""
+    if wrong:
+        (_, first), *others = wrong.items()
+        lines, s = few([str(line) for line, _ in others]), "s" if len(others) > 1 else ""
+        more = f" (and {len(others)} more wrong row{s}: line{s} {lines})" if others else ""
+        raise DataError(first + more)
+
+
+def open_inputs(
+    bundle: Bundle, images: str, *, recursive: bool = False, window: tuple[float, float] | None = None, labelled: bool
+) -> FileInputs:
+    """Find the images of a directory, a glob or a file.
+
+    Args:
+        bundle: gives the shape and the classes.
+        images: the directory, glob or file.
+        recursive: also look into directories inside.
+        window: values that mean black and white in files with more than 8 bits per channel; None to find out.
+        labelled: whether there is a folder for each class.
+
+    Raises:
+        ImageError: there are no images, or it cannot be told what white is.
+        UsageError: an image is to be labelled, and its folder has the name of no class.
+    """
+    found = find_images([images], recursive=recursive or labelled)
+    inputs = FileInputs(found.paths, bundle, window)
+    inputs.notes += found.notes
+    if labelled:
+        inputs.labels = torch.tensor([label_of(str(path), path, bundle).classes[0] for path in found.paths])
+    return inputs
