@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from PIL.Image import Image
-from torch import Tensor
 
 from .._version import VERSION
 from ..counterfactuals.curve import Region
 from ..counterfactuals.engine import COUNTS
 from ..counterfactuals.registry import CONTROL
 from ..documents import Table
-from ..images.writing import as_png, to_picture
+from ..images.writing import as_png
 from ..metrics.evaluate import Value
+from .pictures.held import InRun, Pictures, drawn
 from .pictures.panel import draw_panel
 from .question import Question, Source
 from .region import Within
@@ -82,27 +83,6 @@ class Envelope:
         }
 
 
-@dataclass(frozen=True)
-class Images:
-    """The images of an answer.
-
-    Attributes:
-        factual, counterfactual: (C, H, W) in [0, 1]; the counterfactual is rounded to 8 bits, as in its file.
-        path: (P, C, H, W), the images from the factual to the counterfactual; None if no path was asked for.
-        path_seen: what the classifier sees in each image of the path.
-    """
-
-    factual: Tensor
-    counterfactual: Tensor
-    path: Tensor | None = None
-    path_seen: tuple[Seen, ...] = ()
-
-    @property
-    def pictures(self) -> tuple[Image, Image]:
-        """Factual and counterfactual as Pillow images."""
-        return to_picture(self.factual), to_picture(self.counterfactual)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """The answer of one engine to one question.
@@ -123,7 +103,8 @@ class Answer:
         which_regions: which of its cells suffice; None if it was not asked for.
         missing: why a metric has no value, by metric.
         files: paths of the files that were written, by kind.
-        envelope, images: None if the answer was read from a record.
+        envelope: what it has in common with the other answers.
+        pictures: factual and counterfactual.
     """
 
     question: Question
@@ -141,8 +122,8 @@ class Answer:
     which_regions: WhichRegions | None = field(default=None, repr=False)
     missing: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
-    envelope: Envelope | None = field(default=None, repr=False)
-    images: Images | None = field(default=None, repr=False)
+    envelope: Envelope = field(repr=False)
+    pictures: Pictures = field(repr=False)
 
     @property
     def target(self) -> str:
@@ -172,19 +153,12 @@ class Answer:
     @property
     def threshold(self) -> float:
         """Minimum probability of the target in a valid counterfactual."""
-        return self.given_envelope.confidence
+        return self.envelope.confidence
 
     @property
-    def given_envelope(self) -> Envelope:
-        """The envelope; only for an answer that was not read from a record."""
-        assert self.envelope is not None, "an answer that was read from a record has none"
-        return self.envelope
-
-    @property
-    def given_images(self) -> Images:
-        """The images; only for an answer that was not read from a record."""
-        assert self.images is not None, "an answer that was read from a record has none"
-        return self.images
+    def key(self) -> tuple[str, ...]:
+        """What identifies the record in a run: the question, the engine and the place."""
+        return (*self.question.key, self.engine, str(self.place))
 
     def value(self, metric: str) -> float | None:
         """A metric or cost as a number, with 1 for yes and 0 for no; None if it has no value."""
@@ -201,7 +175,7 @@ class Answer:
 
     def panel(self) -> Image:
         """A picture of the factual, the counterfactual and the signed change, with what the model and judges see."""
-        return draw_panel(self, *self.given_images.pictures)
+        return draw_panel(self, *drawn(self.pictures))
 
     def _repr_png_(self) -> bytes:
         """The panel as a PNG, for notebooks."""
@@ -250,8 +224,13 @@ class Answer:
         return {"x": x, "y": y, "w": width, "h": height, "donor": region.donor}
 
     @classmethod
-    def from_json(cls, table: Table) -> Answer:
+    def from_json(cls, table: Table, envelope: Envelope, directory: Path) -> Answer:
         """Read an answer from a record of a run.
+
+        Args:
+            table: the record.
+            envelope: what the answers of its engine have in common.
+            directory: of the run, in which the pictures are.
 
         Raises:
             DataError: a field is missing or has the wrong type.
@@ -301,4 +280,6 @@ class Answer:
             ),
             missing=table.mapping("missing", str),
             files=files,
+            envelope=envelope,
+            pictures=InRun(directory, files),
         )

@@ -30,7 +30,7 @@ def write_full(path: Path, answer: Answer, bundle: Bundle) -> str:
     Returns:
         A note that says whether the photo is valid.
     """
-    source, images = answer.question.source, answer.given_images
+    source, images = answer.question.source, answer.pictures
     assert source.photo is not None and source.placement is not None
     change = (images.counterfactual - images.factual).cpu()
     within = answer.question.within

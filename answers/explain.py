@@ -19,6 +19,7 @@ from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..classifiers.foreign.live import open_live
 from ..classifiers.foreign.opening import open_classifier
 from ..counterfactuals.engine import TAKES_NO_TARGET
+from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import load_engine
 from ..counterfactuals.settings import check_names
 from ..errors import UsageError, check_one_of, unknown_name
@@ -28,9 +29,11 @@ from ..intake.alone import open_with_images, open_with_photos
 from ..intake.init_options import ClassifierOptions
 from ..metrics.catalogue import OF_IMAGES
 from .answer import Answer
+from .asking import ask_each
 from .given import Given, each_of, pixels_of, read_all, size_of
-from .pipeline import AnswerOptions, answer_batch, default_engine
-from .question import Source, ask
+from .loop import AnswerLoop, Failed
+from .pipeline import AnswerOptions, default_engine
+from .question import QuestionBatch, Source
 from .region import Allowed, Within
 from .segments import segments_of
 from .style import Style, typical_of
@@ -63,6 +66,7 @@ def explain(
     device: str = "auto",
     seed: int = 0,
     on_unreadable: Literal["raise", "skip"] = "raise",
+    on_failure: Literal["raise", "skip"] = "raise",
     black: float = 0.0,
     white: float | None = None,
 ) -> Iterator[Answer]:
@@ -102,6 +106,8 @@ def explain(
         device: "auto", "cpu", "cuda" or "mps"; a loaded bundle stays on its device.
         seed: seed of the engine's random numbers.
         on_unreadable: "raise" an error for an image that cannot be read, or "skip" it with a warning.
+        on_failure: "raise" an error for an image on which the engine or the classifier fails, so that there is no
+            attempt, or "skip" it with a warning.
         black, white: values that mean black and white in files with more than 8 bits per channel. If `white` is None,
             the bundle's own are used, or they are decided for all images together if these are a list or tuple of
             files, else for each by itself (docs/images.md).
@@ -112,12 +118,14 @@ def explain(
 
     Raises:
         InputError: an image cannot be read.
+        ModelError: an engine or the classifier fails on an image.
         UsageError: goals contradict each other; a class, engine, setting, metric, bundle or device is unknown, or the
             classifier does not match its description or the donors.
         BundleError: the bundle is damaged, or lacks a part that the engine needs.
     """
-    if on_unreadable not in ("raise", "skip"):
-        raise unknown_name("choice of on_unreadable", on_unreadable, ("raise", "skip"))
+    for choice, value in (("on_unreadable", on_unreadable), ("on_failure", on_failure)):
+        if value not in ("raise", "skip"):
+            raise unknown_name(f"choice of {choice}", value, ("raise", "skip"))
     finds_region = isinstance(mask, str) and mask == "auto"
     if region is not None and mask is not None:
         raise UsageError("region and mask contradict each other: give one of them")
@@ -177,14 +185,28 @@ def explain(
             options.segments.check(source.name, (width, height) if source.placement is None else source.placement.size)
         return allowed and allowed.within(source.name, (height, width), source.placement)
 
-    def answers() -> Iterator[Answer]:
+    def batches() -> Iterator[QuestionBatch]:
         while images_read := list(islice(reading, BATCH)):
             sources, pixels = zip(*images_read, strict=True)
             goals = [wanted or label_of(source.name, source.photo, loaded) for source in sources]
             within = [where(source, image) for source, image in images_read]
             stack = torch.stack(pixels).to(loaded.device)
-            batch = ask(loaded, stack, sources, goals, within, finds_region=finds_region)
-            yield from answer_batch(loaded, name, searching, batch, options)
+            asked, failed = ask_each(loaded, stack, sources, goals, within, finds_region=finds_region)
+            for row, error in failed.items():
+                missing(f"{sources[row].name}: {error}")
+            yield asked
+
+    def missing(text: str) -> None:
+        if on_failure == "raise":
+            raise ModelError(text)
+        warnings.warn(f"{text}; skipped", stacklevel=3)
+
+    def answers() -> Iterator[Answer]:
+        for result in AnswerLoop(loaded, {name: searching}, options).run(batches()):
+            if isinstance(result, Failed):
+                missing(str(result))
+            else:
+                yield from result.answers
 
     return answers()
 

@@ -9,15 +9,16 @@ from time import perf_counter
 from ..bundles.bundle import Bundle
 from ..counterfactuals.curve import About
 from ..counterfactuals.engine import Counterfactuals, Engine
+from ..counterfactuals.goal import Requirement
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE
-from ..counterfactuals.search.typical import Typical
+from ..counterfactuals.request import SearchRequest
 from ..memory import peak, restart_peak
 from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import score
 from ..metrics.scene import Scene
-from .answer import COUNTS, Answer, Cost, Envelope, Images
+from .answer import COUNTS, Answer, Cost, Envelope
+from .pictures.held import InMemory
 from .question import QuestionBatch, indices_of
-from .searching import How
 from .seen import Seen, probabilities_of, seen_in
 from .segments import Segments
 from .sets import search_sets
@@ -34,7 +35,7 @@ class AnswerOptions:
         metrics: names of the metrics to compute; None for all but LPIPS, which takes seconds to load.
         watch: called with the number of the classifier's evaluations of a batch so far, as they are made.
         count: number of different answers to each question.
-        typical: what answers must be besides valid, of their target; None: nothing.
+        typical: an extra condition: answers must also be typical of their target. None: no condition.
         segments: also find out which regions suffice, of those into which this cuts an image; None: do not.
         memory: also measure the peak memory of the search; this resets the process's own counter of the peak.
     """
@@ -44,9 +45,21 @@ class AnswerOptions:
     metrics: frozenset[str] | None = None
     watch: Callable[[int], None] | None = None
     count: int = 1
-    typical: Typical | None = None
+    typical: Requirement | None = None
     segments: Segments | None = None
     memory: bool = False
+
+    def request(self, batch: QuestionBatch) -> SearchRequest:
+        """What an engine is asked about a batch, with the first target of each question."""
+        return SearchRequest(
+            images=batch.images,
+            targets=batch.targets,
+            region=batch.region,
+            typical=self.typical,
+            path=self.path,
+            seed=self.seed,
+            watch=self.watch,
+        )
 
 
 def default_engine(bundle: Bundle) -> str:
@@ -72,8 +85,8 @@ def answer_batch(
     if options.memory:
         restart_peak(bundle.device)
     began, asked = perf_counter(), len(batch)
-    how = How(path=options.path, seed=options.seed, watch=options.watch, typical=options.typical)
-    sets = search_sets(bundle, engine, batch, how, options.count)
+    request = options.request(batch)
+    sets = search_sets(bundle, engine, batch, request, options.count)
     batch, found = sets.batch, sets.found
     found.valid.tolist()  # waits for the device to finish
     seconds = (perf_counter() - began) / asked
@@ -102,8 +115,8 @@ def answer_batch(
         return answers
     for row, answer in enumerate(answers):  # of an image that meets its goal already nothing needs to change
         if answer.place == 1 and not answer.question.is_met(engine.confidence):
-            image, target = batch.images[row], batch.targets[row]
-            which = which_regions(bundle, engine, answer.question, image, target, how, options.segments)
+            asked = options.request(batch.only([row]))
+            which = which_regions(bundle, engine, answer.question, asked, options.segments)
             answers[row] = replace(answer, which_regions=which, notes=(*answer.notes, *which.notes))
     return answers
 
@@ -137,11 +150,11 @@ def describe(
     for row, (question, values) in enumerate(zip(batch.questions, scores.rows(), strict=True)):
         without = {name: BY_NAME[name].without for name, value in values.items() if value is None}
         about = About() if found.about is None else found.about[row]
-        images = Images(batch.images[row], found.images[row])
+        pictures = InMemory(batch.images[row], found.images[row])
         if found.path is not None:
             between = seen_in(probabilities_of(bundle.classifier, found.path[row][1:-1]), bundle.classes)
             path_seen = (question.factual, *between, seen[row])
-            images = Images(images.factual, images.counterfactual, found.path[row], path_seen)
+            pictures = InMemory(pictures.factual, pictures.counterfactual, found.path[row], path_seen)
         answers.append(
             Answer(
                 question=question,
@@ -155,7 +168,7 @@ def describe(
                 regions=about.regions,
                 missing=without | scores.missing,
                 envelope=envelope,
-                images=images,
+                pictures=pictures,
             )
         )
     return answers

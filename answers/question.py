@@ -1,4 +1,4 @@
-"""Questions: an image, what the classifier sees in it, and the target class."""
+"""Questions: an image, what the classifier sees in it, and the target class; `asking.py` makes them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..bundles.bundle import Bundle
 from ..images.resizing import Placement
 from ..images.scale import Scale
 from .region import Within, stacked
-from .seen import Seen, probabilities_of, seen_in
-from .wanted import GoalName, Wanted
+from .seen import Seen
+from .wanted import GoalName
 from .wording import with_article
 
 
@@ -62,7 +62,7 @@ class Question:
     factual: Seen
     target: str
     goal: GoalName = "target"
-    asked: str = ""
+    asked: str = field(default="", compare=False)
     among: tuple[str, ...] = ()
     within: Within | None = field(default=None, compare=False)
     finds_region: bool = False
@@ -79,6 +79,11 @@ class Question:
     def wording(self) -> str:
         """What is asked for, the end of "what would make this ...?"."""
         return self.asked or with_article(self.target)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies it in a run: the image by its name, the goal, and the targets."""
+        return self.source.name, self.goal, ", ".join(self.targets)
 
     def is_met(self, confidence: float) -> bool:
         """Whether the classifier sees one of the targets in the factual already, and is sure enough of it."""
@@ -117,53 +122,6 @@ class QuestionBatch:
     def only(self, rows: Sequence[int]) -> QuestionBatch:
         """The questions of these rows, in this order."""
         return QuestionBatch([self.questions[row] for row in rows], self.images[list(rows)], self.targets[list(rows)])
-
-
-def ask(
-    bundle: Bundle,
-    images: Tensor,
-    sources: Sequence[Source],
-    wanted: Sequence[Wanted],
-    within: Sequence[Within | None] | None = None,
-    *,
-    finds_region: bool = False,
-) -> QuestionBatch:
-    """Make questions about images.
-
-    Args:
-        bundle: holds the classifier.
-        images: (N, C, H, W) in [0, 1] on the bundle's device.
-        sources: where the N images come from.
-        wanted: what is asked of each.
-        within: where each may change; None: everywhere.
-        finds_region: as in `Question`.
-
-    Raises:
-        ModelError: the classifier returns NaN or infinity.
-    """
-    probabilities = probabilities_of(bundle.classifier, images)
-    factuals, classes = seen_in(probabilities, bundle.classes), bundle.classes
-    questions: list[Question] = []
-    targets: list[int] = []
-    allowed = within or [None] * len(images)
-    for source, seen, its, each, where in zip(sources, factuals, probabilities, wanted, allowed, strict=True):
-        labels = each.targets(its, bundle)
-        among = tuple(classes[label] for label in labels)
-        asked = each.wording(among, classes)
-        questions.append(
-            Question(
-                source=source,
-                factual=seen,
-                target=among[0],
-                goal=each.goal,
-                asked=asked,
-                among=among,
-                within=where,
-                finds_region=finds_region,
-            )
-        )
-        targets.append(labels[0])
-    return QuestionBatch(questions, images, torch.tensor(targets, dtype=torch.int64, device=images.device))
 
 
 def targets_of(questions: Sequence[Question], bundle: Bundle) -> Tensor:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,13 +12,12 @@ from ..counterfactuals.curve import About
 from ..counterfactuals.engine import Counterfactuals, Engine
 from ..counterfactuals.goal import TargetClass
 from ..counterfactuals.problem import Candidates, as_written
-from ..counterfactuals.search.typical import Typical
+from ..counterfactuals.request import SearchRequest
 from ..counterfactuals.tightening import PATH_FRAMES
 from .question import QuestionBatch, indices_of
 from .region import Within, where_it_changes
 from .seen import probabilities_of
 
-Watch = Callable[[int], None]
 NOTHING_INSIDE = "mask auto: inside the region that changed most, nothing valid was found; the whole image may change"
 NOT_TYPICAL = (
     "style human: no answer was found that is as typical of the target as the classifier's own training images are; "
@@ -27,27 +25,9 @@ NOT_TYPICAL = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class How:
-    """How questions are searched; as in `Engine.search`."""
-
-    path: bool = False
-    seed: int = 0
-    watch: Watch | None = None
-    earlier: Tensor | None = None
-    typical: Typical | None = None
-
-    def counting_from(self, calls: int) -> How:
-        """The same where so many calls have been made before."""
-        watch = self.watch
-        return self if watch is None else replace(self, watch=lambda more: watch(calls + more))
-
-    def of(self, rows: Sequence[int]) -> How:
-        """The same for some of the questions."""
-        return self if self.earlier is None else replace(self, earlier=self.earlier[list(rows)])
-
-
-def search(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tuple[QuestionBatch, Counterfactuals]:
+def search(
+    bundle: Bundle, engine: Engine, batch: QuestionBatch, request: SearchRequest
+) -> tuple[QuestionBatch, Counterfactuals]:
     """Search for the counterfactuals of questions with one engine.
 
     A question with several targets is searched for each, and the nearest valid counterfactual is its answer. A factual
@@ -58,12 +38,12 @@ def search(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tu
         bundle: holds the classifier.
         engine: the engine.
         batch: the N questions.
-        how: how they are searched.
+        request: for the batch, as `request_of` makes it.
 
     Returns:
         The questions with the targets and the regions of their answers, and the counterfactuals, one row per question.
     """
-    batch, found = nearest(bundle, engine, batch, how)
+    batch, found = nearest(bundle, engine, batch, request)
     if not any(question.finds_region for question in batch.questions):
         return batch, found
     changed = (found.images - batch.images).abs().amax(dim=(1, 2, 3)) > 0
@@ -75,7 +55,7 @@ def search(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tu
     if not rows:
         return batch, found
     masks = where_it_changes(batch.images[rows], found.images[rows])
-    again = ask_engine(bundle, engine, batch.images[rows], batch.targets[rows], masks, how.of(rows))
+    again = ask_engine(bundle, engine, replace(request.only(rows), targets=batch.targets[rows], region=masks))
     questions = list(batch.questions)
     for row, mask, valid in zip(rows, masks.cpu(), again.valid.tolist(), strict=True):
         if valid:
@@ -86,31 +66,21 @@ def search(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tu
     return QuestionBatch(questions, batch.images, batch.targets), answers.noting(left, NOTHING_INSIDE)
 
 
-def ask_engine(
-    bundle: Bundle, engine: Engine, images: Tensor, targets: Tensor, region: Tensor | None, how: How
-) -> Counterfactuals:
+def ask_engine(bundle: Bundle, engine: Engine, request: SearchRequest) -> Counterfactuals:
     """One search of an engine; where no typical answer is found, the smallest change, with a note."""
-    found = engine.search(
-        bundle.classifier,
-        images,
-        targets,
-        region=region,
-        earlier=how.earlier,
-        typical=how.typical,
-        path=how.path,
-        seed=how.seed,
-        watch=how.watch,
-    )
-    if how.typical is None or bool(found.valid.all()):
+    found = engine.answer(bundle.classifier, request)
+    if request.typical is None or bool(found.valid.all()):
         return found
     rows = (~found.valid).nonzero().flatten().tolist()
-    how = replace(how.of(rows).counting_from(int(found.forward_calls.sum())), typical=None)
-    again = ask_engine(bundle, engine, images[rows], targets[rows], None if region is None else region[rows], how)
-    answers = found.replaced(again, rows, {row: place for place, row in enumerate(rows)})
+    further = replace(request.only(rows).counting_from(int(found.forward_calls.sum())), typical=None)
+    again = ask_engine(bundle, engine, further)
+    answers = found.replaced(again, rows, {row: index for index, row in enumerate(rows)})
     return answers.noting([row for row in rows if bool(answers.valid[row])], NOT_TYPICAL)
 
 
-def nearest(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> tuple[QuestionBatch, Counterfactuals]:
+def nearest(
+    bundle: Bundle, engine: Engine, batch: QuestionBatch, request: SearchRequest
+) -> tuple[QuestionBatch, Counterfactuals]:
     """The nearest valid counterfactual of each question, among its targets; as in `search`."""
     met = [row for row, question in enumerate(batch.questions) if question.is_met(engine.confidence)]
     closed = frozenset(met)
@@ -118,20 +88,18 @@ def nearest(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How) -> t
     asked = [
         (row, name) for row, each in enumerate(batch.questions) if row not in closed for name in each.targets[:count]
     ]
-    region = batch.region
     if len(asked) == len(batch) and not met and not engine.any_class:  # one target each
-        return batch, ask_engine(bundle, engine, batch.images, batch.targets, region, how)
+        return batch, ask_engine(bundle, engine, request)
     rows, targets = [row for row, _ in asked], indices_of((name for _, name in asked), bundle)
     parts: list[Counterfactuals] = []
     calls = 0
     for start in range(0, len(rows), len(batch)):
         some = rows[start : start + len(batch)]
-        within = None if region is None else region[some]
-        wanted = targets[start : start + len(batch)]
-        parts.append(ask_engine(bundle, engine, batch.images[some], wanted, within, how.of(some).counting_from(calls)))
+        part = replace(request.only(some), targets=targets[start : start + len(batch)]).counting_from(calls)
+        parts.append(ask_engine(bundle, engine, part))
         calls += int(parts[-1].forward_calls.sum())
     if met:
-        parts.append(unchanged(bundle, engine, batch.only(met), path=how.path))
+        parts.append(unchanged(bundle, engine, batch.only(met), path=request.path))
     found = Counterfactuals.joined(parts)
     of = torch.tensor([*rows, *met], dtype=torch.int64)
     best: dict[int, int] = {}

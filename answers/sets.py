@@ -11,8 +11,9 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..classifiers.introspection.features import PenultimateFeatures
 from ..counterfactuals.engine import Counterfactuals, Engine
+from ..counterfactuals.request import SearchRequest
 from .question import QuestionBatch
-from .searching import How, order_of, search
+from .searching import order_of, search
 
 ATTEMPTS = 2  # searches for each answer that is wanted, so that there is a choice
 FARTHEST = 2.0  # times the first answer's L1 distance from the factual, beyond which others are too far
@@ -38,7 +39,7 @@ class AnswerSets:
     diversity: Sequence[float | None]
 
 
-def search_sets(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How, count: int) -> AnswerSets:
+def search_sets(bundle: Bundle, engine: Engine, batch: QuestionBatch, request: SearchRequest, count: int) -> AnswerSets:
     """Search for `count` different counterfactuals of each question.
 
     The engine is asked several times, and begins elsewhere each time. The first answer is that of the first attempt.
@@ -49,17 +50,17 @@ def search_sets(bundle: Bundle, engine: Engine, batch: QuestionBatch, how: How, 
         bundle: holds the classifier.
         engine: the engine.
         batch: the N questions.
-        how: how each of them is searched.
+        request: for the batch.
         count: number of answers to each. Where fewer are found, the answers have a note about it.
     """
     if count == 1:
-        batch, found = search(bundle, engine, batch, how)
+        batch, found = search(bundle, engine, batch, request)
         return AnswerSets(batch, found, [1] * len(batch), [1] * len(batch), [None] * len(batch))
     attempts: list[tuple[QuestionBatch, Counterfactuals]] = []
     calls = 0
     for _ in range(ATTEMPTS * count):
         earlier = torch.stack([each.images for _, each in attempts], dim=1) if attempts else None
-        attempts.append(search(bundle, engine, batch, replace(how.counting_from(calls), earlier=earlier)))
+        attempts.append(search(bundle, engine, batch, replace(request.counting_from(calls), earlier=earlier)))
         calls += int(attempts[-1][1].forward_calls.sum())
     found = Counterfactuals.joined([each for _, each in attempts])
     features = features_of(bundle, found.images)

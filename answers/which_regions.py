@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Counterfactuals, Engine
+from ..counterfactuals.request import SearchRequest
 from ..errors import few
 from ..images.composites import Box
 from ..images.resizing import Placement
 from .question import Question
-from .searching import How, ask_engine
+from .searching import ask_engine
 from .segments import Segment, Segments
 from .wording import rounded
 
@@ -102,9 +103,7 @@ def which_regions(
     bundle: Bundle,
     engine: Engine,
     question: Question,
-    image: Tensor,
-    target: Tensor,
-    how: How,
+    request: SearchRequest,
     segments: Segments,
 ) -> WhichRegions:
     """Find out which segments of an image suffice to reach a target, as STEEX (Jacob et al. 2022) asks of regions.
@@ -116,18 +115,17 @@ def which_regions(
         bundle: holds the classifier.
         engine: the engine.
         question: about the image; where it restricts what may change, segments are cut to that.
-        image: (C, H, W) in [0, 1].
-        target: () int64, the class to reach.
-        how: how it is searched.
+        request: for the image, one row, with the class to reach.
         segments: how the image is cut.
     """
+    image = request.images[0]
     cut = segments.of(image, question.source.placement)
     lost = tuple(str(segment.colour) for segment in cut if not bool(segment.mask.any()))
     if question.within is not None:
         cut = [segment.within(question.within.mask[0]) for segment in cut]
     cut = [segment for segment in cut if bool(segment.mask.any())]
     masks = torch.stack([segment.mask for segment in cut])[:, None].to(image.device)
-    how = replace(how, path=False)
+    request = replace(request, path=False)
 
     def tried(sets: Sequence[Sequence[int]]) -> tuple[Counterfactuals, list[float]]:
         """A search for each set of cells, and the L1 distances of what was found."""
@@ -135,8 +133,7 @@ def which_regions(
         for start in range(0, len(sets), AT_ONCE):
             some = sets[start : start + AT_ONCE]
             regions = torch.stack([masks[list(each)].any(dim=0) for each in some])
-            images, targets = image.expand(len(some), *image.shape), target.expand(len(some))
-            parts.append(ask_engine(bundle, engine, images, targets, regions, how))
+            parts.append(ask_engine(bundle, engine, replace(request.only([0] * len(some)), region=regions)))
         found = Counterfactuals.joined(parts)
         return found, (found.images - image).abs().flatten(1).sum(dim=1).tolist()
 

@@ -52,7 +52,7 @@ NOT_COMPARED = ("count", "images", "targets", "engines")
 
 def other_differences(first: Run, second: Run) -> list[str]:
     """What differs between two runs on the same questions, such as the versions, a sentence each."""
-    sides = (f"in {first.directory}", f"in {second.directory}")
+    sides = (f"in {first.path}", f"in {second.path}")
     before, now = (
         {key: value for key, value in run.manifest.config.items() if key not in NOT_COMPARED} for run in (first, second)
     )
@@ -83,7 +83,7 @@ def read_finished(directory: Path) -> Finished:
 def finished(run: Run, summary: Summary) -> Finished:
     """Collect the values of a run that has a summary."""
     controls = {name: engine.control for name, engine in summary.engines.items()}
-    columns = gather(run.answers, len(run.questions), controls)
+    columns = gather(run.answers, len(run.questions), controls, run.failed)
     for name, engine in summary.engines.items():
         for metric in SETS:
             for figure in engine.metrics.get(metric, {}).values():
@@ -128,7 +128,7 @@ def side_by_side(runs: Sequence[Finished]) -> tuple[Summary, bool]:
 
 def merge(runs: Sequence[Finished]) -> dict[str, Columns]:
     """The values of all engines of several runs, by the engines' names in `side_by_side`."""
-    labels = run_names([run.run.directory for run in runs])
+    labels = run_names([run.run.path for run in runs])
     taken = [name for run in runs for name in run.columns]
     return {
         f"{label}: {name}" if taken.count(name) > 1 else name: columns
@@ -218,6 +218,6 @@ def check_questions(baseline: Finished, questions: Sequence[Question]) -> None:
     """Raise a UsageError unless the baseline asks the same questions."""
     if not same_questions(baseline.run.questions, questions):
         raise UsageError(
-            f"--baseline {baseline.run.directory}: asks other questions, so the runs cannot be compared pair by pair; "
+            f"--baseline {baseline.run.path}: asks other questions, so the runs cannot be compared pair by pair; "
             "use its images, -n, --targets and --seed, which are in its manifest.json"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,9 +20,9 @@ from ..metrics.scene import SetScene
 from ..reports.gallery import GalleryItem
 from ..reports.page import write_page
 from ..reports.summary import BundleName, Summary
-from ..runs.directory import PAGE
+from ..runs.directory import PAGE, SUMMARY
 from .questions import load_pictures
-from .run import Run, image_file, run_directory
+from .run import Run, image_file
 from .summary import gather, summarise
 
 AT_ONCE = 500  # images in a batch
@@ -35,7 +36,7 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
         bundle: holds the judge whose features the Fréchet distance is computed with.
         is_control: whether each engine is a control, in the order of the tables.
     """
-    columns = gather(run.answers, len(run.questions), is_control)
+    columns = gather(run.answers, len(run.questions), is_control, run.failed)
     notes = missing_notes(run)
     sets = Sets(run, bundle)
     without: dict[tuple[str, str], list[str]] = {}
@@ -48,7 +49,7 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
     return replace(
         summarise(columns, bundle=BundleName(name=bundle.name, digest=bundle.digest), notes=notes),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        records=run_directory(run.directory).records_digest(),
+        records=run.directory.records_digest(),
     )
 
 
@@ -58,10 +59,11 @@ def write_results(run: Run, summary: Summary) -> None:
     Raises:
         OutputError: one of them could not be written.
     """
-    items = [GalleryItem.of_run(answer, run.directory) for answer in run.answers]
+    items = [GalleryItem.of_run(answer, run.path) for answer in run.answers]
     # The page is written first, because a run with a summary counts as finished.
-    write_page(run.directory / PAGE, title=title(run), facts=facts(run), summary=summary, items=items)
-    summary.write(run.directory)
+    run.directory.list_files((PAGE, SUMMARY))
+    write_page(run.path / PAGE, title=title(run), facts=facts(run), summary=summary, items=items)
+    summary.write(run.path)
 
 
 LISTED = 10  # different notes of answers; more are counted
@@ -71,6 +73,13 @@ def missing_notes(run: Run) -> list[str]:
     """The reasons why metrics have no value, and the answers' first notes, each once."""
     reasons = in_sentences(pair for answer in run.answers for pair in answer.missing.items())
     notes = [*dict.fromkeys(note for answer in run.answers for note in answer.notes)]
+    failures = Counter(each.engine for each in run.failed)
+    examples = {each.engine: each for each in reversed(run.failed)}
+    notes += [
+        f"{name}: no attempt at {count} of {len(run.questions)} questions, such as "
+        f"{examples[name].question.source.name}: {examples[name].reason}"
+        for name, count in failures.items()
+    ]
     rest = [f"{len(notes) - LISTED} more notes are in the records"] if len(notes) > LISTED else []
     return [*dict.fromkeys(reasons), *notes[:LISTED], *rest]
 
@@ -99,7 +108,7 @@ class Sets:
             return self._features(files), self.factuals[chosen]
 
         def images(some: Sequence[int]) -> Tensor:
-            return load_pictures([self.run.directory / files[row] for row in some], self.bundle)
+            return load_pictures([self.run.path / files[row] for row in some], self.bundle)
 
         return SetScene(
             targets=self.targets[chosen],
@@ -113,7 +122,7 @@ class Sets:
     def _features(self, files: Sequence[str]) -> Tensor:
         judge = self.bundle.judges.part("judge", ResidualNet)
         batches = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
-        paths = ([self.run.directory / Path(name) for name in batch] for batch in batches)
+        paths = ([self.run.path / Path(name) for name in batch] for batch in batches)
         return torch.cat([judge.embed(self.bundle.shrink(load_pictures(batch, self.bundle))).cpu() for batch in paths])
 
 

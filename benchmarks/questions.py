@@ -9,29 +9,48 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..answers.policies import LABEL
+from ..answers.asking import ask_each
 from ..answers.question import Question, QuestionBatch, Source, targets_of
 from ..answers.region import Within
-from ..answers.seen import Seen, probabilities_of
-from ..answers.wanted import goal_of
+from ..answers.seen import Seen
+from ..answers.targets import ListedTargets, TargetPolicy, Which, is_among
+from ..answers.wanted import Wanted, goal_of
 from ..bundles.bundle import Bundle
 from ..documents import Table, to_json
 from ..errors import DataError, ImageError, UsageError
-from ..files import write_text
 from ..images.reading import read_image
-from ..images.writing import write_png
+from ..images.writing import as_png, to_picture
 from ..progress import Task
-from ..runs.inputs import Inputs, Listed
+from ..runs.directory import RunDirectory
+from ..runs.inputs import Inputs
 
 QUESTIONS = "pairs.jsonl"
 READ_AT_ONCE = 256  # images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Which questions a run asks.
+
+    Attributes:
+        targets: what is asked of each image.
+        which: about which images.
+        count: maximum number of images, sampled at random without replacement; None for all.
+        seed: seed of the choice of images.
+    """
+
+    targets: TargetPolicy
+    which: Which = "all"
+    count: int | None = None
+    seed: int = 0
 
 
 class QuestionSampler:
@@ -40,133 +59,110 @@ class QuestionSampler:
     Args:
         bundle: holds the classifier and the classes.
         inputs: the images.
-        directory: directory of the run.
-        seed: seed of the choice of images and of random targets.
+        directory: of the run.
+        sample: which questions are asked.
 
     Attributes:
         questions: the questions sampled so far.
-        unreadable: what is wrong with each image that could not be read.
+        unreadable: what is wrong with each image that could not be read, or on which the classifier fails.
         notes: why other images are left out.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        inputs: Inputs,
-        directory: Path,
-        *,
-        seed: int,
-    ) -> None:
+    def __init__(self, bundle: Bundle, inputs: Inputs, directory: RunDirectory[Any], sample: Sample) -> None:
         self.bundle = bundle
         self.inputs = inputs
         self.directory = directory
-        self.seed = seed
+        self.wanted = sample
         self.questions: list[Question] = []
         self.unreadable: list[str] = []
         self.notes: list[str] = []
+        self._most = len(inputs) if sample.count is None else sample.count
+        self._taken = 0
 
-    def sample(self, targets: str | Listed, count: int | None, task: Task | None = None) -> list[Question]:
+    def sample(self, task: Task | None = None) -> list[Question]:
         """Sample the questions, and write pairs.jsonl and images/factual/*.png.
 
         Args:
-            targets: one of `settings.POLICIES`, or the result of `read_targets`.
-            count: maximum number of images, sampled at random without replacement; None for all.
             task: advanced for each image that is asked about.
 
         Raises:
             DataError: there are no questions.
         """
-        generator = torch.Generator().manual_seed(self.seed)
-        total, wanted = len(self.inputs), len(self.inputs) if count is None else count
-        everything = isinstance(targets, Listed) or (wanted >= total and self.inputs.labels is None)
-        order = torch.arange(total) if everything else torch.randperm(total, generator=generator)
-        taken = 0
+        total = len(self.inputs)
+        everything = isinstance(self.wanted.targets, ListedTargets) or (
+            self._most >= total and self.inputs.labels is None
+        )
+        order = torch.arange(total)
+        if not everything:
+            order = torch.randperm(total, generator=torch.Generator().manual_seed(self.wanted.seed))
         for chosen in order.split(READ_AT_ONCE):
-            for index, image, probabilities in self._classified(chosen.tolist()):
-                if taken == wanted:
-                    break
-                if self._ask(index, image, probabilities, targets, taken):
-                    taken += 1
-                    if task is not None:
-                        task.advance()
-            if taken == wanted:
+            before = self._taken
+            self._ask(chosen.tolist())
+            if task is not None:
+                task.advance(self._taken - before)
+            if self._taken == self._most:
                 break
         if not self.questions:
-            raise DataError(self._nothing_to_ask(total, targets))
-        write_questions(self.directory, self.questions)
+            raise DataError(self._nothing_to_ask(total))
+        self.directory.write(QUESTIONS, as_lines(self.questions))
         return self.questions
 
-    def _nothing_to_ask(self, total: int, targets: str | Listed) -> str:
+    def _nothing_to_ask(self, total: int) -> str:
         """Why none of the images can be asked about."""
-        unreadable = len(self.unreadable)
+        unreadable, which = len(self.unreadable), self.wanted.which
         reasons = [f"{unreadable} cannot be read, such as {self.unreadable[0]}"] if unreadable else []
         if total > unreadable:
             reason = (self.notes or ["they have no other class"])[0]
-            if self.inputs.labels is not None:
-                reason = f"the classifier is {'right' if targets == LABEL else 'wrong'} on them"
+            if which != "all":
+                reason = f"the classifier is {'right' if which == 'wrong' else 'wrong'} on them"
             reasons.append(f"{total - unreadable} cannot be asked about: {reason}")
         return f"no question to ask: of {total} images, {'; '.join(reasons)}"
 
-    def _classified(self, chosen: Iterable[int]) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """Yield index, image and class probabilities (K,) of the images that can be read."""
-        indices, images = [], []
+    def _ask(self, chosen: Sequence[int]) -> None:
+        """Add the questions about some images, and write these."""
+        indices: list[int] = []
+        images: list[Tensor] = []
         for index in chosen:
             try:
                 images.append(self.inputs.read(index))
                 indices.append(index)
             except ImageError as error:
                 self.unreadable.append(str(error))
-        if images:
-            probabilities = probabilities_of(self.bundle.classifier, torch.stack(images).to(self.bundle.device))
-            yield from zip(indices, images, probabilities.cpu(), strict=True)
+        if not images:
+            return
+        asked, failed = ask_each(
+            self.bundle,
+            torch.stack(images).to(self.bundle.device),
+            [Source(name=self.inputs.name(index)) for index in indices],
+            lambda row, probabilities: self._choose(indices[row], probabilities.cpu()),
+        )
+        self.unreadable += [f"{self.inputs.name(indices[row])}: {error}" for row, error in failed.items()]
+        files: dict[str, tuple[str, str]] = {}
+        first = len({question.file for question in self.questions})
+        for question, image in zip(asked.questions, asked.images.cpu(), strict=True):
+            name = question.source.name
+            if name not in files:
+                files[name] = f"images/factual/{first + len(files):06d}.png", pixels_digest(image)
+                self.directory.write(files[name][0], as_png(to_picture(image)))
+            file, sha256 = files[name]
+            seen = replace(question.factual, confidence=round(question.factual.confidence, 6))
+            number = len(self.questions)
+            self.questions.append(replace(question, factual=seen, number=number, file=file, sha256=sha256))
 
-    def _ask(self, index: int, image: Tensor, probabilities: Tensor, targets: str | Listed, number: int) -> bool:
-        """Add the questions about one image; return whether there are any."""
-        seen = int(probabilities.argmax())
-        if self.inputs.labels is not None and (seen != int(self.inputs.labels[index])) != (targets == LABEL):
-            return False
-        classes, source = self.bundle.classes, Source(name=self.inputs.name(index))
-        wanted = self._targets(index, seen, probabilities, targets)
-        if not wanted:
-            return False
-        file = f"images/factual/{number:06d}.png"
-        write_png(self.directory / file, image)
-        factual = Seen(classes[seen], round(float(probabilities[seen]), 6))
-        sha256 = pixels_digest(image)
-        for target in wanted:
-            place = len(self.questions)
-            question = Question(
-                source=source,
-                factual=factual,
-                target=classes[target],
-                goal="label" if targets == LABEL else "target",
-                number=place,
-                file=file,
-                sha256=sha256,
-            )
-            self.questions.append(question)
-        return True
-
-    def _targets(self, index: int, seen: int, probabilities: Tensor, targets: str | Listed) -> list[int]:
-        count = len(probabilities)
-        if isinstance(targets, Listed):
-            for line, target in targets.asked[index]:
-                if target == seen:
-                    name = self.bundle.classes[seen]
-                    self.notes.append(f"{self.inputs.name(index)} (line {line}): the model already sees {name}")
-            return [target for _, target in targets.asked[index] if target != seen]
-        if targets == LABEL:
-            assert self.inputs.labels is not None
-            return [int(self.inputs.labels[index])]
-        present = set(self.bundle.present)
-        others = [target for place in range(1, count) if (target := (seen + place) % count) in present]
-        if targets == "all":
-            return sorted(others)
-        if targets == "runner-up":
-            return [max(others, key=lambda target: float(probabilities[target]))]
-        # Each image has its own generator, so that its target does not depend on which other images could be read.
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
-        return [others[int(torch.randint(len(others), (1,), generator=generator))]]
+    def _choose(self, index: int, probabilities: Tensor) -> Sequence[Wanted]:
+        """What is asked of an image, by its probabilities (K,); empty where it is none of the sample."""
+        labels = self.inputs.labels
+        label = None if labels is None else int(labels[index])
+        if self._taken == self._most or not is_among(self.wanted.which, int(probabilities.argmax()), label):
+            return ()
+        targets = self.wanted.targets
+        if isinstance(targets, ListedTargets):
+            seen = self.bundle.classes[int(probabilities.argmax())]
+            for line in targets.left_out(index, probabilities):
+                self.notes.append(f"{self.inputs.name(index)} (line {line}): the model already sees {seen}")
+        wanted = targets.wanted(index, probabilities, self.bundle)
+        self._taken += bool(wanted)
+        return wanted
 
 
 def pixels_digest(image: Tensor) -> str:
@@ -175,8 +171,8 @@ def pixels_digest(image: Tensor) -> str:
     return hashlib.sha256(f"{tuple(levels.shape)}\n".encode() + levels.numpy().tobytes()).hexdigest()
 
 
-def write_questions(directory: Path, questions: Sequence[Question]) -> None:
-    """Write pairs.jsonl into a run's directory, one question per line."""
+def as_lines(questions: Sequence[Question]) -> bytes:
+    """The content of pairs.jsonl, one question a line."""
     lines = [
         {
             "pair": question.number,
@@ -189,7 +185,7 @@ def write_questions(directory: Path, questions: Sequence[Question]) -> None:
         }
         for question in questions
     ]
-    write_text(directory / QUESTIONS, "".join(to_json(line) + "\n" for line in lines))
+    return "".join(to_json(line) + "\n" for line in lines).encode("utf-8")
 
 
 def read_questions(directory: Path) -> list[Question]:

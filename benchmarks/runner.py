@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from math import prod
-from pathlib import Path
 from time import perf_counter
 
-import torch
-
 from ..answers.answer import Answer
-from ..answers.pipeline import AnswerOptions, answer_batch
+from ..answers.loop import Answered, AnswerLoop, Failed
+from ..answers.pictures.held import InRun
 from ..answers.question import QuestionBatch
 from ..answers.region import Within
 from ..bundles.bundle import Bundle
-from ..counterfactuals.engine import Engine
-from ..images.writing import write_png
+from ..counterfactuals.problem import ModelError
+from ..images.writing import as_png, to_picture
 from ..memory import available, is_out_of_memory
 from ..progress import SILENT, Progress, Task
 from .questions import load_batch
-from .run import Run, image_file
+from .run import Outcome, Run, image_file
 
 LARGEST = 256  # images; larger batches are not faster on a CPU
 LONGEST = 20.0  # seconds that a batch should take at most
@@ -57,10 +54,7 @@ class Runner:
 
     Attributes:
         run: the run.
-        bundle: holds the models.
-        engines: the engines by name, including controls.
-        batch_size: number of questions in a batch.
-        options: how questions are answered.
+        loop: with the bundle, the engines by name, including controls, and how questions are answered.
         progress: shows a task for each engine.
         by_speed: search smaller batches with an engine whose batch would take longer than `LONGEST`, so that a killed
             run loses little work. The sizes are chosen once and stored in the manifest.
@@ -68,10 +62,7 @@ class Runner:
     """
 
     run: Run
-    bundle: Bundle
-    engines: Mapping[str, Engine]
-    batch_size: int
-    options: AnswerOptions
+    loop: AnswerLoop
     progress: Progress = SILENT
     by_speed: bool = False
     within: Within | None = None
@@ -87,7 +78,7 @@ class Runner:
         """
         total, valid = len(self.run.questions), self._valid
         with ExitStack() as tasks:
-            for name in self.engines:
+            for name in self.loop.engines:
                 task = self.progress.task(name, total, len(self.run.answered.get(name, ())))
                 self._tasks[name] = tasks.enter_context(task)
                 valid[name] = sum(
@@ -97,72 +88,74 @@ class Runner:
 
     def _go(self) -> None:
         warm: set[str] = set()
-        start = 0
-        while start < len(self.run.questions):
-            questions = self.run.questions[start : start + self.batch_size]
-            missing = [name for name in self.engines if not self.run.has(name, questions)]
-            try:
-                if missing:
-                    batch = load_batch(self.run.directory, questions, self.bundle, self.within)
-                    for name in missing:
-                        if name not in warm:
-                            self._warm_up(name, batch)
-                            warm.add(name)
-                        self._answer(name, batch)
-            except Exception as error:
-                if not is_out_of_memory(error) or self.batch_size == 1:
-                    raise
-                self.batch_size = max(1, self.batch_size // 2)
-                self.progress.note(f"out of memory; continuing with --batch-size {self.batch_size}")
-            else:
-                start += len(questions)
+        size = self.run.batch_size
+        for start in range(0, len(self.run.questions), size):
+            questions = self.run.questions[start : start + size]
+            missing = [name for name in self.loop.engines if not self.run.has(name, questions)]
+            if not missing:
                 continue
-            # This is outside the handler, because its traceback keeps the tensors alive.
-            gc.collect()
-            if self.bundle.device.type == "cuda":
-                torch.cuda.empty_cache()
+            batch = load_batch(self.run.path, questions, self.loop.bundle, self.within)
+            for name in missing:
+                if name not in warm:
+                    self._warm_up(name, batch)
+                    warm.add(name)
+                self._answer(name, batch)
 
     def _warm_up(self, name: str, batch: QuestionBatch) -> None:
         """Search for few questions, because the first search is slower than later ones; then choose the batch size."""
-
-        def seconds(count: int) -> float:
-            few, began = batch.only(range(min(count, len(batch)))), perf_counter()
-            found = self.engines[name].search(self.bundle.classifier, few.images, few.targets, seed=self.options.seed)
-            found.valid.tolist()  # waits for the device to finish
-            return perf_counter() - began
-
-        first = seconds(WARM_UP)
-        if not self.by_speed or name in self.run.manifest.batch_sizes:
+        first = self._seconds(name, batch, WARM_UP)
+        if not self.by_speed or name in self.run.batch_sizes:
             return
-        size = self.batch_size
+        size = self.run.batch_size
         if first > 1:  # otherwise even the largest batch is short enough
-            size = min(size, size_by_speed(first, seconds(2 * WARM_UP)))
+            size = min(size, size_by_speed(first, self._seconds(name, batch, 2 * WARM_UP)))
         self.run.set_batch_size(name, size)
+
+    def _seconds(self, name: str, batch: QuestionBatch, count: int) -> float:
+        """How long a search for few questions takes, or until it fails, of which the loop makes records later."""
+        few, began = batch.only(range(min(count, len(batch)))), perf_counter()
+        try:
+            found = self.loop.engines[name].answer(self.loop.bundle.classifier, self.loop.options.request(few))
+            found.valid.tolist()  # waits for the device to finish
+        except Exception as error:
+            if not isinstance(error, ModelError) and not is_out_of_memory(error):
+                raise
+        return perf_counter() - began
 
     def _answer(self, name: str, batch: QuestionBatch) -> None:
         """Search, score and record a batch; if some of its answers are recorded already, record only the others."""
-        size = min(self.batch_size, self.run.manifest.batch_sizes.get(name, self.batch_size))
-        for start in range(0, len(batch), size):
-            some = batch.only(range(start, min(start + size, len(batch))))
-            if self.run.has(name, some.questions):
+        size = min(self.loop.batch_size, self.run.batch_sizes.get(name, self.loop.batch_size))
+        start = 0
+        while start < len(batch):
+            part = batch.only(range(start, min(start + size, len(batch))))
+            start += len(part)
+            if self.run.has(name, part.questions):
                 continue
-            new = record(self.run, answer_batch(self.bundle, name, self.engines[name], some, self.options))
-            first = [answer for answer in new if answer.place == 1]
-            self._valid[name] += sum(answer.valid for answer in first)
-            done = len(self.run.answered.get(name, ()))
-            self._tasks[name].advance(len(first), valid=self._valid[name] / done if done else 0.0)
+            done = record(self.run, [*self.loop.answer(name, part)])
+            self._valid[name] += sum(isinstance(each, Answer) and each.valid and each.place == 1 for each in done)
+            there = len(self.run.answered.get(name, ()))
+            new = len({each.question.number for each in done})
+            self._tasks[name].advance(new, valid=self._valid[name] / there if there else 0.0)
 
 
-def record(run: Run, answers: Sequence[Answer]) -> list[Answer]:
-    """Write the counterfactuals and then the records of answers; return the new answers, without their images."""
-    new: list[Answer] = []
-    for answer in answers:
-        question = answer.question
-        assert question.number is not None and question.file is not None
-        file = image_file(answer.engine, question.number, answer.place)
-        write_png(run.directory / Path(file), answer.given_images.counterfactual)
-        if (answer.engine, question.number, answer.place) not in run.recorded:
-            files = {"factual": question.file, "counterfactual": file}
-            new.append(replace(answer.with_files(files), images=None))
+def record(run: Run, results: Sequence[Answered | Failed]) -> list[Outcome]:
+    """Write the counterfactuals, then the records; return those that are new, with their pictures in the run."""
+    new: list[Outcome] = []
+    for result in results:
+        for each in (result,) if isinstance(result, Failed) else result.answers:
+            if isinstance(each, Answer):
+                each = written(run, each)
+            if each.key not in run.recorded:
+                new.append(each)
     run.append(new)
     return new
+
+
+def written(run: Run, answer: Answer) -> Answer:
+    """Write the counterfactual of an answer; return the answer with its pictures in the run."""
+    question = answer.question
+    assert question.number is not None and question.file is not None
+    file = image_file(answer.engine, question.number, answer.place)
+    run.directory.write(file, as_png(to_picture(answer.pictures.counterfactual)))
+    files = {"factual": question.file, "counterfactual": file}
+    return replace(answer.with_files(files), pictures=InRun(run.path, files))

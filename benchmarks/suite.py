@@ -7,31 +7,28 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from ..answers.loop import AnswerLoop
 from ..answers.pipeline import AnswerOptions
 from ..answers.policies import LABEL, POLICIES
 from ..answers.region import Allowed
 from ..answers.style import typical_of
+from ..answers.targets import EveryTarget, LabelTarget, ListedTargets, RandomTarget, RunnerUpTarget, TargetPolicy, Which
 from ..bundles.bundle import Bundle
-from ..bundles.own_images import images_for_testing
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.registry import engine_names, plugin_of
 from ..errors import UsageError
 from ..files import expanded
-from ..images.sets.labelled import Labelled
-from ..images.sets.torchvision_sets import name_in_torchvision
 from ..metrics.evaluate import with_lpips
 from ..metrics.perceptual import backbone_digest
 from ..progress import SILENT, Progress
 from ..reports.summary import Summary
-from ..runs.directory import PAGE, RunDirectory
-from ..runs.identity import code_digest, digest, package_of
-from ..runs.inputs import DataSetInputs, FileInputs, Inputs, Listed, check_rows, open_inputs, read_targets
-from ..runs.manifest import versions
-from ..training.recipe import RECIPES
+from ..runs.directory import PAGE
+from ..runs.identity import RunIdentity
+from ..runs.inputs import FileInputs, Inputs, check_rows, open_inputs, own_inputs, read_targets
+from ..training.recipe import shipped_test_images
 from .controls import controls, is_control
 from .finish import finish
-from .questions import QuestionSampler
-from .run import Run, run_directory
+from .questions import QuestionSampler, Sample
+from .run import Run, questions_file, run_directory
 from .runner import Runner, batch_size_for
 from .settings import Settings
 
@@ -57,7 +54,7 @@ class Benchmark:
         self.bundle = bundle
         self.settings = settings
         self.command = list(command)
-        self.targets = self._read_targets()
+        self.listed: ListedTargets | None = None
         region = settings.region
         size = (bundle.shape[1], bundle.shape[2])
         self.within = None if region is None else Allowed(box=region).within(bundle.name, size, None)
@@ -66,8 +63,9 @@ class Benchmark:
         self.engines = dict(engines)
         if settings.controls:
             self.engines |= controls(bundle, self.inputs, settings.confidence, settings.seed)
-        self.config = self._config()
-        self.directory = settings.out or Path("runs") / f"{bundle.name}-{digest(self.config)}"
+        self.identity = self._identity()
+        self.directory = settings.out or Path("runs") / f"{bundle.name}-{self.identity.digest}"
+        self.run_directory = run_directory(self.directory)
 
     def open(self) -> AbstractContextManager[bool]:
         """Lock the run's directory; yields whether the run was begun before. If not, call `sample`.
@@ -75,11 +73,7 @@ class Benchmark:
         Raises:
             UsageError, DataError, OutputError: as `RunDirectory.held`.
         """
-        return self._run_directory.held(self.config, fresh=self.settings.fresh)
-
-    @property
-    def _run_directory(self) -> RunDirectory:
-        return run_directory(self.directory)
+        return self.run_directory.held(self.identity, fresh=self.settings.fresh)
 
     def sample(self, progress: Progress = SILENT) -> None:
         """Sample the questions, and write the manifest, which lists unreadable images.
@@ -87,23 +81,35 @@ class Benchmark:
         Raises:
             DataError, OutputError: as `QuestionSampler.sample`.
         """
-        bundle = self.bundle
-        sampler = QuestionSampler(bundle, self.inputs, self.directory, seed=self.settings.seed)
+        sampler = QuestionSampler(self.bundle, self.inputs, self.run_directory, self._wanted())
         with progress.task("reading", self.count) as task:
-            sampler.sample(self.targets, self.count, task)
-        about = self.inputs.notes if isinstance(self.inputs, FileInputs) else []
-        for note in (*about, *sampler.notes):
+            sampler.sample(task)
+        for note in (*self.inputs.notes, *sampler.notes):
             progress.note(note)
-        size = self.settings.batch_size or batch_size_for(bundle)
-        device = bundle.device.type
-        self._run_directory.begin(
-            self.config,
+        self.run_directory.begin(
+            self.identity,
             command=self.command,
-            batch_size=size,
-            device=device,
+            device=self.bundle.device.type,
             inputs=self._names(),
             unreadable=sampler.unreadable,
+            batch_size=self.settings.batch_size or batch_size_for(self.bundle),
+            batch_sizes={},
+            questions=questions_file(self.directory),
         )
+
+    def _wanted(self) -> Sample:
+        """Which questions are asked."""
+        name, labels, seed = self.settings.targets, self.inputs.labels, self.settings.seed
+        policies: dict[str, TargetPolicy] = {
+            "random": RandomTarget(seed),
+            "runner-up": RunnerUpTarget(),
+            "all": EveryTarget(),
+        }
+        if name == LABEL:
+            assert labels is not None
+            return Sample(targets=LabelTarget(labels), which="wrong", count=self.count, seed=seed)
+        which: Which = "all" if labels is None else "right"
+        return Sample(targets=self.listed or policies[name], which=which, count=self.count, seed=seed)
 
     def load(self) -> Run:
         """Read the run, with the answers so far.
@@ -115,13 +121,13 @@ class Benchmark:
 
     def finished_summary(self, run: Run) -> Summary | None:
         """The summary of a run that needs no more work; None if there is none, or it is of other records."""
-        if run.missing(self.engines) is not None or not (run.directory / PAGE).exists():
+        if run.missing(self.engines) is not None or not (run.path / PAGE).exists():
             return None
         try:
-            summary = Summary.read(run.directory)
+            summary = Summary.read(run.path)
         except UsageError:  # the run was killed after the last record and before the summary
             return None
-        return summary if summary.records == self._run_directory.records_digest() else None
+        return summary if summary.records == run.directory.records_digest() else None
 
     def answer(self, run: Run, progress: Progress = SILENT) -> Summary:
         """Answer the open questions, and return the summary, which `write_results` writes."""
@@ -130,23 +136,33 @@ class Benchmark:
         options = AnswerOptions(
             seed=settings.seed, metrics=metrics, count=settings.answers, typical=self.typical, memory=True
         )
-        how = {"by_speed": self.settings.batch_size is None, "within": self.within}
-        Runner(run, self.bundle, self.engines, run.manifest.batch_size, options, progress, **how).go()
+        loop = AnswerLoop(self.bundle, self.engines, options, run.batch_size, progress.note)
+        Runner(run, loop, progress, by_speed=settings.batch_size is None, within=self.within).go()
         return finish(run, self.bundle, {name: is_control(name) for name in self.engines})
 
     @property
     def count(self) -> int | None:
         """Maximum number of images to ask about; None for all."""
-        if self.settings.count is None and self.settings.images is None and not isinstance(self.targets, Listed):
+        if self.settings.count is None and self.settings.images is None and self.listed is None:
             return DEFAULT_COUNT
         return self.settings.count
 
-    def _read_targets(self) -> str | Listed:
-        wanted, images = self.settings.targets, self.settings.images
-        if wanted in POLICIES:
-            return wanted
-        listed = read_targets(expanded(wanted), self.bundle.classes, None if images is None else expanded(images))
-        bundle = self.bundle
+    def _open_inputs(self) -> Inputs:
+        """The images; and the targets, where a file lists them."""
+        wanted, images, window = self.settings.targets, self.settings.images, self.settings.window
+        if wanted not in POLICIES:
+            directory = None if images is None else expanded(images)
+            paths, self.listed = read_targets(expanded(wanted), self.bundle.classes, directory)
+            self._check_trained(self.listed)
+            return FileInputs(paths, self.bundle, window)
+        if images is None:
+            return own_inputs(self.bundle, lambda: shipped_test_images(self.bundle, self.settings.data))
+        recursive, labelled = self.settings.recursive, wanted == LABEL
+        return open_inputs(self.bundle, images, recursive=recursive, window=window, labelled=labelled)
+
+    def _check_trained(self, listed: ListedTargets) -> None:
+        """Raise a DataError if a row asks for a class of which the bundle's models have seen no image."""
+        bundle, wanted = self.bundle, self.settings.targets
         check_rows(
             {
                 line: f"{wanted}: line {line}: bundle {bundle.name} was trained without images of "
@@ -156,25 +172,6 @@ class Benchmark:
                 if target not in bundle.present
             }
         )
-        return listed
-
-    def _open_inputs(self) -> Inputs:
-        if isinstance(self.targets, Listed):
-            return FileInputs(self.targets.paths, self.bundle, self.settings.window)
-        if self.settings.images is not None:
-            settings = self.settings
-            return open_inputs(
-                self.bundle,
-                self.settings.images,
-                recursive=settings.recursive,
-                window=settings.window,
-                labelled=settings.targets == LABEL,
-            )
-        name = self.bundle.name
-        own = images_for_testing(self.bundle)
-        if own is not None:
-            return DataSetInputs(Labelled(own.images, self.bundle.labelling.classes_of(own.labels)), f"{name} test")
-        return DataSetInputs(shipped_test_images(self.bundle, self.settings.data), f"{name} test")
 
     def _names(self) -> dict[str, str]:
         """Where the images and the targets come from."""
@@ -184,68 +181,26 @@ class Benchmark:
             images = (
                 "those of the targets file" if settings.images is None else str(expanded(settings.images).resolve())
             )
-        listed = isinstance(self.targets, Listed)
+        listed = self.listed is not None
         return {"images": images, "targets": str(expanded(settings.targets).resolve()) if listed else settings.targets}
 
-    def _code_of(self, name: str) -> str | None:
-        """The digest of the code of an engine of another package, whose version stays while its author works on it."""
-        package = package_of(type(self.engines[name]))
-        return None if package is None else code_digest(package)
-
-    def _config(self) -> dict[str, object]:
-        """Everything that the records depend on, except for the machine: contents, not the names of files."""
-        settings, bundle = self.settings, self.bundle
+    def _identity(self) -> RunIdentity:
+        """Everything that the records depend on."""
+        settings = self.settings
         targets: str | dict[str, str] = settings.targets
-        if isinstance(self.targets, Listed):
+        if self.listed is not None:
             targets = {"sha256": hashlib.sha256(expanded(settings.targets).read_bytes()).hexdigest()}
-        needed = {name for engine in self.engines.values() for name in (*engine.needs, *engine.uses)}
-        used = [name for name in bundle.parts if name == bundle.explained or name in needed or bundle.judges.has(name)]
-        installed = {name: plugin_of(name) for name in self.engines if name in engine_names()}
-        plugins = {name: plugin for name, plugin in installed.items() if plugin is not None}
-        return {
-            "versions": {name: versions()[name] for name in ("cfx", "torch")},
-            "code": code_digest(),
-            "plugins": plugins,
-            "plugin_code": {name: self._code_of(name) for name in plugins},
-            "bundle": {"name": bundle.name, "digest": bundle.digest},
-            "parts": bundle.digests(used),
-            "classifier": bundle.explained,
-            "engines": {name: engine.settings() for name, engine in self.engines.items()},
-            "images": {"count": len(self.inputs), "sha256": self.inputs.digest()},
-            "scale": str(self.inputs.scale) if isinstance(self.inputs, FileInputs) and self.inputs.scale else None,
-            "count": self.count,
-            "targets": targets,
-            "seed": settings.seed,
-            "confidence": settings.confidence,
+        return RunIdentity.of(
+            self.bundle,
+            self.inputs,
+            engines=self.engines,
+            count=self.count,
+            targets=targets,
+            seed=settings.seed,
+            confidence=settings.confidence,
             **({} if settings.region is None else {"region": list(settings.region)}),
             **({} if settings.answers == 1 else {"answers": settings.answers}),
             **({} if settings.style == "minimal" else {"style": settings.style}),
-            "batch_size": settings.batch_size or "auto",
-            "device": bundle.device.type,
-            "lpips": backbone_digest() if settings.lpips else None,
-        }
-
-
-def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
-    """The test split of the data set that a shipped bundle was trained on.
-
-    Args:
-        bundle: a bundle with the name of a recipe.
-        data: directory of torchvision's data sets.
-
-    Raises:
-        UsageError: there is no recipe of this name, or `data` is None.
-        DataError: the data set is missing.
-    """
-    recipe = RECIPES.get(bundle.name)
-    if recipe is None or recipe.images is None:
-        raise UsageError(
-            f"bundle {bundle.name}: cfx knows no data set of that name; give a directory of images with --images"
+            batch_size=settings.batch_size or "auto",
+            lpips=backbone_digest() if settings.lpips else None,
         )
-    if data is None:
-        raise UsageError(
-            f"no images to ask about: give a directory of images (--images), or the directory of "
-            f"{name_in_torchvision(recipe.images)} in torchvision's layout (--data, or CFX_DATA)"
-        )
-    images, split = recipe.open(data)
-    return images.load(split.test, bundle.shape).data

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..answers.answer import Answer
+from ..answers.loop import Failed
 from ..intervals import Estimate, estimates
 from ..metrics.catalogue import METRICS, Group
 from ..reports.summary import Basis, BundleName, EngineSummary, Summary, in_order
@@ -44,8 +45,10 @@ class Columns:
         return self.values["validity"] == 1
 
 
-def gather(answers: Iterable[Answer], questions: int, is_control: Mapping[str, bool]) -> dict[str, Columns]:
-    """Collect answers into columns by engine, in the order of `is_control`."""
+def gather(
+    answers: Iterable[Answer], questions: int, is_control: Mapping[str, bool], failed: Iterable[Failed] = ()
+) -> dict[str, Columns]:
+    """Collect answers into columns by engine, in the order of `is_control`; a question that failed is not valid."""
     result = {
         name: Columns(control, {metric: np.full(questions, np.nan) for metric in PER_PAIR}, {})
         for name, control in is_control.items()
@@ -61,6 +64,9 @@ def gather(answers: Iterable[Answer], questions: int, is_control: Mapping[str, b
         highest = answer.cost.peak_memory_mb
         if highest is not None:
             peaks[answer.engine] = max(highest, peaks.get(answer.engine, 0.0))
+    for each in failed:
+        if each.engine in result and each.question.number is not None:
+            result[each.engine].values["validity"][each.question.number] = 0.0
     for name, columns in result.items():
         seconds = columns.values["seconds"]
         taken = float(np.nansum(seconds))

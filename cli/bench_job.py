@@ -112,7 +112,7 @@ class Bench:
             for difference in other_differences(before.run, run):
                 terminal.note(difference)
             if options.format == "table":
-                print_changes(terminal, changed, f"change against {before.run.directory}")
+                print_changes(terminal, changed, f"change against {before.run.path}")
         for outcome in outcomes:
             terminal.gate(outcome.says, outcome.passed)
         unreadable = run.manifest.unreadable

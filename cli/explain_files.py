@@ -46,7 +46,7 @@ def record_of(answer: Answer) -> dict[str, object]:
     said = answer.as_json()
     files = {kind: answer.files.get(kind) for kind in ENDINGS}
     said = {"input": said.pop("input"), "input_sha256": answer.question.source.sha256, **said}
-    return {"schema": SCHEMA, **said, "files": files, "notes": notes, **answer.given_envelope.as_json()}
+    return {"schema": SCHEMA, **said, "files": files, "notes": notes, **answer.envelope.as_json()}
 
 
 class AnswerFiles:
@@ -92,7 +92,7 @@ class AnswerFiles:
             raise
 
     def _write(self, answer: Answer, names: Mapping[str, Path]) -> Answer:
-        images = answer.given_images
+        images = answer.pictures
         files = {kind: names[kind] for kind in ("counterfactual", "panel", "record")}
         write_png(files["counterfactual"], images.counterfactual)
         write_picture(files["panel"], answer.panel())

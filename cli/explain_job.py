@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..answers.answer import Answer
+from ..answers.loop import AnswerLoop, Failed
+from ..answers.pictures.held import drawn
 from ..answers.pictures.panel import change_picture
-from ..answers.pipeline import AnswerOptions, answer_batch, default_engine
+from ..answers.pipeline import AnswerOptions, default_engine
 from ..answers.question import QuestionBatch
 from ..answers.reach import far_note
 from ..answers.segments import segments_of
@@ -16,14 +18,13 @@ from ..answers.style import typical_of
 from ..answers.wanted import wanted_of
 from ..counterfactuals.choosing import EngineLoader
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.problem import ModelError, NothingToOffer
+from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import OutputError
 from ..files import make_directory
 from ..images.writing import as_png
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
-from ..progress import Task
 from ..reports.gallery import GalleryItem
 from ..reports.page import write_page
 from ..runs.directory import PAGE
@@ -32,7 +33,7 @@ from .exit_code import ExitCode
 from .explain import ExplainOptions
 from .explain_files import AnswerFiles, record_of
 from .explain_inputs import STDIN, Errors, Input, find, temporary_directory
-from .explain_questions import Batch, Questions, halved
+from .explain_questions import Batch, Questions
 from .explain_subject import open_subject
 from .naming import file_names
 from .terminal.answers import MEASURED, RunningMeans, print_card, print_comparison, print_row
@@ -100,7 +101,15 @@ class Explainer:
         self.bundle, self.errors = questions.bundle, questions.errors
         self.engines = engines
         self.all_valid = True
-        self.typical = typical_of(self.bundle, options.style)
+        answering = AnswerOptions(
+            seed=options.seed,
+            path=options.path,
+            metrics=with_lpips() if options.lpips else None,
+            count=options.count,
+            typical=typical_of(self.bundle, options.style),
+            segments=questions.segments,
+        )
+        self.loop = AnswerLoop(self.bundle, engines, answering, options.batch_size, terminal.note)
         self.files = AnswerFiles(options.out, self.bundle, file_names(self.bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
         self.gallery: list[GalleryItem] = []
@@ -165,47 +174,29 @@ class Explainer:
         total = len(self.inputs) * len(self.engines)
         with self.terminal.task(f"searching with {name}", total, self.done) as task:
             answers: dict[Input, list[Answer]] = {}
-            for each, answer in self._search(batch, name, task):
-                try:
-                    answers.setdefault(each, []).append(self.files.write(answer, each.stem))
-                except OutputError as error:
-                    self.errors.add(each.name, OutputError(f"{each.name}: {error}"))
-                task.advance(answer.place == 1)
+            results = self.loop.answer(name, batch.asked, lambda calls: task.advance(0, calls=calls))
+            for each, result in zip(batch.inputs, results, strict=True):
+                if isinstance(result, Failed):
+                    self._report(each, result)
+                    continue
+                for answer in result.answers:
+                    try:
+                        answers.setdefault(each, []).append(self.files.write(answer, each.stem))
+                    except OutputError as error:
+                        self.errors.add(each.name, OutputError(f"{each.name}: {error}"))
+                task.advance()
         self.done += len(batch.inputs)
         for of_image in answers.values():
             for answer in of_image:
                 self._show(answer)
         return answers
 
-    def _search(self, batch: Batch, name: str, task: Task) -> Iterator[tuple[Input, Answer]]:
-        """Search and score a batch; if a model returns NaN on an image, report it and answer the others."""
-        options = self.options
-        answering = AnswerOptions(
-            seed=options.seed,
-            path=options.path,
-            metrics=with_lpips() if options.lpips else None,
-            count=options.count,
-            typical=self.typical,
-            segments=self.questions.segments,
-            watch=lambda calls: task.advance(0, calls=calls),
-        )
-        try:
-            answers = answer_batch(self.bundle, name, self.engines[name], batch.asked, answering)
-        except ModelError as error:
-            if len(batch.inputs) == 1:
-                what = batch.inputs[0].name
-                if isinstance(error, NothingToOffer) and options.engines.every:
-                    self.terminal.note(f"{what}: engine {name} is left out: {error}")
-                    return
-                self.errors.add(what, ModelError(f"{what}: engine {name}: {error}"))
-                return
+    def _report(self, each: Input, failed: Failed) -> None:
+        """Report that an engine could not even make an attempt; where all engines are asked, one may have nothing."""
+        if failed.fault == "nothing-to-offer" and self.options.engines.every:
+            self.terminal.note(f"{each.name}: engine {failed.engine} is left out: {failed.reason}")
         else:
-            firsts = [number for number, answer in enumerate(answers) if answer.place == 1]
-            for each, first, end in zip(batch.inputs, firsts, [*firsts[1:], len(answers)], strict=True):
-                yield from ((each, answer) for answer in answers[first:end])
-            return
-        for rows in halved(range(len(batch.inputs))):
-            yield from self._search(Batch([batch.inputs[row] for row in rows], batch.asked.only(rows)), name, task)
+            self.errors.add(each.name, ModelError(f"{each.name}: engine {failed.engine}: {failed.reason}"))
 
     def _write_overview(self, each: Input, answers: Sequence[Answer]) -> None:
         """Write the picture that compares the engines' answers about an image."""
@@ -223,7 +214,7 @@ class Explainer:
         self.all_valid &= answer.valid
         means = self.means.setdefault(answer.label, RunningMeans())
         means.add(answer, alone=len(self.inputs) == 1)
-        factual, counterfactual = answer.given_images.pictures
+        factual, counterfactual = drawn(answer.pictures)
         if self.options.html:
             found = Path(answer.files["counterfactual"]).read_bytes()
             self.gallery.append(GalleryItem.of(answer, as_png(factual), found))

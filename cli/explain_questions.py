@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from ..answers.question import QuestionBatch, Source, ask
+from ..answers.asking import ask_each
+from ..answers.question import QuestionBatch, Source
 from ..answers.region import Allowed, Within
 from ..answers.segments import Segments
 from ..answers.wanted import Wanted, label_of
@@ -23,8 +23,6 @@ from .explain import ExplainOptions
 from .explain_inputs import STDIN, Errors, Input
 from .terminal.terminal import Terminal
 
-Item = TypeVar("Item")
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -32,10 +30,6 @@ class Batch:
 
     inputs: list[Input]
     asked: QuestionBatch
-
-    def __add__(self, other: Batch) -> Batch:
-        """Both batches as one."""
-        return Batch([*self.inputs, *other.inputs], self.asked + other.asked)
 
 
 @dataclass(frozen=True)
@@ -148,30 +142,18 @@ class Questions:
 
     def _ask(self, prepared: dict[Input, Prepared]) -> Batch:
         """Make questions about images; an image on which the classifier returns NaN is reported and left out."""
-        every = [*prepared.values()]
+        inputs, every = [*prepared], [*prepared.values()]
         if not every:
             nothing = torch.zeros(0, dtype=torch.int64)
             return Batch([], QuestionBatch([], nothing, nothing))
-        try:
-            asked = ask(
-                self.bundle,
-                torch.stack([each.pixels for each in every]).to(self.bundle.device),
-                [each.source for each in every],
-                [each.wanted for each in every],
-                [each.within for each in every],
-                finds_region=self.finds_region,
-            )
-            return Batch([*prepared], asked)
-        except ModelError as error:
-            if len(prepared) == 1:
-                (each,) = prepared
-                self.errors.add(each.name, ModelError(f"{each.name}: {error}"))
-                return self._ask({})
-        first, second = (self._ask(dict(half)) for half in halved([*prepared.items()]))
-        return first + second
-
-
-def halved(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
-    """Both halves of a sequence."""
-    middle = len(items) // 2
-    return items[:middle], items[middle:]
+        asked, failed = ask_each(
+            self.bundle,
+            torch.stack([each.pixels for each in every]).to(self.bundle.device),
+            [each.source for each in every],
+            [each.wanted for each in every],
+            [each.within for each in every],
+            finds_region=self.finds_region,
+        )
+        for row, error in failed.items():
+            self.errors.add(inputs[row].name, ModelError(f"{inputs[row].name}: {error}"))
+        return Batch([each for row, each in enumerate(inputs) if row not in failed], asked)

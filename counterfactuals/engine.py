@@ -25,9 +25,9 @@ from ..classifiers.introspection.frozen import frozen_eval
 from ..errors import BundleError, CfxError, UsageError, first_line
 from ..memory import is_out_of_memory
 from .curve import About, Curve
-from .goal import Certain, TargetClass
+from .goal import Certain, Requirement, TargetClass
 from .problem import BrokenEngine, Classifier, Problem
-from .search.typical import Typical
+from .request import SearchRequest
 from .settings import check_settings, parse_settings, text_of
 from .tightening import PATH_FRAMES, frames, tighten
 
@@ -43,7 +43,7 @@ class Counterfactuals:
     Attributes:
         images: (N, C, H, W) in [0, 1], multiples of 1/255, as an 8-bit file stores them.
         targets: (N,) int64, the classes asked for.
-        valid: (N,) bool, as `goal.is_valid` defines it.
+        valid: (N,) bool, whether each meets its goal (`Goal.met`) and, if more is asked for, the request's `typical`.
         confidence: (N,) softmax probability of the target.
         predicted: (N,) int64, the class that the classifier predicts, from the same evaluation as `valid`.
         predicted_confidence: (N,) its softmax probability.
@@ -205,23 +205,32 @@ class Engine(ABC):
         *,
         region: Tensor | None = None,
         earlier: Tensor | None = None,
-        typical: Typical | None = None,
+        typical: Requirement | None = None,
         path: bool = False,
         seed: int = 0,
         watch: Callable[[int], None] | None = None,
     ) -> Counterfactuals:
-        """Finds a counterfactual for each image.
+        """Finds a counterfactual for each image, as `answer` does; `SearchRequest` describes the arguments."""
+        return self.answer(
+            classifier,
+            SearchRequest(
+                images=images,
+                targets=targets,
+                region=region,
+                earlier=earlier,
+                typical=typical,
+                path=path,
+                seed=seed,
+                watch=watch,
+            ),
+        )
+
+    def answer(self, classifier: Classifier, request: SearchRequest) -> Counterfactuals:
+        """Finds a counterfactual for each image of a request.
 
         Args:
             classifier: image batch -> logits (N, K); never modified.
-            images: (N, C, H, W) in [0, 1].
-            targets: (N,) int64; an engine that answers with any class takes the likeliest.
-            region: (N, 1, H, W) bool, the pixels that may change; outside, the results are the images. None: all.
-            earlier: (N, A, C, H, W), what earlier searches have found, where other answers are wanted; None: nothing.
-            typical: what counterfactuals must also be, of their target; None: nothing.
-            path: also return nine frames from the factual to the counterfactual.
-            seed: seed of the random numbers that the engine samples.
-            watch: called with the number of the classifier's evaluations so far, as they are made.
+            request: the N images, their targets, and what else is asked.
 
         Returns:
             One row per image. A failed search is not an error: its row holds the best candidate, with `valid` false.
@@ -229,30 +238,28 @@ class Engine(ABC):
         Raises:
             UsageError: images, targets or the region have the wrong shape or type, or images the wrong range.
             ModelError: a model returned NaN.
+            NothingToOffer: the engine can make no attempt at an image.
+            BrokenEngine: the engine of another package fails, or an engine does not make what the contract asks for.
         """
-        check(images, targets, region)
+        request.check()
+        images, targets = request.images, request.targets
         if not len(images):
-            none, nothing = images.sum((1, 2, 3)), torch.zeros(0, dtype=torch.int64)
-            frame = images.new_zeros(0, PATH_FRAMES, *images.shape[1:]) if path else None
-            return Counterfactuals(
-                images, targets, targets.bool(), none, targets, none, nothing, nothing, nothing, frame
-            )
+            return _nothing(request)
         goal = Certain(targets, self.confidence) if self.any_class else TargetClass(targets, self.confidence)
-        problem = Problem(classifier, images, goal, seed, self.working, self.labelling, region, earlier, typical)
-        problem.watch = watch
-        with torch.no_grad(), frozen_eval(classifier), deterministic(images.device), answered_for(type(self)):
+        problem = Problem(classifier, request, goal, working=self.working, labelling=self.labelling)
+        with torch.no_grad(), frozen_eval(classifier), deterministic(images.device), blaming_plugin(type(self)):
             curve = self.find(problem)
             if not isinstance(curve, Curve):
                 raise BrokenEngine(f"find returns a {type(curve).__name__}, not a Curve")
-            shares, found = tighten(problem, curve)
+            t, found = tighten(problem, curve)
             return Counterfactuals(
                 **vars(found),
                 targets=found.predicted if self.any_class else targets,
                 steps=problem.steps,
                 forward_calls=problem.forward_calls,
                 backward_calls=problem.backward_calls,
-                path=frames(problem, curve, shares, found.images) if path else None,
-                about=None if curve.about is None else tuple(map(curve.about, shares.tolist(), range(len(images)))),
+                path=frames(problem, curve, t, found.images) if request.path else None,
+                about=None if curve.about is None else tuple(map(curve.about, t.tolist(), range(len(images)))),
             )
 
     def settings(self) -> dict[str, object]:
@@ -261,24 +268,17 @@ class Engine(ABC):
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init and f.name not in left_out}
 
 
-def check(images: Tensor, targets: Tensor, region: Tensor | None = None) -> None:
-    """Raises UsageError unless images are (N, C, H, W) float32 in [0, 1], targets (N,) int64 and the region
-    None or (N, 1, H, W) bool.
-    """
-    if images.dim() != 4 or images.dtype != torch.float32:
-        raise UsageError(f"images must be (N, C, H, W) float32, got {tuple(images.shape)} {images.dtype}")
-    if len(images) and not (float(images.min()) >= 0 and float(images.max()) <= 1):
-        raise UsageError(f"images must lie in [0, 1], got [{float(images.min()):g}, {float(images.max()):g}]")
-    if targets.shape != (len(images),) or targets.dtype != torch.int64:
-        raise UsageError(f"targets must be ({len(images)},) int64, got {tuple(targets.shape)} {targets.dtype}")
-    if region is not None and (region.shape != images[:, :1].shape or region.dtype != torch.bool):
-        wanted = tuple(images[:, :1].shape)
-        raise UsageError(f"region must be {wanted} bool, got {tuple(region.shape)} {region.dtype}")
+def _nothing(request: SearchRequest) -> Counterfactuals:
+    """The counterfactuals of no images."""
+    images, targets = request.images, request.targets
+    none, nothing = images.sum((1, 2, 3)), torch.zeros(0, dtype=torch.int64)
+    frame = images.new_zeros(0, PATH_FRAMES, *images.shape[1:]) if request.path else None
+    return Counterfactuals(images, targets, targets.bool(), none, targets, none, nothing, nothing, nothing, frame)
 
 
 @contextmanager
-def answered_for(engine: type[Engine]) -> Iterator[None]:
-    """Turn any error in an engine of another package into a `BrokenEngine`: other engines, and other images, go on."""
+def blaming_plugin(engine: type[Engine]) -> Iterator[None]:
+    """Turn any error in an engine of another package into a `BrokenEngine`, which costs only its own image."""
     package = engine.__module__.partition(".")[0]
     try:
         yield

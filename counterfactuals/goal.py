@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from torch import Tensor
 
 Truth = TypeVar("Truth", bool, Tensor)
 Number = TypeVar("Number", float, Tensor)
+
+
+class Requirement(Protocol):
+    """What counterfactuals must be besides meeting the goal, by the explained classifier's own features."""
+
+    def holds(self, features: Tensor, labels: Tensor, of_images: Callable[[Tensor], Tensor]) -> Tensor:
+        """Whether images are what is required, (M,) bool.
+
+        Args:
+            features: (M, F) of the images.
+            labels: (M,) int64, the labels of their targets.
+            of_images: images (N, C, H, W) -> features (N, F).
+        """
+        ...
 
 
 class Goal(ABC):
@@ -93,6 +108,7 @@ class Certain(Goal):
 def is_valid(is_target: Truth, probability: Number, confidence: float) -> Truth:
     """Whether a candidate is valid: its most probable class is the target, with at least the required confidence.
 
-    This is the only definition of validity in cfx. It takes single values or tensors.
+    The definition for a target class. It takes single values or tensors. (`Certain` takes any class for the target; a
+    `Requirement` adds a condition.)
     """
     return is_target & (probability >= confidence)  # pyright: ignore[reportReturnType]

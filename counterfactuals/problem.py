@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from ..classifiers.introspection.features import PenultimateFeatures, SpatialFea
 from ..errors import CfxError
 from ..images.resizing import resize_batch
 from .goal import Goal
-from .search.typical import Typical
+from .request import SearchRequest
 
 Classifier = Callable[[Tensor], Tensor]
 """image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
@@ -66,40 +66,36 @@ class Problem:
         region: (N, 1, H, W) bool, the pixels of the factuals that may change; None: all.
         earlier: (N, A, C, h, w), what earlier searches for these questions have found; None in the first one.
         typical: what candidates must also be to meet the goal; None: nothing.
-        watch: called with the number of all evaluations so far, as they are made; None: nobody is.
     """
 
     def __init__(
         self,
         classifier: Classifier,
-        images: Tensor,
+        request: SearchRequest,
         goal: Goal,
-        seed: int = 0,
+        *,
         working: tuple[int, int] | None = None,
         labelling: Labelling = SAME,
-        region: Tensor | None = None,
-        earlier: Tensor | None = None,
-        typical: Typical | None = None,
     ) -> None:
         self._classifier = classifier
-        self.factuals = images
+        self._request = request
+        self.factuals = images = request.images
         # A copy: an engine that changes its images in place must not change the factuals.
         self.images = images.clone() if working is None else resize_batch(images, working)
         self._baseline = None if working is None else self.images
         self.goal = goal
         self.targets = labelling.labels_of(goal.targets)
         self._labelling = labelling
-        self.region = region
-        self.earlier = earlier
+        self.region = request.region
+        self.earlier = earlier = request.earlier
         if earlier is not None and working is not None:
             self.earlier = resize_batch(earlier.flatten(0, 1), working).view(*earlier.shape[:3], *working)
-        self.typical = typical
-        self.seed = seed
+        self.typical = request.typical
+        self.seed = request.seed
         count = len(images)
         self.forward_calls = torch.zeros(count, dtype=torch.int64)
         self.backward_calls = torch.zeros(count, dtype=torch.int64)
         self.steps = torch.zeros(count, dtype=torch.int64)
-        self.watch: Callable[[int], None] | None = None
         self._penultimate: PenultimateFeatures | None = None
 
     def __len__(self) -> int:
@@ -145,13 +141,8 @@ class Problem:
             working: as the engine's.
             earlier: (M, A, C, H, W), what earlier searches of this engine have found for them; None: nothing.
         """
-        region = None if self.region is None else self.region[rows]
-        how = (self.seed, working, self._labelling, region, earlier, self.typical)
-        other = Problem(self._classifier, self.factuals[rows], self.goal.only(rows), *how)
-        if self.watch is not None:
-            watch, counted = self.watch, int(self.forward_calls.sum())
-            other.watch = lambda calls: watch(counted + calls)
-        return other
+        request = replace(self._request.only(rows), earlier=earlier).counting_from(int(self.forward_calls.sum()))
+        return Problem(self._classifier, request, self.goal.only(rows), working=working, labelling=self._labelling)
 
     def count_also(self, other: Problem, rows: Tensor) -> None:
         """Add the counts of a problem made of the questions `rows` (M,)."""
@@ -306,8 +297,8 @@ class Problem:
         self.forward_calls.index_add_(0, rows.cpu(), ones)
         if backward:
             self.backward_calls.index_add_(0, rows.cpu(), ones)
-        if self.watch is not None:
-            self.watch(int(self.forward_calls.sum()))
+        if self._request.watch is not None:
+            self._request.watch(int(self.forward_calls.sum()))
 
     @torch.no_grad()
     def candidates(self, generated: Tensor, rows: Tensor) -> Candidates:

@@ -1,7 +1,11 @@
-"""The directory of a run: manifest.json, its questions, records.jsonl, images/, summary.json, index.html.
+"""The directory of a run, for any command whose work can be resumed: a lock, a manifest, records, steps, other files.
 
-If a run is interrupted, the same command resumes it: the questions are written once, records are appended batch by
-batch, and the summary and the page are computed from them.
+    RunKind("bench", read_record)           the command, how its records are read, the names of its steps
+    RunDirectory(path, kind)                held, begin, append, records, write, step
+
+If a run is interrupted, the same command resumes it: the manifest is written once, and records are appended, and
+whatever is computed from them is made again where it is missing. Every file is listed in files.jsonl before it is
+written, so that starting anew deletes what the run has written, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,237 +13,319 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Generic, Protocol, TypeVar
 
-from ..answers.answer import Answer
 from ..documents import Table, to_json
 from ..errors import DataError, OutputError, UsageError, reason_of
-from ..files import HELD, append_text, locked
-from .identity import differences
-from .manifest import MANIFEST, Manifest, QuestionsFile, machine, versions
+from ..files import HELD, append_text, locked, write_bytes
+from .identity import RunIdentity
+from .manifest import MANIFEST, Manifest, machine, versions
+from .step import Step
 
-RECORDS, SUMMARY, PAGE = "records.jsonl", "summary.json", "index.html"
-LOCK, IMAGES = ".lock", "images"
-PARTIAL = re.compile(r"\..+\.\d+\.partial")  # what `write_bytes` leaves if the process is killed
-PICTURE = re.compile(r"\d+\.png")
+RECORDS, SUMMARY, PAGE, FILES = "records.jsonl", "summary.json", "index.html", "files.jsonl"
+LOCK = ".lock"
+PARTIAL = re.compile(r"\.(.+)\.\d+\.partial")  # what `write_bytes` leaves if the process is killed
+
+
+class Record(Protocol):
+    """One line of records.jsonl."""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What identifies it in its run, whatever else could be read or was done."""
+        ...
+
+    def as_json(self) -> dict[str, object]:
+        """The JSON object."""
+        ...
+
+
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
-class RunDirectory:
-    """The directory of a run, for any command whose work can be resumed.
+class RunKind(Generic[R]):
+    """What the runs of one command have in common.
 
     Attributes:
-        path: the directory.
-        questions: name of the file with the questions, which is written before the manifest.
+        command: name of the command, as in `cfx bench`.
+        read: makes a record of a line of a run; raises DataError if it is none.
+        steps: names of the expensive tables that are stored in between.
     """
 
-    path: Path
-    questions: str
+    command: str
+    read: Callable[[Table, RunDirectory[R]], R]
+    steps: tuple[str, ...] = ()
+
+
+def untold(text: str) -> None:
+    """Takes a note, and tells nobody."""
+
+
+class RunDirectory(Generic[R]):
+    """The directory of a run.
+
+    Args:
+        path: the directory.
+        kind: of the run.
+        note: called with a sentence about what had to be made again, or is not deleted.
+    """
+
+    def __init__(self, path: Path, kind: RunKind[R], note: Callable[[str], None] = untold) -> None:
+        self.path = path
+        self.kind = kind
+        self.note = note
+        self._listed: set[str] | None = None
 
     @contextmanager
-    def held(self, config: Mapping[str, object], *, fresh: bool = False) -> Iterator[bool]:
+    def held(self, identity: RunIdentity, *, fresh: bool = False) -> Iterator[bool]:
         """Lock the directory, and check that it belongs to this run.
 
         Args:
-            config: everything that the records depend on.
+            identity: everything that the records depend on.
             fresh: delete the run in the directory first.
 
         Yields:
             Whether the run was begun before.
 
         Raises:
-            UsageError: another process uses the directory, or it belongs to a run with another config, or holds
-                other things than a run.
+            UsageError: another process uses the directory, or it belongs to a run with another identity or of another
+                command, or holds other things than a run.
             DataError: its manifest is damaged.
             OutputError: the directory is not writable.
         """
         directory = self.path
         if directory.exists() and not directory.is_dir():
             raise UsageError(f"--out {directory}: a file, not a directory; choose another name")
-        if directory.is_dir() and not (directory / MANIFEST).exists():
-            left_by_a_kill = (LOCK, LOCK + HELD, IMAGES, self.questions)
+        self._check_is_ours(fresh=fresh)
+        with locked(directory / LOCK):
+            begun = (directory / MANIFEST).exists()
+            if fresh or not begun:  # what a killed command wrote before its manifest is of no use
+                self._clear()
+            elif found := identity.differences(Manifest.read(directory).config):
+                raise UsageError(
+                    f"--out {directory}: belongs to another run: {'; '.join(found)}; "
+                    "choose another directory, use the same options, or start anew with --fresh"
+                )
+            repair(directory / RECORDS)
+            yield begun and not fresh
+
+    def _check_is_ours(self, *, fresh: bool) -> None:
+        """Raise a UsageError if the directory holds a run of another command, or other things and no run."""
+        directory = self.path
+        if (directory / MANIFEST).exists():
+            found = command_of(directory)
+            if found is None and fresh:
+                raise UsageError(
+                    f"--fresh {directory}: {MANIFEST} is not that of a run, so nothing was deleted; choose another "
+                    "directory, or delete it yourself"
+                )
+            if found is not None and found != self.kind.command:
+                raise UsageError(
+                    f"--out {directory}: holds a run of `cfx {found}`, not of `cfx {self.kind.command}`; choose "
+                    "another directory"
+                )
+            if fresh and not (directory / FILES).exists():
+                raise UsageError(
+                    f"--fresh {directory}: the run has no list of its files ({FILES}), so nothing was deleted; choose "
+                    "another directory, or delete it yourself"
+                )
+        elif directory.is_dir():
+            ours = {LOCK, LOCK + HELD, FILES, *(PurePosixPath(name).parts[0] for name in self._names())}
             strangers = sorted(
-                path.name
-                for path in directory.iterdir()
-                if path.name not in left_by_a_kill and not PARTIAL.fullmatch(path.name)
+                path.name for path in directory.iterdir() if path.name not in ours and not PARTIAL.fullmatch(path.name)
             )
             if strangers:
                 raise UsageError(
                     f"--out {directory}: holds other things ({', '.join(strangers[:3])}) and no run; "
                     "choose a new directory"
                 )
-        with locked(directory / LOCK):
-            if fresh:
-                self._clear()
-            begun = (directory / MANIFEST).exists()
-            if begun:
-                found = differences(Manifest.read(directory).config, json.loads(json.dumps(config, default=str)))
-                if found:
-                    raise UsageError(
-                        f"--out {directory}: belongs to another run: {'; '.join(found)}; "
-                        "choose another directory, use the same options, or start anew with --fresh"
-                    )
-                repair(directory / RECORDS)
-            yield begun
 
     def _clear(self) -> None:
-        """Delete the files of the run in the directory, and nothing else. The manifest goes last.
+        """Delete the files that are listed, and nothing else; the manifest goes last.
 
         Raises:
-            UsageError: manifest.json is not that of a run.
             OutputError: a file cannot be deleted.
         """
-        directory = self.path
-        engines = engines_in(directory / MANIFEST) if (directory / MANIFEST).exists() else []
-        results = [directory / name for name in (SUMMARY, PAGE, RECORDS, self.questions)]
-        folders = [directory / IMAGES / name for name in ("factual", *engines)]
-        pictures = [path for folder in folders for path in folder.glob("*") if PICTURE.fullmatch(path.name)]
-        partial = [path for path in directory.rglob(".*.partial") if PARTIAL.fullmatch(path.name)]
+        directory, names = self.path, self._names(tell=self.note)
+        paths = [directory / name for name in names if name != MANIFEST]
+        folders = {folder for path in paths for folder in path.parents if directory in folder.parents}
+        starts = {(path.parent, path.name[:40]) for path in (*paths, directory / MANIFEST)}
         try:
-            for path in (*results, *pictures, *partial, directory / MANIFEST):
+            for folder in {folder for folder, _ in starts}:
+                found = ((path, PARTIAL.fullmatch(path.name)) for path in folder.glob(".*.partial"))
+                paths += [path for path, part in found if part is not None and (folder, part[1]) in starts]
+            for path in (*paths, directory / MANIFEST, directory / FILES):
                 path.unlink(missing_ok=True)
-            for folder in (*folders, directory / IMAGES):
-                with suppress(OSError):  # it holds other things, or does not exist
-                    folder.rmdir()
         except OSError as error:
             raise OutputError(
                 f"--fresh {directory}: could not be emptied ({reason_of(error)}); choose another directory"
             ) from error
+        for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+            with suppress(OSError):  # it holds other things, or does not exist
+                folder.rmdir()
+        self._listed = None
+
+    def _names(self, tell: Callable[[str], None] = untold) -> list[str]:
+        """The files that are listed, relative to the directory; `tell` is told of lines that name none."""
+        try:
+            lines = (self.path / FILES).read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []
+        names: list[str] = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                name = json.loads(line)
+            except ValueError:
+                name = None
+            if isinstance(name, str) and is_inside(name):
+                names.append(name)
+            else:
+                where, said = f"{self.path / FILES}: line {number}", line.decode("utf-8", "replace")
+                tell(f"{where} ({said:.80}) names no file of the run; nothing is deleted for it")
+        return names
+
+    def list_files(self, names: Iterable[str]) -> None:
+        """List files, relative to the directory, that are about to be written."""
+        if self._listed is None:
+            self._listed = set(self._names())
+        new = [name for name in dict.fromkeys(names) if name not in self._listed]
+        if not new:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with open(self.path / FILES, "a", encoding="utf-8", newline="\n") as file:
+                file.write("".join(to_json(name) + "\n" for name in new))
+        except OSError as error:
+            raise OutputError(
+                f"{self.path / FILES}: could not be written ({reason_of(error)}); choose another directory"
+            ) from error
+        self._listed.update(new)
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file whole or not at all, and list it.
+
+        Args:
+            name: its path relative to the directory, with slashes.
+            content: of the file.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        self.list_files([name])
+        write_bytes(self.path / name, content)
+        return self.path / name
 
     def begin(
         self,
-        config: Mapping[str, object],
+        identity: RunIdentity,
         *,
         command: Sequence[str],
-        batch_size: int,
         device: str,
         inputs: Mapping[str, str] | None = None,
         unreadable: Sequence[str] = (),
         **more: object,
     ) -> Manifest:
-        """Write the manifest of a run, after its questions."""
+        """Write the manifest of a run; `more` are fields that only runs of this kind have."""
         manifest = Manifest(
+            kind=self.kind.command,
             command=tuple(command),
             begun=datetime.now(UTC).isoformat(timespec="seconds"),
-            config=config,
+            config=identity.values,
             inputs=inputs or {},
-            batch_size=batch_size,
-            questions=self._questions_file(),
             versions=versions(),
             machine=machine(device),
             unreadable=tuple(unreadable),
             more=more,
         )
+        self.list_files([MANIFEST])
         manifest.write(self.path)
         return manifest
 
-    def _questions_file(self) -> QuestionsFile | None:
-        """Count and digest of the questions; None if the run has no file of them."""
-        try:
-            content = (self.path / self.questions).read_bytes()
-        except FileNotFoundError:
-            return None
-        return QuestionsFile(count=content.count(b"\n"), sha256=hashlib.sha256(content).hexdigest())
-
-    def manifest(self) -> Manifest:
-        """Read the manifest, and check that the questions are those that it was written with.
-
-        Raises:
-            UsageError: there is no run.
-            DataError: the manifest or the questions are damaged.
-        """
-        manifest, found = Manifest.read(self.path), self._questions_file()
-        if manifest.questions is not None and found != manifest.questions:
-            there = "no questions" if found is None else f"{found.count} questions"
-            raise DataError(
-                f"{self.path / self.questions}: not the file that the run began with ({there}, of "
-                f"{manifest.questions.count}); restore it, or start anew with --fresh"
-            )
-        return manifest
-
-    def set_batch_size(self, manifest: Manifest, engine: str, size: int) -> Manifest:
-        """Write the batch size of one engine into the manifest, so that a resumed run uses it too."""
-        updated = replace(manifest, batch_sizes={**manifest.batch_sizes, engine: size})
+    def update(self, manifest: Manifest, **more: object) -> Manifest:
+        """Write fields of a run of this kind into its manifest."""
+        updated = replace(manifest, more={**manifest.more, **more})
         updated.write(self.path)
         return updated
 
-    def append(self, answers: Sequence[Answer]) -> None:
+    def step(self, name: str, needs: Mapping[str, object]) -> Step:
+        """An expensive table between the inputs and the results.
+
+        Args:
+            name: one of the kind's steps.
+            needs: everything that it is made from, as JSON values; also the `digest` of other steps.
+        """
+        if name not in self.kind.steps:
+            raise ValueError(f"{name!r} is no step of `cfx {self.kind.command}`: {', '.join(self.kind.steps)}")
+        return Step(name, needs, self.path, self.list_files, self.note)
+
+    def append(self, records: Sequence[R]) -> None:
         """Append records, all in one write.
 
         Raises:
             OutputError: the disk is full or not writable.
         """
-        lines = [to_json(answer.as_json()) for answer in answers]
+        self.list_files([RECORDS])
+        lines = [to_json(record.as_json()) for record in records]
         append_text(self.path / RECORDS, "".join(line + "\n" for line in lines))
 
     def records_digest(self) -> str:
         """The sha256 of the records, by which a summary knows whether it was computed from them."""
         try:
-            return hashlib.sha256((self.path / RECORDS).read_bytes()).hexdigest()
+            with open(self.path / RECORDS, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return ""
 
-    def answers(self) -> Iterator[Answer]:
-        """Read the answers, in the order of the records.
+    def records(self) -> Iterator[R]:
+        """Read the records in their order, without a half-written last line.
 
         Raises:
-            DataError: a line is not a record, or answers a question a second time.
+            DataError: a line is not a record, or has the key of an earlier one.
         """
-        return read_records(self.path / RECORDS)
+        path, seen = self.path / RECORDS, set[tuple[str, ...]]()
+        remedy = "remove the line, or start anew with --fresh"
+        try:
+            with open(path, encoding="utf-8", newline="\n") as file:
+                for number, line in enumerate(file, start=1):
+                    if not line.endswith("\n"):
+                        return
+                    where = f"{path}: line {number}"
+                    try:
+                        record = self.kind.read(Table(json.loads(line), where, DataError), self)
+                    except (ValueError, DataError) as error:
+                        reason = str(error).removeprefix(f"{where}: ")
+                        raise DataError(f"{where} is not a record ({reason}); {remedy}") from error
+                    if record.key in seen:
+                        raise DataError(f"{where} is a second record of {', '.join(record.key)}; {remedy}")
+                    seen.add(record.key)
+                    yield record
+        except FileNotFoundError:
+            return
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not UTF-8 ({error.reason}); start anew with --fresh") from error
 
 
-def engines_in(manifest: Path) -> list[str]:
-    """The engines of a run of any schema, from its manifest.json.
-
-    Raises:
-        UsageError: the file is not the manifest of a run.
-    """
+def command_of(directory: Path) -> str | None:
+    """The command whose run is in a directory, by a manifest.json of any schema; None if it is not that of a run."""
     try:
-        found = json.loads(manifest.read_bytes())
+        found = json.loads((directory / MANIFEST).read_bytes())
         if isinstance(found["schema"], int) and isinstance(found["command"], list):
-            return [str(name) for name in found["config"].get("engines", {})]
+            return str(found.get("kind") or "bench")  # manifests of earlier versions name no kind
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
-    raise UsageError(
-        f"--fresh {manifest.parent}: {manifest.name} is not that of a run, so nothing was deleted; choose another "
-        "directory, or delete it yourself"
-    )
+    return None
 
 
-def read_records(path: Path) -> Iterator[Answer]:
-    """Read the records of a file, without a half-written last line. A missing file has no records.
-
-    Raises:
-        DataError: a line is not a record, or answers a question a second time.
-    """
-    answered: set[tuple[str, int | None, int]] = set()
-    remedy = "remove the line, or start anew with --fresh"
-    try:
-        with open(path, encoding="utf-8", newline="\n") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith("\n"):
-                    return
-                where = f"{path}: line {number}"
-                try:
-                    answer = Answer.from_json(Table(json.loads(line), where, DataError))
-                except (ValueError, DataError) as error:
-                    reason = str(error).removeprefix(f"{where}: ")
-                    raise DataError(f"{where} is not a record ({reason}); {remedy}") from error
-                key = answer.engine, answer.question.number, answer.place
-                if key in answered:
-                    raise DataError(
-                        f"{where} answers pair {answer.question.number} by {answer.engine} a second time; {remedy}"
-                    )
-                answered.add(key)
-                yield answer
-    except FileNotFoundError:
-        return
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error.reason}); start anew with --fresh") from error
+def is_inside(name: str) -> bool:
+    """Whether a name is that of a file in a directory, relative to it."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and ".." not in parts and not PurePosixPath(name).is_absolute() and "\\" not in name
 
 
 def repair(path: Path) -> bool:

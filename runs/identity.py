@@ -5,12 +5,87 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Self
+
+from ..bundles.bundle import Bundle
+from ..counterfactuals.engine import Engine
+from ..counterfactuals.registry import engine_names, plugin_of
+from .inputs import Inputs
+from .manifest import versions
 
 PACKAGE = Path(__file__).parents[1]
 NOT_SHIPPED = ("tests", "studies")  # directories of the clone whose code does not influence a run
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Everything that the records of a run depend on, except for the machine: contents, not the names of files.
+
+    Attributes:
+        values: as JSON values.
+    """
+
+    values: Mapping[str, object]
+
+    @classmethod
+    def of(
+        cls,
+        bundle: Bundle,
+        inputs: Inputs,
+        *,
+        engines: Mapping[str, Engine] | None = None,
+        parts: Collection[str] = (),
+        **settings: object,
+    ) -> Self:
+        """The identity of a run over images with a bundle.
+
+        Args:
+            bundle: holds the classifier, which is part of it, and the judges, which are too.
+            inputs: the images.
+            engines: by name; their settings, their parts and, of other packages, their code are part of it.
+            parts: names of further parts of the bundle that are used.
+            settings: all else that the records depend on, as JSON values.
+        """
+        engines = engines or {}
+        used = {*parts, bundle.explained}
+        used |= {name for engine in engines.values() for name in (*engine.needs, *engine.uses)}
+        installed = {name: plugin_of(name) for name in engines if name in engine_names()}
+        plugins = {name: plugin for name, plugin in installed.items() if plugin is not None}
+        return cls(
+            {
+                "versions": {name: versions()[name] for name in ("cfx", "torch")},
+                "code": code_digest(),
+                "plugins": plugins,
+                "plugin_code": {name: code_of(type(engines[name])) for name in plugins},
+                "bundle": {"name": bundle.name, "digest": bundle.digest},
+                "parts": bundle.digests([name for name in bundle.parts if name in used or bundle.judges.has(name)]),
+                "classifier": bundle.explained,
+                "engines": {name: engine.settings() for name, engine in engines.items()},
+                "images": {"count": len(inputs), "sha256": inputs.digest()},
+                "scale": None if inputs.scale is None else str(inputs.scale),
+                "device": bundle.device.type,
+                **settings,
+            }
+        )
+
+    @property
+    def digest(self) -> str:
+        """Eight hexadecimal digits that name it."""
+        return hashlib.sha256(json.dumps(self.values, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+    def differences(self, found: Mapping[str, object]) -> list[str]:
+        """What differs in the identity that is found in a directory, a sentence for each setting."""
+        return differences(found, json.loads(json.dumps(self.values, default=str)))
+
+
+def code_of(kind: type) -> str | None:
+    """The digest of the code of a class of another package, whose version stays while its author works on it."""
+    package = package_of(kind)
+    return None if package is None else code_digest(package)
 
 
 @cache
@@ -41,11 +116,6 @@ def _modules(directory: Path) -> Iterator[Path]:
     for inner in directory.iterdir():
         if inner.name not in NOT_SHIPPED and (inner / "__init__.py").is_file():
             yield from _modules(inner)
-
-
-def digest(config: Mapping[str, object]) -> str:
-    """Eight hexadecimal digits that identify a config."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def differences(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -12,9 +11,12 @@ import torch
 from torch import Tensor
 
 from ..answers.policies import POLICIES
+from ..answers.targets import ListedTargets
 from ..answers.wanted import label_of
 from ..bundles.bundle import Bundle
+from ..bundles.own_images import images_for_testing
 from ..errors import DataError, UsageError, few, unknown_name
+from ..files import expanded
 from ..images.finding import find_images
 from ..images.reading import scale_of
 from ..images.scale import Scale
@@ -27,14 +29,18 @@ class Inputs(Protocol):
     """Images to ask about, by index."""
 
     labels: Tensor | None
-    """The true classes (N,), if known. Then only images that the classifier gets right are asked about, or wrong."""
+    """The true classes (N,), if known."""
+    scale: Scale | None
+    """What black and white are in files with more than 8 bits per channel; None: nothing is to be decided."""
+    notes: list[str]
+    """What the user should know about the images."""
 
     def __len__(self) -> int:
         """The number of images."""
         ...
 
     def name(self, index: int) -> str:
-        """The name of an image for messages."""
+        """The name of an image, by which records know it, whatever else can be read."""
         ...
 
     def read(self, index: int) -> Tensor:
@@ -52,6 +58,8 @@ class DataSetInputs:
     def __init__(self, data: Labelled, name: str) -> None:
         self.data = data
         self.labels: Tensor | None = data.labels
+        self.scale: Scale | None = None
+        self.notes: list[str] = []
         self._name = name
 
     def __len__(self) -> int:
@@ -107,19 +115,6 @@ class FileInputs:
         return total.hexdigest()
 
 
-@dataclass(frozen=True)
-class Listed:
-    """The rows of a targets file.
-
-    Attributes:
-        paths: the image files, each once.
-        asked: (line number, class index) pairs of each image.
-    """
-
-    paths: list[Path]
-    asked: list[list[tuple[int, int]]]
-
-
 class TargetRow(NamedTuple):
     """A row of a targets file: its place, for messages, the image file, and the class as it is written."""
 
@@ -156,8 +151,9 @@ def target_rows(path: Path, directory: Path | None = None) -> list[TargetRow]:
     rows = read_rows(path)
     heading = [cell.lower() for cell in rows[0].cells] if rows else []
     image_at, target_at = 0, 1
-    if sorted(heading) == ["image", "target"]:
-        image_at, target_at = heading.index("image"), heading.index("target")
+    if sorted(heading) in (["image", "target"], ["image", "label"]):
+        image_at = heading.index("image")
+        target_at = 1 - image_at
         rows = rows[1:]
     wrong: dict[int, str] = {}
     for row in rows:
@@ -175,8 +171,11 @@ def target_rows(path: Path, directory: Path | None = None) -> list[TargetRow]:
     return found
 
 
-def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> Listed:
+def read_targets(path: Path, classes: Sequence[str], directory: Path | None = None) -> tuple[list[Path], ListedTargets]:
     """Read a CSV file of targets, which are class names or indices; arguments and errors as in `target_rows`.
+
+    Returns:
+        The image files, each once, and what is asked of each; what is asked twice is asked once.
 
     Raises:
         DataError: a class is unknown.
@@ -185,11 +184,14 @@ def read_targets(path: Path, classes: Sequence[str], directory: Path | None = No
     wrong: dict[int, str] = {}
     for row in target_rows(path, directory):
         try:
-            asked.setdefault(row.image, []).append((row.line, row.label(classes)))
+            rows = asked.setdefault(row.image, [])
+            label = row.label(classes)
+            if label not in (target for _, target in rows):
+                rows.append((row.line, label))
         except DataError as error:
             wrong[row.line] = str(error)
     check_rows(wrong)
-    return Listed(list(asked), list(asked.values()))
+    return list(asked), ListedTargets([*asked.values()])
 
 
 def check_rows(wrong: Mapping[int, str]) -> None:
@@ -208,18 +210,42 @@ def open_inputs(
 
     Args:
         bundle: gives the shape and the classes.
-        images: the directory, glob or file.
+        images: the directory, glob or file; where labels are wanted also a CSV file of image and class.
         recursive: also look into directories inside.
         window: values that mean black and white in files with more than 8 bits per channel; None to find out.
-        labelled: whether there is a folder for each class.
+        labelled: whether labels are wanted; without a CSV file, the images lie in a folder for each class.
 
     Raises:
         ImageError: there are no images, or it cannot be told what white is.
         UsageError: an image is to be labelled, and its folder has the name of no class.
+        DataError: as `read_targets`.
     """
+    if labelled and images.lower().endswith(".csv"):
+        paths, listed = read_targets(expanded(images), bundle.classes)
+        several = [str(path) for path, rows in zip(paths, listed.asked, strict=True) if len(rows) > 1]
+        if several:
+            raise DataError(f"{images}: {few(several)}: more than one class; an image has one label")
+        inputs = FileInputs(paths, bundle, window)
+        inputs.labels = torch.tensor([rows[0][1] for rows in listed.asked])
+        return inputs
     found = find_images([images], recursive=recursive or labelled)
     inputs = FileInputs(found.paths, bundle, window)
     inputs.notes += found.notes
     if labelled:
         inputs.labels = torch.tensor([label_of(str(path), path, bundle).classes[0] for path in found.paths])
     return inputs
+
+
+def own_inputs(bundle: Bundle, shipped: Callable[[], Labelled]) -> DataSetInputs:
+    """The images that a bundle is tested on, where a user names none.
+
+    Args:
+        bundle: one that keeps a share of its images for tests, or a shipped one.
+        shipped: opens the test images of the data set that a shipped bundle was trained on.
+
+    Raises:
+        UsageError, DataError: as `shipped`.
+    """
+    own = images_for_testing(bundle)
+    data = shipped() if own is None else Labelled(own.images, bundle.labelling.classes_of(own.labels))
+    return DataSetInputs(data, f"{bundle.name} test")

@@ -19,23 +19,7 @@ from ..files import write_text
 SCHEMA = 2
 MANIFEST = "manifest.json"
 START_ANEW = "; start with another directory, or anew with --fresh"
-FIELDS = (
-    *("schema", "command", "begun", "config", "inputs", "batch_size", "batch_sizes", "questions"),
-    *("versions", "machine", "unreadable"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuestionsFile:
-    """How many questions a run asks, and the sha256 of the file that holds them."""
-
-    count: int
-    sha256: str
-
-    @classmethod
-    def from_json(cls, table: Table) -> QuestionsFile:
-        """The inverse of `vars`."""
-        return cls(count=table.need("count", int), sha256=table.need("sha256", str))
+FIELDS = (*("schema", "kind", "command", "begun", "config", "inputs", "versions", "machine", "unreadable"),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +27,23 @@ class Manifest:
     """The manifest of a run: what was asked, with which versions, on which machine.
 
     Attributes:
+        kind: the command whose run it is, such as "bench".
         command: the command as it was typed.
         begun: date and time of the beginning, UTC.
         config: everything that the records depend on; a run can be resumed only with the same config.
         inputs: where the images and the targets came from, as text by name. Only for readers: what counts is their
             content, whose digests are in `config`.
-        batch_size: largest number of questions in a batch, which `auto` chose by the free memory.
-        batch_sizes: the smaller sizes that `auto` chose by the speed, by engine.
-        questions: the number of questions, and the sha256 of their file; None in runs of cfx 0.1.
         versions: versions of cfx, Python and the packages that figures depend on.
         machine: the machine that the cost was measured on.
         unreadable: what is wrong with each input that could not be read.
-        more: fields that only some runs have.
+        more: fields that only runs of this kind have.
     """
 
+    kind: str
     command: tuple[str, ...]
     begun: str
     config: Mapping[str, object]
     inputs: Mapping[str, str] = field(default_factory=dict)
-    batch_size: int
-    batch_sizes: Mapping[str, int] = field(default_factory=dict)
-    questions: QuestionsFile | None = None
     versions: Mapping[str, str]
     machine: Mapping[str, object]
     unreadable: tuple[str, ...] = ()
@@ -74,17 +54,20 @@ class Manifest:
         """`config` as a table, whose fields are checked on reading."""
         return Table(self.config, f"{MANIFEST}: config", DataError, START_ANEW)
 
+    @property
+    def own(self) -> Table:
+        """`more` as a table, whose fields are checked on reading."""
+        return Table(self.more, MANIFEST, DataError, START_ANEW)
+
     def as_json(self) -> dict[str, object]:
         """The JSON object."""
         return {
             "schema": SCHEMA,
+            "kind": self.kind,
             "command": list(self.command),
             "begun": self.begun,
             "config": self.config,
             "inputs": self.inputs,
-            "batch_size": self.batch_size,
-            "batch_sizes": self.batch_sizes,
-            "questions": None if self.questions is None else vars(self.questions),
             "versions": self.versions,
             "machine": self.machine,
             "unreadable": list(self.unreadable),
@@ -94,15 +77,12 @@ class Manifest:
     @classmethod
     def from_json(cls, table: Table) -> Manifest:
         """The inverse of `as_json`."""
-        questions = table.table("questions")
         return cls(
+            kind=table.get("kind", str) or "bench",
             command=table.several("command", str) or (),
             begun=table.need("begun", str),
             config=table.need_table("config").values,
             inputs=table.mapping("inputs", str),
-            batch_size=table.need("batch_size", int),
-            batch_sizes=table.mapping("batch_sizes", int),
-            questions=None if questions is None else QuestionsFile.from_json(questions),
             versions=table.mapping("versions", str),
             machine=table.need_table("machine").values,
             unreadable=table.several("unreadable", str) or (),
@@ -128,7 +108,7 @@ class Manifest:
         try:
             return cls.from_json(read_json(directory / MANIFEST, SCHEMA, START_ANEW))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise UsageError(f"{directory}: no run there (no {MANIFEST}); `cfx bench` makes one") from error
+            raise UsageError(f"{directory}: no run there (no {MANIFEST})") from error
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cfx.answers.answer import Answer, Cost, Envelope, Images
+from cfx.answers.answer import Answer, Cost, Envelope
+from cfx.answers.pictures.held import InMemory, InRun
 from cfx.answers.question import Question, Source
 from cfx.answers.seen import Seen
 from cfx.benchmarks.summary import Columns, gather
@@ -41,7 +42,7 @@ SCORES = {
     "sharpness_percentile": 41.0,
     "l0": 0.25, "l1": 23.4, "l2": 3.2, "linf": 0.9, "lpips": None, "im1": 0.83, "im2": 0.021,
 }  # fmt: skip
-NOT_IN_A_COPY = (".venv", ".git", "build", "dist", "runs", "cfx-out", "*.egg-info", "__pycache__")
+NOT_IN_A_COPY = (".venv", ".git", "build", "dist", "cfx-out", "*.egg-info", "__pycache__")
 
 torch.set_num_threads(THREADS)
 
@@ -176,6 +177,8 @@ def answered(number: int, engine: str, valid: bool, **values: float | bool | Non
         target_confidence=0.95,
         metrics=values,
         cost=Cost(steps=1, forward_calls=2, backward_calls=1, seconds=0.5, peak_memory_mb=100.0 + number),
+        envelope=Envelope(bundle="mnist", digest="0", settings={}, confidence=0.9, device="cpu", seed=0),
+        pictures=InRun(Path(), {}),
     )
 
 
@@ -217,7 +220,7 @@ def answer() -> Answer:
         envelope=Envelope(
             bundle="mnist", digest="00ff", settings={"confidence": 0.9}, confidence=0.9, device="cpu", seed=0
         ),
-        images=Images(image, image),
+        pictures=InMemory(image, image),
         files={"counterfactual": "cfx-out/four.vcnet.9.png"},
         missing={"lpips": "not asked for (--lpips)"},
     )

@@ -88,7 +88,8 @@ from dataclasses import replace
 
 from ..answers.given import read_any
 from ..answers.pipeline import AnswerOptions, answer_batch
-from ..answers.question import QuestionBatch, ask
+from ..answers.asking import ask
+from ..answers.question import QuestionBatch
 from ..answers.wanted import Wanted
 from ..bundles.bundle import load_bundle
 from ..counterfactuals.registry import load_engine
@@ -120,8 +121,8 @@ def run(options: SurveyOptions, terminal: Terminal) -> ExitCode:
             question = replace(asked.questions[0], number=number, file=files["factual"])
             batch = QuestionBatch([question], asked.images, asked.targets)
             (answer,) = answer_batch(bundle, "vcnet", engine, batch, AnswerOptions())
-            write_png(options.out / files["factual"], answer.given_images.factual)
-            write_png(options.out / files["counterfactual"], answer.given_images.counterfactual)
+            write_png(options.out / files["factual"], answer.pictures.factual)
+            write_png(options.out / files["counterfactual"], answer.pictures.counterfactual)
             directory.append([answer.with_files(files)])
             terminal.note(f"{path}: {answer.factual.name}, nearly {answer.target}")
         items = [GalleryItem.of_run(answer, options.out) for answer in directory.answers()]

@@ -8,13 +8,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..answers.asking import ask
+from ..answers.loop import AnswerLoop, Failed
+from ..answers.pipeline import AnswerOptions
+from ..answers.question import Source
 from ..answers.seen import probabilities_of
+from ..answers.wanted import Wanted
 from ..bundles.bundle import Bundle
 from ..bundles.entries import Reached, ReachEntry
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.problem import ModelError
-from ..metrics.evaluate import score
-from ..metrics.scene import Scene
 
 IMAGES_OF_CLASS = 20  # held-out images to ask about, for each class
 EACH = 5  # questions for each pair of classes
@@ -50,21 +52,21 @@ def try_pairs(
     limit = LONGEST if seconds is None else min(seconds, LONGEST)
     rows, seen, targets = questions_between(bundle, images)
     asked: dict[tuple[int, int], list[bool]] = {}
+    loop = AnswerLoop(bundle, {engine.name: engine}, AnswerOptions(metrics=frozenset(("judge_agrees",))))
     for start in range(0, len(rows), AT_ONCE):
         now = clock()
         if now - began + longest >= limit:
             break
         some = slice(start, start + AT_ONCE)
-        photos, wanted = images[rows[some]].to(bundle.device), targets[some].to(bundle.device)
-        try:
-            found = engine.search(bundle.classifier, photos, wanted)
-        except ModelError:
-            return None
-        agrees = score(Scene.of(bundle, photos, found.images, wanted), frozenset(("judge_agrees",))).columns
-        judged = agrees["judge_agrees"]
-        good = found.valid if judged is None else found.valid & judged.bool()
-        for pair, reached in zip(zip(seen[some].tolist(), wanted.tolist(), strict=True), good.tolist(), strict=True):
-            asked.setdefault(pair, []).append(reached)
+        pairs = [*zip(seen[some].tolist(), targets[some].tolist(), strict=True)]
+        sources = [Source(name=f"held-out image {row}") for row in rows[some].tolist()]
+        wanted = [Wanted("target", (target,)) for _, target in pairs]
+        batch = ask(bundle, images[rows[some]].to(bundle.device), sources, wanted)
+        for pair, result in zip(pairs, loop.answer(engine.name, batch), strict=True):
+            if isinstance(result, Failed):
+                return None
+            answer = result.answers[0]
+            asked.setdefault(pair, []).append(answer.valid and answer.metrics["judge_agrees"] is not False)
         longest = max(longest, clock() - now)
     if not asked:
         return None

@@ -9,10 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import unknown_name
+from ..bundles.bundle import Bundle
+from ..errors import UsageError, unknown_name
 from ..images.sets.image_set import ImageSet
+from ..images.sets.labelled import Labelled
 from ..images.sets.opening import open_images
 from ..images.sets.split import Split, split_in_two
+from ..images.sets.torchvision_sets import name_in_torchvision
 from .augment import Augmentation
 
 FEW = 5000  # images
@@ -184,3 +187,28 @@ def recipe_for(
         prelude=0.5,
         augmentation=Augmentation(degrees=6, scale=0.08, shear=0.05, shift=0.07, flip=flip, ground=ground),
     )
+
+
+def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
+    """The test split of the data set that a shipped bundle was trained on.
+
+    Args:
+        bundle: a bundle with the name of a recipe.
+        data: directory of torchvision's data sets.
+
+    Raises:
+        UsageError: there is no recipe of this name, or `data` is None.
+        DataError: the data set is missing.
+    """
+    recipe = RECIPES.get(bundle.name)
+    if recipe is None or recipe.images is None:
+        raise UsageError(
+            f"bundle {bundle.name}: cfx knows no data set of that name; give a directory of images with --images"
+        )
+    if data is None:
+        raise UsageError(
+            f"no images to ask about: give a directory of images (--images), or the directory of "
+            f"{name_in_torchvision(recipe.images)} in torchvision's layout (--data, or CFX_DATA)"
+        )
+    images, split = recipe.open(data)
+    return images.load(split.test, bundle.shape).data

@@ -8,13 +8,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ..answers.answer import Answer
+from ..answers.asking import ask
+from ..answers.loop import Answered, AnswerLoop, Failed
+from ..answers.pipeline import AnswerOptions
+from ..answers.question import QuestionBatch, Source
+from ..answers.wanted import Wanted
 from ..bundles.bundle import Bundle
 from ..bundles.entries import TrialEntry
 from ..counterfactuals.engine import Engine
-from ..counterfactuals.problem import ModelError
 from ..intervals import wilson
-from ..metrics.evaluate import score
-from ..metrics.scene import Scene
 
 QUESTIONS = 50
 ROUNDS = (4, 8)  # questions of the first round, which shows how long they take, and of the others
@@ -41,12 +44,13 @@ def try_engines(
     Returns:
         By engine, what its answers are worth. An engine that fails, or for which no time is left, is left out.
     """
-    images, targets = questions(bundle, images[:QUESTIONS])
+    batch = questions(bundle, images[:QUESTIONS])
+    loop = AnswerLoop(bundle, engines, AnswerOptions(metrics=frozenset(MEASURED)))
     began, longest = clock(), 0.0
     # Those without gradients first, which are faster: where time is short, they are tried at least.
     tallies = {name: _Tally() for name in sorted(engines, key=lambda name: engines[name].gradients)}
     done = 0
-    while done < len(images):
+    while done < len(batch):
         start, spent = clock(), clock() - began
         if seconds is not None and spent + longest > seconds:
             break
@@ -55,25 +59,25 @@ def try_engines(
             if not done and seconds is not None and clock() - began > seconds:
                 del tallies[name]
                 continue
-            try:
-                tallies[name].ask(bundle, engines[name], images[some], targets[some], clock)
-            except ModelError:
+            tallies[name].ask(loop, name, batch.only(range(*some.indices(len(batch)))), clock)
+            if tallies[name].failed:
                 del tallies[name]
-        done += len(images[some])
+        done += len(batch.questions[some])
         longest = max(longest, clock() - start)
     return {name: tally.entry() for name, tally in tallies.items() if done}
 
 
-def questions(bundle: Bundle, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Images and, for each, a random target that the classifier does not see in it, (N,) int64."""
-    with torch.inference_mode():
-        seen = bundle.classifier(images.to(bundle.device)).argmax(dim=1).tolist()
+def questions(bundle: Bundle, images: Tensor) -> QuestionBatch:
+    """Questions about images (N, C, H, W), each for a random target that the classifier does not see in it."""
     generator = torch.Generator().manual_seed(0)
-    targets = []
-    for label in seen:
-        others = [other for other in bundle.present if other != label]
-        targets.append(others[int(torch.randint(len(others), (1,), generator=generator))])
-    return images.to(bundle.device), torch.tensor(targets, dtype=torch.int64, device=bundle.device)
+
+    def choose(_: int, probabilities: Tensor) -> list[Wanted]:
+        seen = int(probabilities.argmax())
+        others = [other for other in bundle.present if other != seen]
+        return [Wanted("target", (others[int(torch.randint(len(others), (1,), generator=generator))],))]
+
+    sources = [Source(name=f"held-out image {index}") for index in range(len(images))]
+    return ask(bundle, images.to(bundle.device), sources, choose)
 
 
 def is_whole(trial: Mapping[str, TrialEntry], engines: Collection[str], count: int) -> bool:
@@ -107,37 +111,33 @@ class _Tally:
     """The answers of one engine so far."""
 
     def __init__(self) -> None:
-        self._valid: list[Tensor] = []
-        self._measured: dict[str, list[Tensor | None]] = {name: [] for name in MEASURED}
+        self.failed = False
+        self._answers: list[Answer] = []
         self._seconds = 0.0
 
-    def ask(self, bundle: Bundle, engine: Engine, images: Tensor, targets: Tensor, clock: Callable[[], float]) -> None:
-        """Search, and score what was found."""
+    def ask(self, loop: AnswerLoop, name: str, batch: QuestionBatch, clock: Callable[[], float]) -> None:
+        """Answer some questions; whether the engine fails on one of them, says `failed`."""
         start = clock()
-        found = engine.search(bundle.classifier, images, targets)
+        results = [*loop.answer(name, batch)]
         self._seconds += clock() - start
-        self._valid.append(found.valid)
-        columns = score(Scene.of(bundle, images, found.images, targets), frozenset(MEASURED)).columns
-        for name, values in self._measured.items():
-            values.append(columns[name])
+        self.failed = any(isinstance(each, Failed) for each in results)
+        self._answers += [answer for each in results if isinstance(each, Answered) for answer in each.answers]
 
     def entry(self) -> TrialEntry:
-        valid = torch.cat(self._valid)
-        shares = {
-            name: share([each for each in values if each is not None], valid) for name, values in self._measured.items()
-        }
+        count = len(self._answers)
+        shares = {name: share(self._answers, name) for name in MEASURED}
         return TrialEntry(
-            questions=len(valid),
-            valid=round(float(valid.float().mean()), 3),
+            questions=count,
+            valid=round(sum(answer.valid for answer in self._answers) / count, 3),
             judges_agree=shares["judge_agrees"],
             looks_real=shares["looks_real"],
-            seconds=round(self._seconds / len(valid), 3),
+            seconds=round(self._seconds / count, 3),
         )
 
 
-def share(values: Sequence[Tensor], valid: Tensor) -> float | None:
+def share(answers: Sequence[Answer], metric: str) -> float | None:
     """The share of answers that are valid and of which a metric is true; None if it could not be measured for all."""
-    measured = torch.cat([*values]) if values else valid[:0]
-    if len(measured) < len(valid):
+    values = [answer.value(metric) for answer in answers]
+    if None in values:
         return None
-    return round(float((measured.bool() & valid).float().mean()), 3)
+    return round(sum(bool(value) and each.valid for value, each in zip(values, answers, strict=True)) / len(answers), 3)

@@ -8,6 +8,7 @@ from PIL import Image
 
 from ..answer import Answer
 from ..wording import looks, percent
+from .held import drawn
 from .panel import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet, change_picture, enlarge, outline
 
 SIDE = 140  # minimum of an image's longer side, in pixels
@@ -21,7 +22,7 @@ def draw_overview(answers: Sequence[Answer]) -> Image.Image:
         answers: answers to the same question.
     """
     asked = answers[0]
-    width, height = enlarge(asked.given_images.pictures[0], SIDE).size
+    width, height = enlarge(drawn(asked.pictures)[0], SIDE).size
     top = MARGIN + 92
     sheet = Sheet(2 * MARGIN + LABELS + 3 * (width + GAP), top + len(answers) * (height + GAP))
     title = f"What would make this {asked.wording}?"
@@ -32,7 +33,7 @@ def draw_overview(answers: Sequence[Answer]) -> Image.Image:
         middle = MARGIN + LABELS + GAP + column * (width + GAP) + width // 2
         sheet.write((middle, top - 26), heading, 15, FAINT, width + GAP - 6, centred=True)
     for place, answer in enumerate(answers):
-        factual, found = answer.given_images.pictures
+        factual, found = drawn(answer.pictures)
         row_top = top + place * (height + GAP)
         change, _ = change_picture(factual, found)
         for column, picture in enumerate((factual, found, change)):

@@ -9,6 +9,7 @@ from ...images.writing import to_picture
 from ..answer import Answer
 from ..which_regions import Cell, WhichRegions
 from ..wording import percent
+from .held import drawn
 from .panel import (
     FAINT,
     GAP,
@@ -36,7 +37,7 @@ def draw_regions(answer: Answer, which: WhichRegions) -> Image.Image:
         answer: to the same question, where everything may change.
         which: the cells.
     """
-    factual, found = answer.given_images.pictures[0], to_picture(which.image)
+    factual, found = drawn(answer.pictures)[0], to_picture(which.image)
     change, limit = change_picture(factual, found)
     cells, *rest = (enlarge(picture, PANEL_SIDE) for picture in (factual, found, change))
     factor = cells.width / factual.width

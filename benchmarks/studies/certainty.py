@@ -19,8 +19,9 @@ from rich.table import Table
 from torch import Tensor
 
 from ...answers.answer import Answer
+from ...answers.asking import ask
 from ...answers.pipeline import AnswerOptions, answer_batch
-from ...answers.question import QuestionBatch, Source, ask
+from ...answers.question import QuestionBatch, Source
 from ...answers.seen import probabilities_of
 from ...answers.wanted import Wanted
 from ...bundles.bundle import Bundle, load_bundle
@@ -54,7 +55,7 @@ def least_certain(bundle: Bundle, images: Tensor, count: int) -> QuestionBatch:
 
 def outcome(bundle: Bundle, batch: QuestionBatch, answers: Sequence[Answer]) -> Outcome:
     """Compare the questions with their answers."""
-    found = torch.stack([answer.given_images.counterfactual for answer in answers])
+    found = torch.stack([answer.pictures.counterfactual for answer in answers])
     judge = bundle.part("judge")
     with torch.inference_mode():
         kept = judge(batch.images).argmax(dim=1) == judge(found).argmax(dim=1)

@@ -23,7 +23,8 @@ from zipfile import BadZipFile
 import torch
 from torch import Tensor
 
-from ...answers.answer import Cost, Envelope
+from ...answers.answer import Cost
+from ...answers.loop import Answered
 from ...answers.pipeline import describe
 from ...answers.question import Question, targets_of
 from ...bundles.bundle import Bundle, load_bundle
@@ -32,14 +33,14 @@ from ...counterfactuals.goal import TargetClass
 from ...counterfactuals.problem import Candidates, as_written
 from ...documents import Table
 from ...errors import CfxError, DataError, OutputError, UsageError, reason_of
-from ...files import write_bytes
 from ...metrics.evaluate import with_lpips
 from ...reports.summary import BundleName
+from ...runs.identity import RunIdentity
 from ...runs.manifest import Manifest
 from ...training.recipe import RECIPES
 from ..finish import finish, write_results
-from ..questions import load_batch, read_questions, write_questions
-from ..run import Run, run_directory
+from ..questions import QUESTIONS, as_lines, load_batch, read_questions
+from ..run import Run, envelope_of, questions_file, run_directory
 from ..runner import record
 from .peers_exchange import FOUND, PEERS, WORK, read_arrays
 from .peers_export import work_of
@@ -170,32 +171,26 @@ def score(
     """
     threshold = manifest.settings.need("confidence", float)
     settings = Table(found.about, "about").need_table("settings").values
-    config = {**manifest.config, "engines": {peer: settings}, "count": len(questions)}
+    identity = RunIdentity({**manifest.config, "engines": {peer: settings}, "count": len(questions)})
     directory = run_directory(out)
-    with directory.held(config) as begun:
+    with directory.held(identity) as begun:
         if not begun:
             for question in questions:
                 file = str(question.file)
-                write_bytes(out / file, (source / file).read_bytes())
-            write_questions(out, questions)
+                directory.write(file, (source / file).read_bytes())
+            directory.write(QUESTIONS, as_lines(questions))
             command = ("python", "-m", "cfx.benchmarks.studies.peers", *sys.argv[1:])
-            directory.begin(config, command=command, batch_size=1, device=bundle.device.type, peer=found.about)
+            more = {"batch_size": 1, "questions": questions_file(out), "peer": found.about}
+            directory.begin(identity, command=command, device=bundle.device.type, **more)
         run = Run.load(out)
         if not run.answered:
             batch = load_batch(out, questions, bundle)
             costs = [Cost(seconds=seconds) for seconds in found.seconds.tolist()]
-            envelope = Envelope(
-                bundle=bundle.name,
-                digest=bundle.digest,
-                classifier=bundle.explained,
-                settings=settings,
-                confidence=threshold,
-                device=bundle.device.type,
-                seed=0,
-            )
+            envelope = envelope_of(run.manifest, peer)
             answered = counterfactuals_of(bundle, found.images, batch.targets, threshold)
             metrics = with_lpips() if manifest.settings.get("lpips", str) else None
-            record(run, describe(bundle, peer, batch, answered, costs, envelope, metrics=metrics))
+            answers = describe(bundle, peer, batch, answered, costs, envelope, metrics=metrics)
+            record(run, [Answered(question=each.question, engine=peer, answers=(each,)) for each in answers])
         write_results(run, finish(run, bundle, {peer: False}))
     return run
 
@@ -208,7 +203,7 @@ def report(bundle: Bundle, run: Run, found: Found) -> dict[str, object]:
     unrounded = evaluate(bundle, images, targets, threshold)
     reached = evaluate(bundle, as_written(images), targets, 0.0)
     return {
-        "run": str(run.directory),
+        "run": str(run.path),
         "pairs": len(run.questions),
         "found": int(found.found.sum()),
         "valid": sum(answer.valid for answer in run.answers),

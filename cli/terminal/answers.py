@@ -97,7 +97,7 @@ def changes(answer: Answer) -> str:
     """How far the counterfactual is from the factual."""
     share = answer.value("l0")
     distances = (
-        [] if share is None else [f"{round(share * answer.given_images.factual[0].numel())} pixels ({percent(share)})"]
+        [] if share is None else [f"{round(share * answer.pictures.factual[0].numel())} pixels ({percent(share)})"]
     )
     distances += [f"{name.upper()} {number(answer.value(name))}" for name in ("l1", "l2")]
     lpips = answer.value("lpips")

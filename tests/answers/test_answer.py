@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -24,9 +25,10 @@ def record(answer: Answer) -> Answer:
 
 
 def test_what_a_run_holds_comes_back(record: Answer):
-    again = Answer.from_json(Table(json.loads(json.dumps(record.as_json())), "records.jsonl line 1"))
-    assert again.as_json() == record.as_json()
-    assert again.envelope is None and again.images is None
+    table = Table(json.loads(json.dumps(record.as_json())), "records.jsonl line 1")
+    again = Answer.from_json(table, record.envelope, Path("run"))
+    assert again.as_json() == record.as_json() and again.key == record.key
+    assert again.threshold == record.threshold
     assert again.question.number == 7 and again.question.file == "factuals/7.png"
 
 
@@ -59,4 +61,4 @@ def test_the_fields_of_schema_2(answer: Answer, record: Answer):
 def test_a_damaged_record_is_refused(record: Answer, change: dict[str, object], message: str):
     damaged = {**record.as_json(), **change}
     with pytest.raises(DataError, match=message):
-        Answer.from_json(Table(damaged, "line 3"))
+        Answer.from_json(Table(damaged, "line 3"), record.envelope, Path())

@@ -46,7 +46,7 @@ def test_one_image_however_it_is_given(bundle: Bundle, given: module.Given):
     (expected,) = cfx.explain(FOUR, target="9", bundle=bundle, engine="vcnet")
     assert answer.valid and answer.factual.name == "4" and answer.counterfactual.name == "9"
     assert answer.target_confidence >= 0.9
-    assert torch.equal(answer.given_images.counterfactual, expected.given_images.counterfactual)
+    assert torch.equal(answer.pictures.counterfactual, expected.pictures.counterfactual)
     assert answer.metrics == expected.metrics and answer.metrics["judge_agrees"] is True
 
 

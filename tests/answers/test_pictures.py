@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image, ImageChops
 
+from cfx.answers.asking import ask
 from cfx.answers.pictures import panel
 from cfx.answers.pipeline import AnswerOptions, answer_batch
-from cfx.answers.question import Source, ask
+from cfx.answers.question import Source
 from cfx.answers.seen import Seen
 from cfx.answers.wanted import Wanted
 from cfx.answers.wording import percent, rounded, with_article

@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 import cfx
+from cfx.answers.asking import ask
 from cfx.answers.explain import as_picture
 from cfx.answers.pipeline import AnswerOptions, answer_batch
-from cfx.answers.question import Source, ask
+from cfx.answers.question import Source
 from cfx.answers.region import Allowed, Within, placed, where_it_changes
 from cfx.answers.searching import NOTHING_INSIDE
 from cfx.answers.wanted import Wanted
@@ -115,8 +116,8 @@ def test_python_changes_the_region_only(bundle: Bundle, tmp_path: Path):
     top = painted(tmp_path / "top.png", (28, 28), (0, 0, 28, 14))
     for how in ({"region": (0, 0, 28, 14)}, {"mask": top}):
         (answer,) = cfx.explain(FOUR, target=9, bundle=bundle, engine="leap", metrics=["l1"], **how)  # pyright: ignore[reportArgumentType]
-        assert answer.valid and answer.images is not None
-        changed = (answer.images.counterfactual - answer.images.factual).abs()
+        assert answer.valid
+        changed = (answer.pictures.counterfactual - answer.pictures.factual).abs()
         assert changed[:, :14].sum() > 0 and changed[:, 14:].sum() == 0
         within = answer.as_json()["within"]
         assert isinstance(within, dict) and within["share"] == 0.5
@@ -140,9 +141,8 @@ def test_a_mask_that_is_found_makes_fewer_pixels_change(bundle: Bundle, digits: 
         within = after.question.within
         assert (within is None) == (NOTHING_INSIDE in after.notes)
         if within is not None:
-            assert after.images is not None
-            outside = ~within.mask.expand_as(after.images.factual)
-            assert torch.equal(after.images.factual[outside], after.images.counterfactual[outside])
+            outside = ~within.mask.expand_as(after.pictures.factual)
+            assert torch.equal(after.pictures.factual[outside], after.pictures.counterfactual[outside])
         assert (after.cost.forward_calls or 0) > (before.cost.forward_calls or 0), "both searches count"
     assert sum(answer.question.within is not None for answer in found) >= 6
     changed = [sum(answer.value("l0") or 0.0 for answer in answers) for answers in (plain, found)]

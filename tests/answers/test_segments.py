@@ -129,11 +129,11 @@ def test_only_the_segments_that_suffice_change(bundle: Bundle, regions: str | Im
     which = answer.which_regions
     assert which is not None and which.enough
     allowed = torch.stack([which.cells[number].segment.mask for number in which.enough]).any(dim=0)
-    assert torch.equal(which.image[0][~allowed], answer.given_images.factual[0][~allowed])
+    assert torch.equal(which.image[0][~allowed], answer.pictures.factual[0][~allowed])
     (again,) = cfx.explain(
         EXAMPLES / "four.png", **options, mask=Image.fromarray(allowed.numpy().astype(np.uint8) * 255)
     )
-    assert again.valid and torch.equal(again.given_images.counterfactual, which.image)
+    assert again.valid and torch.equal(again.pictures.counterfactual, which.image)
     cells = which.as_json(None)["cells"]
     assert isinstance(cells, list) and sum(cell["share"] for cell in cells) == pytest.approx(1, abs=0.01)
     assert all(("colour" in cell) == (regions != "slic") for cell in cells)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import cfx
+from cfx.answers.asking import ask
 from cfx.answers.pipeline import AnswerOptions, answer_batch
-from cfx.answers.question import QuestionBatch, Source, ask
+from cfx.answers.question import QuestionBatch, Source
 from cfx.answers.sets import FARTHEST, LEAST_APART, choose, distances, diversity
 from cfx.answers.wanted import Wanted
 from cfx.bundles.bundle import Bundle
@@ -50,9 +51,9 @@ def test_answers_of_every_engine_differ(bundle: Bundle, digits: tuple[Tensor, Te
         assert {answer.of for answer in own} == {len(own)}
         if not first.valid:
             continue
-        assert torch.equal(own[0].given_images.counterfactual, first.given_images.counterfactual)
+        assert torch.equal(own[0].pictures.counterfactual, first.pictures.counterfactual)
         assert all(answer.valid for answer in own)
-        images = torch.stack([answer.given_images.counterfactual for answer in own])
+        images = torch.stack([answer.pictures.counterfactual for answer in own])
         apart = distances(images, images) + torch.eye(len(own)) * 1e9
         nearest = first.value("l1") or 0.0
         assert bool((apart > LEAST_APART * nearest).all())
@@ -95,7 +96,7 @@ def test_what_an_answer_costs_is_what_the_set_costs(bundle: Bundle, digits: tupl
 def test_from_python(bundle: Bundle):
     answers = [*cfx.explain(FOUR, target="9", engine="vcnet", bundle=bundle, count=3, metrics=["l1"])]
     assert [answer.place for answer in answers] == [1, 2, 3]
-    assert len({answer.given_images.counterfactual.numpy().tobytes() for answer in answers}) == 3
+    assert len({answer.pictures.counterfactual.numpy().tobytes() for answer in answers}) == 3
     record = answers[2].as_json()
     assert (
         record["place"] == 3 and record["of"] == 3 and record["diversity"] == pytest.approx(answers[0].diversity, 1e-4)

@@ -66,7 +66,7 @@ def test_where_nothing_typical_is_found_the_smallest_change_is_the_answer(bundle
     assert minimal.valid and human.valid and NOT_TYPICAL in human.notes
     assert human.value("l1") == minimal.value("l1")
     assert (human.cost.steps or 0) > (minimal.cost.steps or 0), "both searches cost"
-    assert human.given_envelope.as_json()["style"] == "human"
+    assert human.envelope.as_json()["style"] == "human"
 
 
 def test_what_cannot_be_had(bundle: Bundle):

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 import cfx
+from cfx.answers.asking import ask
 from cfx.answers.pipeline import AnswerOptions, answer_batch
-from cfx.answers.question import Source, ask
+from cfx.answers.question import Source
 from cfx.answers.wanted import LIKELIEST, GoalName, Wanted, label_of, wanted_of
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.registry import load_engine
@@ -174,7 +175,7 @@ def test_an_image_that_meets_its_goal_is_an_answer_as_it_is(bundle: Bundle):
     assert answer.metrics == {"l1": 0.0, "judge_agrees": True}
     assert answer.cost.steps == 0 and answer.cost.forward_calls == 1
     assert any("already sees a 4" in note for note in answer.notes)
-    assert answer.images is not None and torch.equal(answer.images.factual, answer.images.counterfactual)
+    assert torch.equal(answer.pictures.factual, answer.pictures.counterfactual)
 
 
 def test_beside_questions_that_need_a_search_in_the_order_of_the_images(bundle: Bundle):

@@ -27,7 +27,7 @@ def test_the_smallest_set_suffices_and_each_of_its_cells_is_needed(
     (answer,) = cfx.explain(EXAMPLES / f"{image}.png", **options, regions=True)
     which = answer.which_regions
     assert which is not None and len(which.cells) == CELLS**2 and which.enough
-    factual = answer.given_images.factual
+    factual = answer.pictures.factual
 
     def mask_of(numbers: list[int]) -> Image.Image:
         mask = torch.zeros(28, 28, dtype=torch.uint8)
@@ -38,7 +38,7 @@ def test_the_smallest_set_suffices_and_each_of_its_cells_is_needed(
     enough = [*which.enough]
     (again,) = cfx.explain(EXAMPLES / f"{image}.png", **options, mask=mask_of(enough))
     assert again.valid and again.value("l1") == pytest.approx(which.l1, abs=0.01)
-    assert torch.equal(again.given_images.counterfactual, which.image)
+    assert torch.equal(again.pictures.counterfactual, which.image)
     outside = torch.from_numpy(np.asarray(mask_of(enough)) == 0)[None]
     assert torch.equal(which.image[outside], factual[outside])
     for left_out in enough if len(enough) > 1 else []:
@@ -65,7 +65,7 @@ def test_only_where_the_image_may_change(bundle: Bundle):
     which = answer.which_regions
     assert which is not None and len(which.cells) == CELLS, "the cells of one row, cut to three pixels"
     assert which.enough is None and not answer.valid
-    assert torch.equal(which.image[:, 3:], answer.given_images.factual[:, 3:])
+    assert torch.equal(which.image[:, 3:], answer.pictures.factual[:, 3:])
 
 
 def test_boxes_of_a_record_are_in_pixels_of_the_photograph(bundle: Bundle):

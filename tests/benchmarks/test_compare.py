@@ -13,7 +13,7 @@ def runs(make, perform, tmp_path):
     """The same questions by two engines at two confidences."""
     first = perform(make("vcnet", out=tmp_path / "first"))
     second = perform(make("vcnet", "pixel", out=tmp_path / "second", confidence=0.6))
-    return read_finished(first.directory), read_finished(second.directory)
+    return read_finished(first.path), read_finished(second.path)
 
 
 def test_side_by_side_and_paired(runs):
@@ -49,7 +49,7 @@ def test_engines_against_one_of_them(runs):
 
 def test_a_run_beside_itself_is_shown_twice(runs):
     assert list(side_by_side([runs[0], runs[0]])[0].engines) == [
-        f"{number} {runs[0].run.directory}: vcnet" for number in (1, 2)
+        f"{number} {runs[0].run.path}: vcnet" for number in (1, 2)
     ]
 
 
@@ -59,7 +59,7 @@ def test_a_run_against_itself_has_not_changed(runs):
 
 
 def test_other_questions_are_not_paired(runs, make, perform, tmp_path):
-    other = read_finished(perform(make("vcnet", out=tmp_path / "other", seed=5)).directory)
+    other = read_finished(perform(make("vcnet", out=tmp_path / "other", seed=5)).path)
     summary, same = side_by_side([runs[0], other])
     assert not same and summary.common_pairs == 0
     assert "the runs ask different questions" in summary.notes[-1]
@@ -73,12 +73,12 @@ def test_other_questions_are_not_paired(runs, make, perform, tmp_path):
 def test_what_is_no_finished_run_is_said(runs, tmp_path):
     with pytest.raises(UsageError, match="no run there"):
         read_finished(tmp_path / "nowhere")
-    (runs[0].run.directory / "summary.json").unlink()
+    (runs[0].run.path / "summary.json").unlink()
     with pytest.raises(UsageError, match=r"--baseline .*the run is not finished"):
-        read_baseline(runs[0].run.directory)
-    (runs[1].run.directory / "summary.json").write_text("{")
+        read_baseline(runs[0].run.path)
+    (runs[1].run.path / "summary.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
-        read_finished(runs[1].run.directory)
-    (runs[1].run.directory / "manifest.json").write_text("[]")
+        read_finished(runs[1].run.path)
+    (runs[1].run.path / "manifest.json").write_text("[]")
     with pytest.raises(DataError, match="this cfx reads schema 2"):
-        read_finished(runs[1].run.directory)
+        read_finished(runs[1].run.path)

@@ -19,7 +19,7 @@ from torch import Tensor
 from cfx.answers.question import Question, QuestionBatch, Source, targets_of
 from cfx.answers.seen import Seen
 from cfx.benchmarks.compare import read_finished
-from cfx.benchmarks.questions import write_questions
+from cfx.benchmarks.questions import QUESTIONS, as_lines
 from cfx.benchmarks.run import run_directory
 from cfx.benchmarks.studies import peers as peers
 from cfx.benchmarks.studies import peers_exchange as shared
@@ -30,6 +30,7 @@ from cfx.counterfactuals.registry import load_engine
 from cfx.errors import CfxError, DataError, UsageError
 from cfx.images.writing import write_png
 from cfx.reports.summary import Figures
+from cfx.runs.identity import RunIdentity
 from cfx.runs.manifest import Manifest
 
 COUNT = 6
@@ -69,10 +70,12 @@ def run(bundle: Bundle, images: Tensor, pairs: list[Question], tmp_path: Path) -
     directory = tmp_path / "run"
     for pair, image in zip(pairs, images, strict=True):
         write_png(directory / str(pair.file), image)
-    write_questions(directory, pairs)
+    home = run_directory(directory)
+    home.write(QUESTIONS, as_lines(pairs))
     config = {"bundle": {"name": "mnist", "digest": bundle.digest}, "confidence": 0.9, "lpips": None, "seed": 0}
+    config |= {"device": "cpu"}
     config |= {"images": "mnist test", "targets": "random"}
-    run_directory(directory).begin(config, command=["cfx", "bench"], batch_size=8, device="cpu")
+    home.begin(RunIdentity(config), command=["cfx", "bench"], batch_size=8, device="cpu")
     return directory
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cfx.benchmarks.questions import QuestionSampler, load_batch, read_questions
+from cfx.answers.targets import EveryTarget, LabelTarget, RandomTarget, RunnerUpTarget
+from cfx.benchmarks.questions import QuestionSampler, Sample, load_batch, read_questions
+from cfx.benchmarks.run import run_directory
 from cfx.bundles.bundle import Bundle
 from cfx.errors import DataError, UsageError
 from cfx.images.finding import find_images
@@ -17,8 +19,15 @@ from cfx.runs.inputs import DataSetInputs, FileInputs, open_inputs, read_targets
 
 
 def sample(bundle: Bundle, inputs, directory: Path, targets="random", count=None, seed=0):
-    sampler = QuestionSampler(bundle, inputs, directory, seed=seed)
-    return sampler.sample(targets, count), sampler
+    policies = {"random": RandomTarget(seed), "all": EveryTarget(), "runner-up": RunnerUpTarget()}
+    which = "all" if inputs.labels is None else "wrong" if targets == "label" else "right"
+    if targets == "label":
+        targets = LabelTarget(inputs.labels)
+    elif isinstance(targets, str):
+        targets = policies[targets]
+    wanted = Sample(targets=targets, which=which, count=count, seed=seed)
+    sampler = QuestionSampler(bundle, inputs, run_directory(directory), wanted)
+    return sampler.sample(), sampler
 
 
 def test_of_a_data_set_only_what_the_classifier_gets_right_is_asked(bundle: Bundle, labelled, tmp_path):
@@ -107,9 +116,9 @@ def test_random_targets_do_not_depend_on_the_other_images(bundle: Bundle, folder
 def test_a_targets_file(bundle: Bundle, folder, tmp_path):
     names = sorted(path.name for path in folder.iterdir())
     table = tmp_path / "targets.csv"
-    table.write_text(f"image,target\n{names[0]},7\n\n{names[4]}, 9\n{names[0]},3\n{names[0]},0\n")
-    listed = read_targets(table, bundle.classes, folder)
-    pairs, sampler = sample(bundle, FileInputs(listed.paths, bundle), tmp_path / "run", listed)
+    table.write_text(f"image,target\n{names[0]},7\n\n{names[4]}, 9\n{names[0]},3\n{names[0]},0\n{names[4]},9\n")
+    paths, listed = read_targets(table, bundle.classes, folder)
+    pairs, sampler = sample(bundle, FileInputs(paths, bundle), tmp_path / "run", listed)
     assert [(Path(p.source.name).name, p.target) for p in pairs] == [(names[0], "7"), (names[0], "3"), (names[4], "9")]
     assert sampler.notes == [f"{folder / names[0]} (line 6): the model already sees 0"] and not sampler.unreadable
     assert pairs[0].file == pairs[1].file

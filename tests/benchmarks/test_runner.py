@@ -13,24 +13,24 @@ from cfx.benchmarks.run import Run
 from cfx.benchmarks.runner import LARGEST, batch_size_for
 from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
-from cfx.counterfactuals.problem import BrokenEngine, Problem
+from cfx.counterfactuals.problem import Problem
 from cfx.errors import DataError, OutputError, UsageError
-from cfx.runs.directory import read_records
+from cfx.reports.summary import Summary
 
 
 def test_a_run_is_a_directory(make, perform, bundle):
     benchmark = make("vcnet", "pixel")
     run = perform(benchmark)
-    assert {path.name for path in run.directory.iterdir()} == {
-        ".lock", "manifest.json", "pairs.jsonl", "records.jsonl", "summary.json", "index.html", "images",
+    assert {path.name for path in run.path.iterdir()} == {
+        ".lock", "files.jsonl", "manifest.json", "pairs.jsonl", "records.jsonl", "summary.json", "index.html", "images",
     }  # fmt: skip
-    manifest = json.loads((run.directory / "manifest.json").read_text())
+    manifest = json.loads((run.path / "manifest.json").read_text())
     assert manifest["command"] == ["cfx", "bench"] and manifest["config"]["bundle"]["digest"] == bundle.digest
     assert manifest["config"]["seed"] == 0 and manifest["machine"]["threads"] == torch.get_num_threads()
     assert len(run.answers) == 40 and {answer.engine for answer in run.answers} == {"vcnet", "pixel"}
     for answer in run.answers:
         assert answer.files.keys() == {"factual", "counterfactual"}
-        assert all((run.directory / file).is_file() for file in answer.files.values())
+        assert all((run.path / file).is_file() for file in answer.files.values())
         assert answer.value("validity") == float(answer.valid)
     assert sum(answer.valid for answer in run.answers if answer.engine == "vcnet") == 20
 
@@ -51,17 +51,17 @@ def test_interrupted_it_ends_with_the_same_records(make, perform, comparable, wi
 @pytest.mark.parametrize("cut", [1, 2000])
 def test_a_half_written_end_is_repaired(make, perform, comparable, tmp_path, cut):
     whole = perform(make())
-    records = whole.directory / "records.jsonl"
+    records = whole.path / "records.jsonl"
     expected, content = comparable(whole), records.read_bytes()
     records.write_bytes(content[:-cut])
-    (whole.directory / "summary.json").unlink()
+    (whole.path / "summary.json").unlink()
     assert comparable(perform(make())) == expected
     assert len(records.read_bytes().splitlines()) == 20
 
 
 @pytest.mark.parametrize("garbage", ["{not json", '{"pair": 3}', "[1, 2]", "null", "\x00\x00"])
 def test_garbage_in_the_middle_is_refused_with_its_line(make, perform, garbage):
-    records = perform(make()).directory / "records.jsonl"
+    records = perform(make()).path / "records.jsonl"
     lines = records.read_text().splitlines()
     lines[2] = garbage
     records.write_text("\n".join(lines) + "\n")
@@ -70,11 +70,11 @@ def test_garbage_in_the_middle_is_refused_with_its_line(make, perform, garbage):
 
 
 def test_an_answer_given_twice_is_refused(make, perform):
-    records = perform(make()).directory / "records.jsonl"
+    records = perform(make()).path / "records.jsonl"
     lines = records.read_text().splitlines()
     records.write_text("\n".join([*lines, lines[0]]) + "\n")
-    with pytest.raises(DataError, match="line 21 answers pair 0 by vcnet a second time"):
-        list(read_records(records))
+    with pytest.raises(DataError, match=r"line 21 is a second record of .*-\d\.png, target, \d, vcnet, 1"):
+        perform(make())
 
 
 def test_another_configuration_is_refused_with_the_difference(make, perform):
@@ -157,11 +157,43 @@ def test_out_of_memory_halves_the_batch(make, perform, witness, error):
     assert len(run.answers) == 20
 
 
-def test_any_other_error_is_not_taken_for_want_of_memory(make, perform):
+def test_any_other_error_is_not_taken_for_want_of_memory(make, perform, witness):
     benchmark = make()
     benchmark.engines = {"greedy": Greedy(error=ValueError)}
-    with pytest.raises(BrokenEngine, match="ValueError"):
-        perform(benchmark)
+    watcher = witness()
+    run = perform(benchmark, watcher)
+    assert watcher.notes == [] and len(run.answers) == 20, "searched in halves, it answers all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picky(Greedy):
+    """Fails on the image that is brightest in all."""
+
+    name: ClassVar[str] = "picky"
+
+    limit: float = 150.0
+
+    def find(self, problem: Problem) -> Curve:
+        if bool((problem.images.sum(dim=(1, 2, 3)) > self.limit).any()):
+            raise ZeroDivisionError("too bright")
+        return Curve(lambda t, rows: problem.images[rows], bisections=0)
+
+
+def test_what_fails_on_one_image_costs_only_its_own_answer(make, perform, witness, digits):
+    benchmark = make("vcnet")
+    sums = sorted(digits[0][::20].sum(dim=(1, 2, 3)).tolist())
+    benchmark.engines["picky"] = Picky(limit=(sums[-1] + sums[-2]) / 2)
+    run = perform(benchmark)
+    (failed,) = run.failed
+    assert failed.engine == "picky" and failed.fault == "engine" and "ZeroDivisionError: too bright" in failed.reason
+    assert len(run.answers) == 39 and run.missing(["vcnet", "picky"]) is None
+    summary = Summary.read(run.path)
+    assert summary.engines["picky"].pairs == 20 and summary.engines["vcnet"].valid == 20
+    assert any(note.startswith("picky: no attempt at 1 of 20 questions, such as ") for note in summary.notes)
+    (run.path / "summary.json").unlink()
+    watcher = witness()
+    perform(benchmark, watcher)
+    assert watcher.batches == [], "it is a record: a resumed run does not search for it again"
 
 
 def test_auto_picks_a_power_of_two_that_fits(bundle, monkeypatch):
@@ -179,5 +211,5 @@ def test_unreadable_images_are_named_again_when_a_run_goes_on(make, perform, fol
     (tmp_path / "images" / "broken.png").write_bytes(b"no")
     run = perform(make(images=str(tmp_path / "images")))
     assert len(run.questions) == 20
-    (said,) = Run.load(run.directory).manifest.unreadable
+    (said,) = Run.load(run.path).manifest.unreadable
     assert "broken.png" in said

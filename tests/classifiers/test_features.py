@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import ModelError, Problem
+from cfx.counterfactuals.request import SearchRequest
 
 
 def asked(classifier, images: Tensor) -> Problem:
-    return Problem(classifier, images, TargetClass(torch.zeros(len(images), dtype=torch.int64), 0.9))
+    goal = TargetClass(torch.zeros(len(images), dtype=torch.int64), 0.9)
+    return Problem(classifier, SearchRequest(images=images, targets=goal.targets), goal)
 
 
 def test_the_logits_are_the_last_layer_of_the_features(bundle: Bundle, digits: tuple[Tensor, Tensor]):

@@ -195,7 +195,7 @@ def test_a_batch_keeps_its_size_and_an_iterator_is_read_once(bundle: Bundle, dig
     of_iterator = list(cfx.explain(iter(images), classifier=classifier, target=9))
     assert len(of_batch) == len(of_iterator) == 3
     for first, second in zip(of_batch, of_iterator, strict=True):
-        assert torch.equal(first.given_images.counterfactual, second.given_images.counterfactual)
+        assert torch.equal(first.pictures.counterfactual, second.pictures.counterfactual)
 
 
 def test_wrong_uses_from_python_are_one_sentence(bundle: Bundle, folder: Path):

@@ -108,7 +108,7 @@ def test_a_finished_run_says_that_nothing_was_searched(bench):
 
 def test_a_baseline_may_be_of_another_version(bench, monkeypatch):
     assert bench("--out", "before").code == 0
-    monkeypatch.setattr("cfx.benchmarks.suite.code_digest", lambda: "f" * 64)
+    monkeypatch.setattr("cfx.runs.identity.code_digest", lambda: "f" * 64)
     assert "code is" in bench("--out", "before").error
     result = bench("--out", "after", "--baseline", "before", "--fail-under", "pixel.l1<=baseline+0.5")
     assert result.code == 0 and re.search(

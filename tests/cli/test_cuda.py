@@ -142,7 +142,7 @@ def test_a_model_in_memory_stays_where_it_is():
     model = Positions("cuda").cuda()
     (answer,) = cfx.explain([FOUR], target="9", classifier=model, engine="pixel")
     assert next(model.parameters()).device.type == "cuda"
-    assert answer.images is not None and answer.images.counterfactual.isfinite().all()
+    assert answer.pictures.counterfactual.isfinite().all()
 
 
 def test_training_runs_there_and_its_bundle_opens_on_the_cpu(run: Run, tmp_path: Path, folder: Path):

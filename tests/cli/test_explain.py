@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 import cfx
 from cfx.bundles.bundle import Bundle
@@ -28,6 +27,7 @@ from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.engines.pixel import PixelAscent
 from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.request import SearchRequest
 from cfx.counterfactuals.tightening import PATH_FRAMES
 from cfx.images.reading import read_image
 
@@ -263,13 +263,13 @@ def test_many_images_get_a_line_each(explain: Run):
 
 def test_images_stream_through_in_batches(explain: Run, monkeypatch: pytest.MonkeyPatch):
     sizes: list[int] = []
-    search = PixelAscent.search
+    answer = PixelAscent.answer
 
-    def spy(self: PixelAscent, classifier, images: Tensor, *rest, **others):
-        sizes.append(len(images))
-        return search(self, classifier, images, *rest, **others)
+    def spy(self: PixelAscent, classifier, request: SearchRequest):
+        sizes.append(len(request))
+        return answer(self, classifier, request)
 
-    monkeypatch.setattr(PixelAscent, "search", spy)
+    monkeypatch.setattr(PixelAscent, "answer", spy)
 
     def records(size: int) -> list[dict]:
         found = explain(EXAMPLES, "--format", "json", "--batch-size", size).records

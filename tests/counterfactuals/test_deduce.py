@@ -11,6 +11,7 @@ from cfx.counterfactuals.engine import Counterfactuals
 from cfx.counterfactuals.engines.deduce import Densities, DensityEdits, relative, shrunk
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import ModelError, NothingToOffer, Problem
+from cfx.counterfactuals.request import SearchRequest
 from cfx.generative.donors import Donors, OfClass
 
 
@@ -79,7 +80,7 @@ def test_real_digits_are_most_typical_of_their_own_class(
     bundle: Bundle, densities: Densities, digits: tuple[Tensor, Tensor]
 ):
     images, labels = digits
-    problem = Problem(bundle.classifier, images, TargetClass(labels, 0.9))
+    problem = Problem(bundle.classifier, SearchRequest(images=images, targets=labels), TargetClass(labels, 0.9))
     features, _ = problem.features(images, problem.every_row())
     costs = torch.stack([densities.costs(features, torch.full_like(labels, label)) for label in range(10)], dim=1)
     assert (costs.argmin(dim=1) == labels).float().mean() > 0.95
@@ -103,7 +104,7 @@ def test_the_features_become_more_typical_of_the_target(
     bundle: Bundle, found: Counterfactuals, densities: Densities, asked: tuple[Tensor, Tensor]
 ):
     images, targets = asked
-    problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9))
+    problem = Problem(bundle.classifier, SearchRequest(images=images, targets=targets), TargetClass(targets, 0.9))
     before, after = (
         densities.costs(problem.features(each, problem.every_row())[0], targets) for each in (images, found.images)
     )
@@ -117,7 +118,7 @@ def test_the_density_guides_the_search(bundle: Bundle, densities: Densities, ask
     for weight in (0.3, 1000.0):
         engine = DensityEdits.from_bundle(bundle, class_weight=weight, undo_rounds=0)
         found = engine.search(bundle.classifier, images, targets)
-        problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9))
+        problem = Problem(bundle.classifier, SearchRequest(images=images, targets=targets), TargetClass(targets, 0.9))
         features, _ = problem.features(found.images, problem.every_row())
         costs.append(float(densities.costs(features, targets).mean()))
     assert costs[0] < costs[1]

@@ -13,6 +13,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.engines.dive import DiVE
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.request import SearchRequest
 from cfx.errors import UsageError
 
 
@@ -57,7 +58,9 @@ def test_a_further_answer_moves_only_some_coordinates(bundle: Bundle, questions:
     masks = []
     for attempt in range(1, 1 + engine.masks):
         earlier = images[:, None].expand(-1, attempt, -1, -1, -1)
-        problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9), earlier=earlier)
+        problem = Problem(
+            bundle.classifier, SearchRequest(images=images, targets=targets, earlier=earlier), TargetClass(targets, 0.9)
+        )
         masks.append(engine._moves(problem, origin))
     moves = torch.stack(masks)
     assert set(moves.unique().tolist()) == {0.0, 1.0}

@@ -15,6 +15,7 @@ from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import ModelError, Problem, as_written, clamped
+from cfx.counterfactuals.request import SearchRequest
 from cfx.counterfactuals.tightening import tighten
 from cfx.errors import UsageError
 
@@ -65,7 +66,7 @@ def test_a_search_says_how_many_evaluations_it_made():
 
 def test_the_grid_finds_an_early_island_that_bisection_would_miss():
     images, targets = black(1)
-    problem = Problem(Brightness(), images, TargetClass(targets, 0.9))
+    problem = Problem(Brightness(), SearchRequest(images=images, targets=targets), TargetClass(targets, 0.9))
 
     def draw(t: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         # light near 0.3, dark from 0.4 to 0.8, light at the end
@@ -136,7 +137,7 @@ def test_tightening_stays_on_the_side_that_the_engine_stands_by(bundle: Bundle, 
         return torch.lerp(factuals[rows], ends[rows], t[:, None, None, None])
 
     for grid in ((), (0.25, 0.5, 0.75)):
-        problem = Problem(bundle.classifier, factuals, TargetClass(targets, 0.5))
+        problem = Problem(bundle.classifier, SearchRequest(images=factuals, targets=targets), TargetClass(targets, 0.5))
         free, _ = tighten(problem, Curve(blend, grid=grid))
         held, found = tighten(problem, Curve(blend, grid=grid, accept=lambda t, rows: t >= 0.9))
         assert (free < 0.9).all() and (held >= 0.9).all() and found.valid.all()

@@ -11,6 +11,7 @@ from cfx.counterfactuals.engine import Counterfactuals
 from cfx.counterfactuals.engines.jsma import SaliencyMap
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.request import SearchRequest
 from cfx.counterfactuals.search.pixel_edits import Edits, PixelSearch
 
 WEIGHTS = torch.tensor([3.0, -2.0, 1.0, 0.5])  # of the pixels of an image of 2x2, for class 1
@@ -36,7 +37,7 @@ def image(*pixels: float, channels: int = 1) -> Tensor:
 def edits_of(images: Tensor, *, threshold: float = 100.0, **settings: float) -> Edits:
     """The edits of a search for class 1, whose loss is the negative weighted sum of the pixels."""
     goal = TargetClass(torch.ones(len(images), dtype=torch.int64), 0.9)
-    problem = Problem(Weighted(threshold), images, goal)
+    problem = Problem(Weighted(threshold), SearchRequest(images=images, targets=goal.targets), goal)
 
     def loss(images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         log_probabilities = problem.log_probabilities(images, rows)
@@ -94,7 +95,11 @@ def test_draw_makes_the_first_edits():
 
 def test_edits_that_are_not_needed_are_undone_and_the_others_keep_their_order():
     images = image(0.0, 1.0, 0.0, 0.0)
-    problem = Problem(Weighted(threshold=1.0), images, TargetClass(torch.tensor([1]), 0.9))
+    problem = Problem(
+        Weighted(threshold=1.0),
+        SearchRequest(images=images, targets=torch.tensor([1])),
+        TargetClass(torch.tensor([1]), 0.9),
+    )
     pixels = torch.tensor([[3, 0, 2, 0, 1, 0, 0]])
     changes = torch.tensor([0.5, 0.5, 0.25, 0.25, -1.0, 0.25, 9.0]).view(1, 7, 1)
     edits = Edits(images, pixels, changes, torch.tensor([6]), torch.tensor([True]))  # the seventh is none

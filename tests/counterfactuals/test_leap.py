@@ -13,6 +13,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.engines.leap import Leap, Walk
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import ModelError, Problem
+from cfx.counterfactuals.request import SearchRequest
 from cfx.errors import BundleError
 from cfx.generative.velocity import VelocityField
 
@@ -66,7 +67,8 @@ def test_questions_about_one_image_share_its_lift(bundle: Bundle, fours: Tensor)
     engine = Leap(matching=field.eval())
     costs = []
     for images in (fours[:1], fours[:1].repeat(3, 1, 1, 1)):
-        problem = Problem(bundle.classifier, images, TargetClass(torch.arange(len(images)), 0.9))
+        goal = TargetClass(torch.arange(len(images)), 0.9)
+        problem = Problem(bundle.classifier, SearchRequest(images=images, targets=goal.targets), goal)
         field.seen = 0
         with torch.no_grad():
             Walk(engine, problem).lifted(2, problem.every_row())

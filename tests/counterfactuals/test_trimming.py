@@ -10,6 +10,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import Candidates, Problem
 from cfx.counterfactuals.registry import load_engine
+from cfx.counterfactuals.request import SearchRequest
 from cfx.counterfactuals.search.trimming import regions_of, trim
 
 
@@ -28,12 +29,12 @@ def everything(tried: Candidates, features: Tensor, rows: Tensor) -> Tensor:
 
 def seen(bundle: Bundle, images: Tensor, targets: Tensor, found: Tensor) -> Candidates:
     """The counterfactuals as an engine gives them, evaluated."""
-    problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9))
+    problem = Problem(bundle.classifier, SearchRequest(images=images, targets=targets), TargetClass(targets, 0.9))
     return problem.candidates(found, problem.every_row())
 
 
 def trimmed(bundle: Bundle, images: Tensor, targets: Tensor, found: Tensor) -> tuple[Candidates, Tensor, Problem]:
-    problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9))
+    problem = Problem(bundle.classifier, SearchRequest(images=images, targets=targets), TargetClass(targets, 0.9))
     best, kept = trim(problem, seen(bundle, images, targets, found), problem.every_row(), everything)
     return best, kept, problem
 
@@ -61,7 +62,7 @@ def test_the_smallest_regions_are_the_first_to_go(bundle: Bundle, asked: tuple[T
 
 def test_nothing_is_taken_back_that_is_not_accepted(bundle: Bundle, asked: tuple[Tensor, Tensor, Tensor]):
     images, targets, found = asked
-    problem = Problem(bundle.classifier, images, TargetClass(targets, 0.9))
+    problem = Problem(bundle.classifier, SearchRequest(images=images, targets=targets), TargetClass(targets, 0.9))
     candidates = seen(bundle, *asked)
     best, kept = trim(problem, candidates, problem.every_row(), lambda tried, *_: torch.zeros_like(tried.valid))
     assert torch.equal(best.images, found) and bool(kept.all())

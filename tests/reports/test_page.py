@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cfx.answers.answer import Answer, Cost
+from cfx.answers.answer import Answer, Cost, Envelope
+from cfx.answers.pictures.held import InRun
 from cfx.answers.question import Question, Source
 from cfx.answers.seen import Seen
 from cfx.benchmarks.summary import gather, summarise
@@ -32,6 +33,7 @@ from cfx.reports.page import write_page
 from cfx.reports.plots import FRAME, Point, Scale, Span, place_labels, trade_off
 from cfx.reports.summary import BundleName, Summary
 
+ENVELOPE = Envelope(bundle="mnist", digest="0", settings={}, confidence=0.9, device="cpu", seed=0)
 ENGINES = ("latent", "vcnet", "projection", "noise")
 HOSTILE = "</script><img src=x onerror=alert(1)>{{data}}<!--\udcff"
 
@@ -87,7 +89,8 @@ def summary() -> Summary:
             question = Question(source=Source(name=f"{pair}.png"), factual=Seen("4", 0.99), target="9", number=pair)
             records.append(
                 Answer(question=question, engine=engine, counterfactual=Seen("4", 0.99), valid=valid,
-                       target_confidence=0.95, metrics=metrics, cost=cost)
+                       target_confidence=0.95, metrics=metrics, cost=cost,
+                       envelope=ENVELOPE, pictures=InRun(Path(), {}))
             )  # fmt: skip
     found = gather(records, 40, {engine: engine == "noise" for engine in ENGINES})
     return summarise(found, bundle=BundleName(name="mnist", digest="0"), notes=[f"lpips: {HOSTILE[:-1]}"])

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from cfx.answers.question import Source, ask
+from cfx.answers.asking import ask
+from cfx.answers.question import Source
 from cfx.answers.reach import far_note
 from cfx.answers.wanted import Wanted
 from cfx.bundles.bundle import Bundle

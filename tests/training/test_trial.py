@@ -71,9 +71,10 @@ def test_a_trial_is_whole_when_every_engine_was_asked_all_questions():
 
 
 def test_targets_are_others_than_what_is_seen(bundle: Bundle, digits: tuple[Tensor, Tensor]):
-    images, targets = questions(bundle, digits[0][:50])
+    batch = questions(bundle, digits[0][:50])
+    targets = batch.targets
     with torch.inference_mode():
-        assert bool((bundle.classifier(images).argmax(dim=1) != targets).all())
+        assert bool((bundle.classifier(batch.images).argmax(dim=1) != targets).all())
     assert len(targets.unique()) > 5
 
 

@@ -19,7 +19,6 @@ from cfx.images.finding import find_images
 from cfx.images.sets.labelled import Labelled
 from cfx.images.writing import write_png
 from cfx.runs import identity
-from cfx.runs.directory import RunDirectory
 from cfx.runs.inputs import DataSetInputs, FileInputs
 from cfx.runs.manifest import Manifest
 
@@ -90,14 +89,14 @@ def test_other_targets(make, perform, images, tmp_path):
 
 def test_other_code(make, perform, monkeypatch):
     perform(make())
-    monkeypatch.setattr("cfx.benchmarks.suite.code_digest", lambda: "0" * 64)
+    monkeypatch.setattr("cfx.runs.identity.code_digest", lambda: "0" * 64)
     assert "code is " in refused(lambda: perform(make()))
 
 
 def test_another_version_of_a_plug_in(make, perform, monkeypatch):
-    monkeypatch.setattr("cfx.benchmarks.suite.plugin_of", lambda name: "elsewhere 1.0")
+    monkeypatch.setattr("cfx.runs.identity.plugin_of", lambda name: "elsewhere 1.0")
     perform(make())
-    monkeypatch.setattr("cfx.benchmarks.suite.plugin_of", lambda name: "elsewhere 1.1")
+    monkeypatch.setattr("cfx.runs.identity.plugin_of", lambda name: "elsewhere 1.1")
     said = refused(lambda: perform(make()))
     assert 'plugins.vcnet is "elsewhere 1.0" there and "elsewhere 1.1" here' in said
 
@@ -144,7 +143,7 @@ def test_a_changed_byte_of_a_part_is_found_before_anything_is_read(bundle: Bundl
 
 
 def test_every_part_that_is_used_counts(make, bundle: Bundle):
-    config = json.loads(json.dumps(make(ENGINE, "latent").config))
+    config = json.loads(json.dumps(make(ENGINE, "latent").identity.values))
     assert set(config["parts"]) == {"classifier", "conditional_vae", "vae", "anchors"} | set(bundle.judges.names())
     assert config["parts"]["vae"] == bundle.parts["vae"].sha256
     assert "flow" not in config["parts"]
@@ -155,7 +154,7 @@ def test_every_part_that_is_used_counts(make, bundle: Bundle):
 
 def test_fresh_starts_anew_and_deletes_only_what_the_run_wrote(make, perform, comparable):
     before = perform(make(ENGINE, "pixel"))
-    directory = before.directory
+    directory = before.path
     for mine in ("notes.txt", "images/mine.txt", f"images/{ENGINE}/mine.png", "images/other/000001.png"):
         (directory / mine).parent.mkdir(exist_ok=True)
         (directory / mine).write_text("precious")
@@ -194,7 +193,7 @@ def test_fresh_refuses_what_is_no_run(make, perform, tmp_path, files, says):
 
 
 def test_missing_records_are_refused_by_whoever_reads_a_run(make, perform, tmp_path):
-    directory = perform(make(ENGINE, "pixel")).directory
+    directory = perform(make(ENGINE, "pixel")).path
     records = directory / "records.jsonl"
     lines = records.read_text().splitlines(keepends=True)
     records.write_text("".join(lines[:5]))
@@ -217,7 +216,7 @@ def test_bench_itself_completes_them(make, perform, comparable):
 
 @pytest.mark.parametrize("change", [lambda text: text[: text.index("\n") + 1], lambda text: text.replace('"3"', '"4"')])
 def test_other_questions_than_the_run_began_with_are_refused(make, perform, change):
-    path = perform(make()).directory / "pairs.jsonl"
+    path = perform(make()).path / "pairs.jsonl"
     text = path.read_text()
     path.write_text(change(text))
     assert path.read_text() != text
@@ -229,8 +228,8 @@ def test_other_questions_than_the_run_began_with_are_refused(make, perform, chan
 
 
 def test_records_of_another_run_make_the_summary_new(make, perform, tmp_path):
-    directory = perform(make()).directory
-    other = perform(make(confidence=0.99, out=tmp_path / "other")).directory
+    directory = perform(make()).path
+    other = perform(make(confidence=0.99, out=tmp_path / "other")).path
     before = (directory / "summary.json").read_bytes()
     shutil.copy(other / "records.jsonl", directory / "records.jsonl")
     shutil.copytree(other / "images", directory / "images", dirs_exist_ok=True)
@@ -240,7 +239,7 @@ def test_records_of_another_run_make_the_summary_new(make, perform, tmp_path):
 
 @pytest.mark.parametrize("lost", ["summary.json", "index.html"])
 def test_the_summary_and_the_page_can_be_made_again(make, perform, witness, lost):
-    directory = perform(make()).directory
+    directory = perform(make()).path
     summaries = []
     for _ in range(2):  # the first is computed from records, whose numbers have six digits
         (directory / lost).unlink()
@@ -291,10 +290,10 @@ def test_a_slow_engine_gets_small_batches_and_keeps_them(make, perform, comparab
     monkeypatch.setattr(runner, "perf_counter", lambda: float(next(clock)) * 2)
     watcher = witness()
     run = perform(make(batch_size=None), watcher)
-    assert Manifest.read(run.directory).batch_sizes == {ENGINE: 1}
+    assert Run.load(run.path).batch_sizes == {ENGINE: 1}
     assert [count for _, count in watcher.batches] == [1] * 20
     monkeypatch.undo()
-    (run.directory / "records.jsonl").unlink()
+    (run.path / "records.jsonl").unlink()
     watcher = witness()
     perform(make(batch_size=None), watcher)
     assert [count for _, count in watcher.batches] == [1] * 20, "a resumed run searches in the same batches"
@@ -312,6 +311,6 @@ def test_the_size_follows_from_two_searches(few, twice, size):
 
 def test_a_run_directory_of_an_unknown_run_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no run there"):
-        RunDirectory(tmp_path, "pairs.jsonl").manifest()
+        Manifest.read(tmp_path)
     with pytest.raises(UsageError, match="no run there"):
         Run.load(tmp_path)
