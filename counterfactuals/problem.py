@@ -12,6 +12,7 @@ from torch import Tensor
 from ..bundles.labelling import SAME, Labelling
 from ..classifiers.introspection.dropout import DropoutNetworks
 from ..classifiers.introspection.features import PenultimateFeatures, SpatialFeatures
+from ..classifiers.introspection.layers import shows_layers
 from ..errors import CfxError
 from ..images.resizing import resize_batch
 from .goal import Goal
@@ -19,6 +20,7 @@ from .request import SearchRequest
 
 Classifier = Callable[[Tensor], Tensor]
 """image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
+READS_NONE = "use an engine that reads none, such as swap or projection"
 LARGEST_BATCH = 512  # images; with larger batches a CPU spends more time on allocating memory than on the model
 
 
@@ -142,7 +144,9 @@ class Problem:
             earlier: (M, A, C, H, W), what earlier searches of this engine have found for them; None: nothing.
         """
         request = replace(self._request.only(rows), earlier=earlier).counting_from(int(self.forward_calls.sum()))
-        return Problem(self._classifier, request, self.goal.only(rows), working=working, labelling=self._labelling)
+        other = Problem(self._classifier, request, self.goal.only(rows), working=working, labelling=self._labelling)
+        other._penultimate = self._penultimate
+        return other
 
     def count_also(self, other: Problem, rows: Tensor) -> None:
         """Add the counts of a problem made of the questions `rows` (M,)."""
@@ -261,10 +265,7 @@ class Problem:
         if self._penultimate is None:
             self._penultimate = PenultimateFeatures(self._classifier, self.factuals[:1])
         if self._penultimate.layer is None:
-            raise NothingToOffer(
-                "the classifier shows no linear layer whose input could be read as features (a program or a plain "
-                "function shows none); use an engine that reads none, such as swap or projection"
-            )
+            raise NothingToOffer(_without_features(self._classifier))
         return self._penultimate
 
     @torch.no_grad()
@@ -368,3 +369,13 @@ class Candidates:
 
 def _described(value: object) -> str:
     return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _without_features(classifier: Classifier) -> str:
+    """Why a classifier has no penultimate features, and what to do where something can be done."""
+    if shows_layers(classifier):
+        return f"the classifier has no linear layer whose input could be read as features; {READS_NONE}"
+    return (
+        "the classifier shows no linear layer whose input could be read as features (TorchScript and plain functions "
+        f"show none): export the model with torch.export as a .pt2 file, or {READS_NONE}"
+    )

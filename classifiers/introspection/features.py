@@ -2,77 +2,94 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
+from .graphs import linear_modules, linear_nodes, map_nodes
+from .layers import Layer, Rows, Watch, layers_of
+
 LEAST_SIDE = 3  # a layer with fewer rows or columns says too little about places
 
 
 class SpatialFeatures:
-    """Reads the output of the last convolutional layer of a classifier, with a hook that is removed after each call.
+    """Reads the output of the last layer of a classifier that has a height and a width.
+
+    In a live network, layers are modules; in a program of torch.export, the operators on feature maps. Nothing of the
+    classifier is changed after a call.
 
     Args:
         classifier: image batch -> logits (N, K).
         image: (1, C, H, W) in [0, 1], on which the layer is found.
 
     Attributes:
-        layer: the module, on which the logits depend; None if there is none: the classifier is a plain function,
-            TorchScript or a program without modules, or has no gradients.
+        layer: the module or the node of the graph, on which the logits depend; None if there is none: the classifier
+            is a plain function or TorchScript, has no such layer, or no gradients.
     """
 
     def __init__(self, classifier: Callable[[Tensor], Tensor], image: Tensor) -> None:
-        self.classifier = classifier
-        self.layer: nn.Module | None = None
-        if not isinstance(classifier, nn.Module):
+        self.layer: Layer | None = None
+        self._calls: Counter[Layer] = Counter()
+        seen: list[tuple[Layer, Tensor]] = []
+
+        def look(layer: Layer, _input: object, output: object) -> None:
+            if is_spatial(output):
+                self._calls[layer] += 1
+                if output.requires_grad:
+                    seen.append((layer, output))
+
+        layers = layers_of(classifier, lambda module: not any(True for _ in module.children()), map_nodes)
+        if not layers:
             return
-        seen: list[tuple[nn.Module, Tensor]] = []
-
-        def look(module: nn.Module, _inputs: object, output: object) -> None:
-            if is_spatial(output) and output.requires_grad:
-                seen.append((module, output))
-
-        leaves = [module for module in classifier.modules() if not any(True for _ in module.children())]
-        handles = [
-            leaf.register_forward_hook(look) for leaf in leaves if not isinstance(leaf, torch.jit.ScriptModule)
-        ]  # fmt: skip
-        try:
-            with torch.enable_grad():
-                total = classifier(image.detach().clone().requires_grad_()).sum()
-        finally:
-            for handle in handles:
-                handle.remove()
+        with torch.enable_grad():
+            total = Watch(classifier, layers)(image.detach().clone().requires_grad_(), look).sum()
         if total.requires_grad and seen:
             gradients = torch.autograd.grad(total, [output for _, output in seen], allow_unused=True)
-            on_the_way = [module for (module, _), each in zip(seen, gradients, strict=True) if each is not None]
+            on_the_way = [layer for (layer, _), each in zip(seen, gradients, strict=True) if each is not None]
             self.layer = on_the_way[-1] if on_the_way else None
+        self._watch = Watch(classifier, [] if self.layer is None else [self.layer])
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (N, C, H, W) -> features (N, F, h, w) and the logits (N, K) as a function of them, for autograd."""
         assert self.layer is not None
-        kept: list[Tensor] = []
+        rows = Rows(len(images), self._calls[self.layer])
+        leaf: list[Tensor] = []
 
-        def keep(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
-            if not is_spatial(output):
+        def keep(_layer: Layer, _input: object, output: object) -> Tensor | None:
+            if not is_spatial(output) or not rows.is_last():
                 return None
+            begin = rows.done
+            rows.add(output.detach())
+            # Copies are returned, because the next layer may change its input in place.
             if not torch.is_grad_enabled():
-                kept.append(output)
-                return None
-            kept.append(output.detach().requires_grad_())
-            return kept[-1].clone()  # a copy, because the next layer may change its input in place
+                return output.clone()
+            if not leaf:
+                leaf.append(_leaf_for(output.detach(), rows.count))
+            own = rows.done - begin
+            if len(output) < rows.count:
+                with torch.no_grad():
+                    leaf[0][begin : rows.done] = output[:own]
+            its = leaf[0][begin : rows.done]
+            return its.clone() if own == len(output) else torch.cat([its, output[own:].detach()])
 
-        handle = self.layer.register_forward_hook(keep)
-        try:
-            logits = self.classifier(images)
-        finally:
-            handle.remove()
-        return kept[-1], logits
+        logits = self._watch(images, keep)
+        return leaf[0] if leaf else rows.joined(), logits
+
+
+def _leaf_for(output: Tensor, count: int) -> Tensor:
+    """Where the features of so many images go: they begin with the output (n, F, h, w) for the first n of them."""
+    leaf = output[:count] if len(output) >= count else output.new_zeros(count, *output.shape[1:])
+    return leaf.requires_grad_()
 
 
 class PenultimateFeatures:
-    """Reads the input of the last linear layer of a classifier, with a hook that is removed after each call.
+    """Reads the input of the last linear layer of a classifier.
+
+    In a live network, these layers are `nn.Linear`; in a program of torch.export, the products with a matrix of
+    weights. Nothing of the classifier is changed after a call.
 
     Args:
         classifier: image batch -> logits (N, K).
@@ -83,34 +100,38 @@ class PenultimateFeatures:
     """
 
     def __init__(self, classifier: Callable[[Tensor], Tensor], image: Tensor) -> None:
-        self.classifier = classifier
-        self.layer: nn.Linear | None = None
-        if not isinstance(classifier, nn.Module):
+        self.layer: Layer | None = None
+        self._calls: Counter[Layer] = Counter()
+        called: list[tuple[Layer, int]] = []
+
+        def look(layer: Layer, inputs: object, output: object) -> None:
+            if isinstance(inputs, Tensor) and isinstance(output, Tensor):
+                self._calls[layer] += 1
+                called.append((layer, output.shape[-1]))
+
+        layers = layers_of(classifier, lambda module: isinstance(module, nn.Linear), linear_nodes, linear_modules)
+        if not layers:
             return
-        called: list[nn.Module] = []
-        linear = [module for module in classifier.modules() if isinstance(module, nn.Linear)]
-        handles = [module.register_forward_hook(lambda each, *_: called.append(each)) for module in linear]
-        try:
-            with torch.no_grad():
-                classes = classifier(image).shape[1]
-        finally:
-            for handle in handles:
-                handle.remove()
-        found = [module for module in called if isinstance(module, nn.Linear)]
-        last = [module for module in found if module.out_features == classes] or found
+        with torch.no_grad():
+            classes = Watch(classifier, layers)(image, look).shape[1]
+        last = [layer for layer, outputs in called if outputs == classes] or [layer for layer, _ in called]
         self.layer = last[-1] if last else None
+        self._watch = Watch(classifier, last[-1:])
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (N, C, H, W) -> features (N, F) and logits (N, K), differentiable if images and classifier are."""
+        """images (N, C, H, W) -> features (N, F) and logits (N, K), differentiable if images and classifier are.
+
+        Some networks apply the layer to every position, and average its outputs; the features are then means, too.
+        """
         assert self.layer is not None
-        kept: list[Tensor] = []
-        handle = self.layer.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
-        try:
-            logits = self.classifier(images)
-        finally:
-            handle.remove()
-        found = kept[-1]  # (N, ..., F): some networks apply the layer to every position, and average its outputs
-        return found.flatten(1, -2).mean(dim=1) if found.dim() > 2 else found, logits
+        rows = Rows(len(images), self._calls[self.layer])
+
+        def keep(_layer: Layer, inputs: object, _output: object) -> None:
+            if isinstance(inputs, Tensor) and rows.is_last():
+                rows.add(inputs.flatten(1, -2).mean(dim=1) if inputs.dim() > 2 else inputs)
+
+        logits = self._watch(images, keep)
+        return rows.joined(), logits
 
 
 def is_spatial(output: object) -> TypeGuard[Tensor]:
