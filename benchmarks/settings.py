@@ -5,8 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..metrics.catalogue import BY_NAME
+from ..runs.gates import Vocabulary
+
 CONTROLS = ("factual", "random-real", "nearest-real", "blurred-real", "redrawn-real")
 """Names of the controls of `cfx bench`. One more is the engine `pixel`, which makes adversarial noise."""
+
+
+GATES = Vocabulary(
+    measures=BY_NAME,
+    subject="engine",
+    measure="metric",
+    counted="pairs",
+    least="--min-pairs",
+    example="latent.validity>=0.99",
+)
+"""What the gates of `cfx bench` may name."""
 
 
 @dataclass(frozen=True)
@@ -28,4 +42,3 @@ class Settings:
     window: tuple[float, float] | None = None
     recursive: bool = False
     out: Path | None = None
-    fresh: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..answers.loop import AnswerLoop
@@ -44,6 +43,10 @@ class Benchmark:
         settings: all other settings.
         command: the command as it was typed, for the manifest.
 
+    Attributes:
+        directory: of the run; `held` with `identity` locks it, and if the run was not begun before, call `sample`.
+        identity: everything that the records depend on.
+
     Raises:
         UsageError, DataError, ImageError: the images, the data set or the targets are missing or unusable.
     """
@@ -64,16 +67,7 @@ class Benchmark:
         if settings.controls:
             self.engines |= controls(bundle, self.inputs, settings.confidence, settings.seed)
         self.identity = self._identity()
-        self.directory = settings.out or Path("runs") / f"{bundle.name}-{self.identity.digest}"
-        self.run_directory = run_directory(self.directory)
-
-    def open(self) -> AbstractContextManager[bool]:
-        """Lock the run's directory; yields whether the run was begun before. If not, call `sample`.
-
-        Raises:
-            UsageError, DataError, OutputError: as `RunDirectory.held`.
-        """
-        return self.run_directory.held(self.identity, fresh=self.settings.fresh)
+        self.directory = run_directory(settings.out or Path("runs") / f"{bundle.name}-{self.identity.digest}")
 
     def sample(self, progress: Progress = SILENT) -> None:
         """Sample the questions, and write the manifest, which lists unreadable images.
@@ -81,12 +75,12 @@ class Benchmark:
         Raises:
             DataError, OutputError: as `QuestionSampler.sample`.
         """
-        sampler = QuestionSampler(self.bundle, self.inputs, self.run_directory, self._wanted())
+        sampler = QuestionSampler(self.bundle, self.inputs, self.directory, self._wanted())
         with progress.task("reading", self.count) as task:
             sampler.sample(task)
         for note in (*self.inputs.notes, *sampler.notes):
             progress.note(note)
-        self.run_directory.begin(
+        self.directory.begin(
             self.identity,
             command=self.command,
             device=self.bundle.device.type,
@@ -94,7 +88,7 @@ class Benchmark:
             unreadable=sampler.unreadable,
             batch_size=self.settings.batch_size or batch_size_for(self.bundle),
             batch_sizes={},
-            questions=questions_file(self.directory),
+            questions=questions_file(self.directory.path),
         )
 
     def _wanted(self) -> Sample:
@@ -117,7 +111,7 @@ class Benchmark:
         Raises:
             DataError: the run is damaged.
         """
-        return Run.load(self.directory)
+        return Run.load(self.directory.path)
 
     def finished_summary(self, run: Run) -> Summary | None:
         """The summary of a run that needs no more work; None if there is none, or it is of other records."""

@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if stdout.failure is None:
             return code
         if not isinstance(stdout.failure, BrokenPipeError):
-            return _report(f"stdout: could not be written ({reason_of(stdout.failure)}); free some space", words)
+            text = f"stdout: could not be written ({reason_of(stdout.failure)}); free some space"
+            return _report(text, words, settings.command)
         return code if settings.command in WRITING else ExitCode.PIPE_CLOSED
 
 
@@ -120,7 +121,7 @@ def _run(words: list[str], settings: Globals) -> int:
     except Exception as error:
         if settings.debug:
             traceback.print_exc()
-        return _report(_message(error, settings.command), words)
+        return _report(_message(error, settings.command), words, settings.command)
 
 
 def _message(error: Exception, command: str | None) -> str:
@@ -138,7 +139,7 @@ def _message(error: Exception, command: str | None) -> str:
     return f"{reason} (unexpected; run with --debug for the traceback)"
 
 
-def _report(message: str, words: list[str]) -> int:
+def _report(message: str, words: list[str], command: str | None) -> int:
     """Print an error in one line, and replace the JUnit report that an earlier run may have left."""
     message = printable(" ".join(message.split()))
     print("error:", message, file=sys.stderr)
@@ -148,7 +149,8 @@ def _report(message: str, words: list[str]) -> int:
 
         now = datetime.now(UTC)
         try:
-            JUnitReport(name="cfx bench", began=now, seconds=0.0, error=("refused", message)).write(junit)
+            report = JUnitReport(command=command or "", began=now, seconds=0.0, error=("refused", message))
+            report.write(junit)
         except CfxError as error:
             print("error:", printable(str(error)), file=sys.stderr)
     return ExitCode.WRONG_USAGE

@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from ..benchmarks.settings import CONTROLS, Settings
+from ..benchmarks.settings import CONTROLS, GATES, Settings
 from ..counterfactuals.registry import CONTROL, EngineChoice, engine_names
-from ..errors import UsageError
-from ..runs.gates import Gate, check_engines, parse_gate
+from ..runs.gates import check_subjects
 from .options import choices
 from .options.choices import (
     DEVICES,
@@ -23,10 +22,19 @@ from .options.choices import (
     check_confidence,
     check_images,
     check_output,
-    check_run,
     check_targets,
 )
 from .options.engines import SetOption, choose_engines
+from .options.gates import (
+    BaselineOption,
+    FailUnderOption,
+    FreshOption,
+    GateOptions,
+    JUnitOption,
+    OutOption,
+    TimeoutOption,
+    gate_options,
+)
 from .options.types import (
     BlackOption,
     BundleOption,
@@ -53,9 +61,7 @@ class BenchOptions:
         engines: names of the engines.
         explained: name of the part of the bundle that is explained.
         settings: the settings of the benchmark.
-        gates: the gates, parsed.
-        min_pairs: a gate fails if its figure is computed over fewer pairs.
-        seconds: seconds after which the command stops; None for no limit.
+        gating: the gates, the time limit, the baseline and the report.
         command: the command as it was typed.
     """
 
@@ -64,11 +70,7 @@ class BenchOptions:
     engines: EngineChoice
     settings: Settings
     device: str
-    gates: tuple[Gate, ...]
-    min_pairs: int
-    seconds: float | None
-    baseline: Path | None
-    junit: Path | None
+    gating: GateOptions
     format: str
     command: tuple[str, ...]
 
@@ -123,39 +125,20 @@ def bench(
             "--controls", help="Also run the controls: factual, real images (as they are, blurred, redrawn) and pixel."
         ),
     ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Directory of the run  [default: runs/, named after the settings]", parser=given_path
-        ),
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start anew: first delete the files of the run in the directory.")
-    ] = False,
-    timeout: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Stop after TIME, such as 20m, with exit code 1; the run can be resumed."),
-    ] = None,
+    out: OutOption = None,
+    fresh: FreshOption = False,
+    timeout: TimeoutOption = None,
     batch_size: Annotated[str, typer.Option(metavar="auto|N", help="Number of images in a batch.")] = "auto",
     device: DeviceOption = "auto",
     lpips: Annotated[
         bool, typer.Option("--lpips/--no-lpips", help="Compute LPIPS if its backbone is installed.")
     ] = True,
-    fail_under: Annotated[
-        list[str] | None,
-        typer.Option(metavar="EXPR", help="Gate that the run must pass, such as 'latent.validity>=0.99'; repeatable."),
-    ] = None,
+    fail_under: FailUnderOption = None,
     min_pairs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Fail a gate whose figure is computed over fewer than N pairs.")
     ] = 1,
-    baseline: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Earlier run on the same questions to compare with.", parser=given_path),
-    ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the gates to FILE as a JUnit report.", parser=given_path),
-    ] = None,
+    baseline: BaselineOption = None,
+    junit: JUnitOption = None,
     format: TableFormatOption = "table",
     quiet: QuietOption = False,
     threads: ThreadsOption = 0,
@@ -180,15 +163,12 @@ def bench(
     check_images(images)
     check_targets(targets)
     check_output("--out", out, directory=True)
-    check_output("--junit", junit, directory=False)
-    check_run("--baseline", baseline)
     also = (CONTROL,) if controls and CONTROL in engine_names() else ()
     chosen = choose_engines(engines, settings or (), also=also)
-    if junit is not None and not fail_under:
-        raise UsageError("--junit: reports gates, and there are none; give at least one --fail-under")
-    gates = tuple(parse_gate(text, baseline=baseline is not None) for text in fail_under or ())
-    check_engines(gates, [*chosen.names, *(CONTROLS if controls else ())])
-    seconds = None if timeout is None else choices.seconds("--timeout", timeout)
+    gating = gate_options(
+        GATES, fail_under, least=min_pairs, timeout=timeout, baseline=baseline, junit=junit, fresh=fresh
+    )
+    check_subjects(gating.gates, GATES, [*chosen.names, *(CONTROLS if controls else ())])
     if junit is not None:
         junit.unlink(missing_ok=True)  # a report of an earlier run must not be taken for one of this run
     options = BenchOptions(
@@ -211,14 +191,9 @@ def bench(
             window=choices.window(black, white),
             recursive=recursive,
             out=out,
-            fresh=fresh,
         ),
         device=device,
-        gates=gates,
-        min_pairs=min_pairs,
-        seconds=seconds,
-        baseline=baseline,
-        junit=junit,
+        gating=gating,
         format=format,
         command=("cfx", *sys.argv[1:]),
     )

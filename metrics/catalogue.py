@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+
+from .measure import Measure
 
 
 class Group(StrEnum):
@@ -23,45 +24,25 @@ class Group(StrEnum):
 
 
 @dataclass(frozen=True)
-class Metric:
+class Metric(Measure):
     """One metric.
 
     Attributes:
-        name: its name in records, gates and JSON.
-        label: its name in tables.
-        better: which direction is better; None if neither is.
-        kind: `share`, in [0, 1] and printed as a percentage, or `number`.
         group: what it measures.
         function: "module:name" of the function that computes it from a `Scene`, or from a `SetScene` if `of_set`; None
             if the pipeline measures it.
         needs: what it needs besides the images: a part that is a judge, the LPIPS backbone, or a set.
         source: the publication that defines it.
-        yes_or_no: whether the value of an image is true or false, so that the mean is a proportion.
-        of_set: whether it has one value for all counterfactuals of an engine and none for a single image.
         of_batch: whether an image's value is its share of the batch's, so that images are not independent samples.
         without: why a single image may have no value.
     """
 
-    name: str
-    label: str
-    better: Literal["higher", "lower"] | None
-    kind: Literal["share", "number"]
     group: Group
     function: str | None = None
     needs: tuple[str, ...] = ()
     source: str = ""
-    yes_or_no: bool = False
-    of_set: bool = False
     of_batch: bool = False
     without: str = "not a finite number"
-
-    def shown(self, value: float | None) -> str:
-        """Formats the value for a table; a dash if there is none."""
-        if value is None:
-            return "-"
-        if self.kind == "share":
-            return f"{100 * value:.1f} %"
-        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 METRICS = (

@@ -170,7 +170,7 @@ class Summary:
             "compared": list(self.compared),
             "engines": {name: engine.as_json() for name, engine in self.engines.items()},
             "notes": list(self.notes),
-            "gates": [vars(outcome) for outcome in self.gates],
+            "gates": [outcome.as_json(subject="engine", count="pairs") for outcome in self.gates],
             "finished": self.finished,
             "records": self.records,
         }
@@ -185,7 +185,9 @@ class Summary:
             compared=table.several("compared", str) or (),
             engines={name: EngineSummary.from_json(each) for name, each in table.tables("engines").items()},
             notes=table.several("notes", str) or (),
-            gates=tuple(Outcome.from_json(each) for each in table.list_of_tables("gates")),
+            gates=tuple(
+                Outcome.from_json(each, subject="engine", count="pairs") for each in table.list_of_tables("gates")
+            ),
             finished=table.get("finished", str) or "",
             records=table.get("records", str) or "",
         )

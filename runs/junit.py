@@ -18,19 +18,21 @@ class JUnitReport:
     """The outcome of a command with gates.
 
     Attributes:
-        name: name of the test suite.
+        command: the command, such as "bench".
+        run: the run's directory, as text; empty if it is not known.
         began: when the command began, UTC.
         seconds: how long it took.
         outcomes: the gates, each a test case.
-        engine_seconds: seconds that each engine searched, the time of its gates' test cases.
+        subject_seconds: seconds that each subject took, the time of its gates' test cases.
         error: why the gates say nothing, or not everything, which is one more test case; (kind, message).
     """
 
-    name: str
+    command: str
+    run: str = ""
     began: datetime
     seconds: float
     outcomes: Sequence[Outcome] = ()
-    engine_seconds: Mapping[str, float] = field(default_factory=dict)
+    subject_seconds: Mapping[str, float] = field(default_factory=dict)
     error: tuple[str, str] | None = None
 
     def write(self, path: Path) -> None:
@@ -48,10 +50,12 @@ class JUnitReport:
         }
         root = ElementTree.Element("testsuites", {"name": "cfx", **counts})
         began = self.began.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        about = {"name": _text(self.name), **counts, "skipped": "0", "timestamp": began}
+        about = {"name": _text(f"cfx {self.command} {self.run}".rstrip()), **counts, "skipped": "0", "timestamp": began}
         suite = ElementTree.SubElement(root, "testsuite", about)
         for outcome, name in zip(self.outcomes, unique([outcome.gate for outcome in self.outcomes]), strict=True):
-            case = self._case(suite, f"cfx.bench.{outcome.engine}", name, self.engine_seconds.get(outcome.engine, 0.0))
+            case = self._case(
+                suite, f"cfx.{self.command}.{outcome.subject}", name, self.subject_seconds.get(outcome.subject, 0.0)
+            )
             if outcome.passed:
                 ElementTree.SubElement(case, "system-out").text = _text(outcome.says)
             else:
@@ -59,7 +63,7 @@ class JUnitReport:
                 self._fault(case, "failure", kind, outcome.says)
         if self.error is not None:
             kind, message = self.error
-            self._fault(self._case(suite, "cfx.bench", "run", self.seconds), "error", kind, message)
+            self._fault(self._case(suite, f"cfx.{self.command}", "run", self.seconds), "error", kind, message)
         ElementTree.indent(root)
         write_bytes(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 

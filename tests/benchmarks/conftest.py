@@ -95,8 +95,8 @@ def witness() -> type[Witness]:
 def perform() -> Callable[..., Run]:
     """Draws the questions if need be, runs to the end, and reads the run again."""
 
-    def call(benchmark: Benchmark, watcher: Witness | None = None) -> Run:
-        with benchmark.open() as begun:
+    def call(benchmark: Benchmark, watcher: Witness | None = None, *, fresh: bool = False) -> Run:
+        with benchmark.directory.held(benchmark.identity, fresh=fresh) as begun:
             if not begun:
                 benchmark.sample()
             run = benchmark.load()

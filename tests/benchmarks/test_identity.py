@@ -159,7 +159,7 @@ def test_fresh_starts_anew_and_deletes_only_what_the_run_wrote(make, perform, co
         (directory / mine).parent.mkdir(exist_ok=True)
         (directory / mine).write_text("precious")
     (directory / ".records.jsonl.123.partial").write_text("left by a kill")
-    after = perform(make(seed=1, fresh=True))
+    after = perform(make(seed=1), fresh=True)
     assert {answer.engine for answer in after.answers} == {ENGINE}
     assert comparable(after) != comparable(before) and len(after.answers) == 20
     kept = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
@@ -168,7 +168,7 @@ def test_fresh_starts_anew_and_deletes_only_what_the_run_wrote(make, perform, co
 
 
 def test_fresh_needs_no_run_to_be_there(make, perform):
-    assert len(perform(make(fresh=True)).answers) == 20
+    assert len(perform(make(), fresh=True).answers) == 20
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_fresh_refuses_what_is_no_run(make, perform, tmp_path, files, says):
     for name, content in files.items():
         (directory / name).write_text(content)
     with pytest.raises(UsageError, match=says):
-        perform(make(fresh=True))
+        perform(make(), fresh=True)
     assert {path.name: path.read_text() for path in directory.iterdir() if path.name != ".lock"} == files
 
 
@@ -208,10 +208,10 @@ def test_missing_records_are_refused_by_whoever_reads_a_run(make, perform, tmp_p
 
 def test_bench_itself_completes_them(make, perform, comparable):
     whole = comparable(perform(make()))
-    records = make().directory / "records.jsonl"
+    records = make().directory.path / "records.jsonl"
     records.write_text("".join(records.read_text().splitlines(keepends=True)[:5]))
     assert comparable(perform(make())) == whole
-    assert len(read_finished(make().directory).run.answers) == 20
+    assert len(read_finished(make().directory.path).run.answers) == 20
 
 
 @pytest.mark.parametrize("change", [lambda text: text[: text.index("\n") + 1], lambda text: text.replace('"3"', '"4"')])

@@ -41,7 +41,7 @@ def test_interrupted_it_ends_with_the_same_records(make, perform, comparable, wi
     benchmark = make("vcnet", "projection")
     with pytest.raises(KeyboardInterrupt):
         perform(benchmark, witness(stop_after))
-    assert not (benchmark.directory / "summary.json").exists()
+    assert not (benchmark.directory.path / "summary.json").exists()
     watcher = witness()
     resumed = perform(make("vcnet", "projection"), watcher)
     assert len(watcher.batches) == 6 - stop_after, "nothing is done twice"
@@ -97,9 +97,11 @@ def test_a_directory_of_other_things_is_refused(make, perform, tmp_path):
 
 
 def test_two_at_once_in_one_directory_are_refused(make):
-    with make().open(), pytest.raises(UsageError, match="another process is using this directory"), make().open():
+    one, other = make(), make()
+    refused = pytest.raises(UsageError, match="another process is using this directory")
+    with one.directory.held(one.identity), refused, other.directory.held(other.identity):
         pass
-    with make().open() as begun:  # the lock does not outlive its holder
+    with one.directory.held(one.identity) as begun:  # the lock does not outlive its holder
         assert not begun
 
 
@@ -118,7 +120,7 @@ def test_a_full_disk_is_one_line_and_resumable(make, perform, comparable, monkey
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     benchmark = make()
-    with benchmark.open():
+    with benchmark.directory.held(benchmark.identity):
         benchmark.sample()
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, old[1]))  # in the middle of the second batch
@@ -127,7 +129,7 @@ def test_a_full_disk_is_one_line_and_resumable(make, perform, comparable, monkey
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
-    assert (benchmark.directory / "records.jsonl").stat().st_size == 12_000
+    assert (benchmark.directory.path / "records.jsonl").stat().st_size == 12_000
     assert comparable(perform(make())) == comparable(whole)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from cfx.benchmarks.settings import GATES
 from cfx.benchmarks.summary import summarise
 from cfx.errors import UsageError
 from cfx.intervals import Estimate
+from cfx.metrics.measure import Measure
 from cfx.reports.summary import BundleName, Summary
-from cfx.runs.gates import Gate, check_engines, parse_gate
+from cfx.runs.gates import Gate, Vocabulary, check_subjects, parse_gate
 from cfx.runs.outcomes import check_gate
 
 ENGINES = ["latent", "vcnet"]
@@ -18,8 +20,8 @@ NOTHING = Summary(bundle=TOY, pairs=0, common_pairs=0, compared=(), engines={})
 
 def parse(text: str, engines: list[str], *, baseline: list[str] | None = None) -> Gate:
     """As the command does it, in two steps."""
-    gate = parse_gate(text, baseline=baseline is not None)
-    check_engines([gate], engines, baseline)
+    gate = parse_gate(text, GATES, baseline=baseline is not None)
+    check_subjects([gate], GATES, engines, baseline)
     return gate
 
 
@@ -86,7 +88,7 @@ def test_a_gate_has_one_normal_form(text, name):
 def test_gates_measure_the_valid_ones_and_validity_all(answers, text, passed, measured):
     told = [(True, 10.0), (True, 10.0), (True, 40.0), (False, 1000.0)]
     summary = summarise(answers(latent=told), bundle=TOY)
-    outcome = check_gate(parse(text, ENGINES), summary.figures, {})
+    outcome = check_gate(parse(text, ENGINES), GATES, summary.figures, {})
     assert (outcome.passed, outcome.measured) == (passed, measured)
     assert outcome.says.startswith(f"{text}: {'passed' if passed else 'failed'}")
     assert str(measured) in outcome.says if measured is not None else "has no value" in outcome.says
@@ -110,18 +112,53 @@ def test_gates_measure_the_valid_ones_and_validity_all(answers, text, passed, me
 def test_against_a_baseline_the_paired_interval_decides(gate, low, high, passed):
     parsed = parse(f"latent.validity{gate}", ENGINES, baseline=["latent"])
     change = Estimate((low + high) / 2, low, high, 0.0, 100)
-    assert check_gate(parsed, NOTHING.figures, {("latent", "validity"): change}).passed is passed
-    assert not check_gate(parsed, NOTHING.figures, {}).passed, "nothing to compare is no success"
-    few = check_gate(parsed, NOTHING.figures, {("latent", "validity"): change}, min_pairs=101)
+    assert check_gate(parsed, GATES, NOTHING.figures, {("latent", "validity"): change}).passed is passed
+    assert not check_gate(parsed, GATES, NOTHING.figures, {}).passed, "nothing to compare is no success"
+    few = check_gate(parsed, GATES, NOTHING.figures, {("latent", "validity"): change}, least=101)
     assert not few.passed and "on 100 pairs only (--min-pairs 101)" in few.says
 
 
 def test_few_pairs_prove_nothing(answers):
     summary = summarise(answers(latent=[(True, 10.0), (False, 1.0), (False, 1.0)]), bundle=TOY)
     gate = parse("latent.l1<=20", ENGINES)
-    assert check_gate(gate, summary.figures, {}).passed
-    outcome = check_gate(gate, summary.figures, {}, min_pairs=2)
-    assert not outcome.passed and outcome.pairs == 1
+    assert check_gate(gate, GATES, summary.figures, {}).passed
+    outcome = check_gate(gate, GATES, summary.figures, {}, least=2)
+    assert not outcome.passed and outcome.count == 1
     assert outcome.says.endswith(
         "failed, measured 10 on 1 pairs; median 10, p95 10, but on 1 pairs only (--min-pairs 2)"
     )
+
+
+SUPERVISORS = Vocabulary(
+    measures={each.name: each for each in (Measure("auroc", "AUROC", "higher", "share"),)},
+    subject="supervisor",
+    cases=("misclassified", "unlike"),
+    example="rmd@misclassified.auroc>=0.9",
+)
+
+
+def test_any_command_has_gates_of_its_own_subjects_measures_and_cases():
+    gate = parse_gate("rmd@misclassified.auroc>=0.9", SUPERVISORS, baseline=False)
+    check_subjects([gate], SUPERVISORS, ["rmd", "msp"])
+    figures = {"rmd@misclassified": {"auroc": Estimate(0.93, 0.91, 0.95, None, 400)}}
+    outcome = check_gate(gate, SUPERVISORS, figures, {})
+    assert outcome.passed and outcome.says.endswith("passed, measured 0.93 (93.0 %) on 400 images")
+    assert outcome.as_json()["subject"] == "rmd@misclassified" and outcome.as_json()["count"] == 400
+    few = check_gate(gate, SUPERVISORS, figures, {}, least=500)
+    assert not few.passed and few.says.endswith("but on 400 images only (--min-images 500)")
+    assert not check_gate(gate, SUPERVISORS, {}, {}).passed, "without a figure it fails"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("rmd@misclasified.auroc>=0.9", "unknown case 'misclasified': did you mean 'misclassified'"),
+        ("rmd.validity>=0.9", "unknown measure 'validity': known are auroc"),
+        ("rnd@unlike.auroc>=0.9", "unknown supervisor 'rnd': did you mean 'rmd'"),
+        ("auroc>=0.9", "expected SUPERVISOR[@CASE].MEASURE>=NUMBER, such as 'rmd@misclassified.auroc>=0.9'"),
+    ],
+)
+def test_a_wrong_name_is_refused_in_the_words_of_the_command(text, says):
+    with pytest.raises(UsageError) as error:
+        check_subjects([parse_gate(text, SUPERVISORS, baseline=False)], SUPERVISORS, ["rmd", "msp"])
+    assert says in str(error.value)

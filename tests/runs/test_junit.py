@@ -17,7 +17,7 @@ SCHEMA = xmlschema.XMLSchema(str(Path(__file__).with_name("junit.xsd")))
 
 
 def outcome(gate: str, passed: bool, measured: float | None, says: str) -> Outcome:
-    return Outcome(gate=gate, engine="latent", passed=passed, measured=measured, pairs=3, says=says)
+    return Outcome(gate=gate, subject="latent", passed=passed, measured=measured, count=3, says=says)
 
 
 FAILED = outcome("latent.validity>=0.9", False, 0.5, "failed, measured 0.5")
@@ -28,11 +28,12 @@ HOSTILE = outcome("latent.l1<=1 \x1b[2J", False, 3, "a\x00b\n]]>&<\ud800\ufffe\x
 
 def write(path: Path, outcomes: Sequence[Outcome] = (), error: tuple[str, str] | None = None) -> ElementTree.Element:
     JUnitReport(
-        name="cfx bench runs/<x>\x07",
+        command="bench",
+        run="runs/<x>\x07",
         began=datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC),
         seconds=12.34567,
         outcomes=outcomes,
-        engine_seconds={"latent": 1.5},
+        subject_seconds={"latent": 1.5},
         error=error,
     ).write(path)
     SCHEMA.validate(str(path))
