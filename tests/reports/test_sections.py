@@ -373,6 +373,7 @@ def test_no_section_sticks_out_sideways(opened: Callable[..., Browser], width: i
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
+        browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
         assert browser.run("return document.documentElement.scrollWidth") <= width
     finally:
         browser.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
