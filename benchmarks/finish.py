@@ -17,8 +17,11 @@ from ..bundles.bundle import Bundle
 from ..judges.residual import ResidualNet
 from ..metrics.evaluate import in_sentences, score_set
 from ..metrics.scene import SetScene
+from ..reports.figures import figures
 from ..reports.gallery import GalleryItem
-from ..reports.page import write_page
+from ..reports.page import Page
+from ..reports.sections.gallery import Gallery
+from ..reports.sections.glossary import OF_COUNTERFACTUALS
 from ..reports.summary import BundleName, Summary
 from ..runs.directory import PAGE, SUMMARY
 from .questions import load_pictures
@@ -58,11 +61,14 @@ def write_results(run: Run, summary: Summary) -> None:
 
     Raises:
         OutputError: one of them could not be written.
+        DataError: a picture of the run could not be read.
     """
-    items = [GalleryItem.of_run(answer, run.path) for answer in run.answers]
-    # The page is written first, because a run with a summary counts as finished.
+    items = (GalleryItem.of_run(answer, run.path) for answer in run.answers)
+    gallery = Gallery.of(items, controls=summary.controls, elsewhere="the figures are over all answers")
+    page = Page(title=title(run), facts=facts(run), sections=[OF_COUNTERFACTUALS, *figures(summary), gallery])
     run.directory.list_files((PAGE, SUMMARY))
-    write_page(run.path / PAGE, title=title(run), facts=facts(run), summary=summary, items=items)
+    # The page is written first, because a run with a summary counts as finished.
+    page.write(run.path / PAGE)
     summary.write(run.path)
 
 

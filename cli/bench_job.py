@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from ..benchmarks.compare import Finished, changes, check_questions, finished, other_differences, read_baseline
 from ..benchmarks.finish import write_results
@@ -38,6 +39,8 @@ class BenchJob(GatedJob):
         options: the options of the command.
         terminal: prints tables, notes and errors.
     """
+
+    command: ClassVar[str] = "bench"
 
     benchmark: Benchmark
     results: Run

@@ -25,8 +25,10 @@ from ..files import make_directory
 from ..images.writing import as_png
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
-from ..reports.gallery import GalleryItem
-from ..reports.page import write_page
+from ..reports.gallery import GalleryItem, WorstAnswers
+from ..reports.page import Page
+from ..reports.sections.gallery import Gallery
+from ..reports.sections.glossary import OF_COUNTERFACTUALS
 from ..runs.directory import PAGE
 from ..runs.manifest import versions
 from .exit_code import ExitCode
@@ -112,7 +114,7 @@ class Explainer:
         self.loop = AnswerLoop(self.bundle, engines, answering, options.batch_size, terminal.note)
         self.files = AnswerFiles(options.out, self.bundle, file_names(self.bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
-        self.gallery: list[GalleryItem] = []
+        self.worst = WorstAnswers()
         self.pairs: set[tuple[str, str]] = set()
         self.done = 0
 
@@ -142,7 +144,7 @@ class Explainer:
                 if len(by_engine) > 1 or self.options.count > 1:
                     for each in batch.inputs:
                         self._write_overview(each, [own for answers in by_engine for own in answers.get(each, [])])
-            if self.gallery:
+            if self.worst.count:
                 self._write_page()
             self._close()
 
@@ -216,8 +218,8 @@ class Explainer:
         means.add(answer, alone=len(self.inputs) == 1)
         factual, counterfactual = drawn(answer.pictures)
         if self.options.html:
-            found = Path(answer.files["counterfactual"]).read_bytes()
-            self.gallery.append(GalleryItem.of(answer, as_png(factual), found))
+            # The counterfactual has a file, the factual at the models' size has none.
+            self.worst.add(GalleryItem.of(answer, as_png(factual), Path(answer.files["counterfactual"])))
         if self.options.format == "json":
             self.terminal.json(record_of(answer))
         elif len(self.inputs) > CARDS:
@@ -239,7 +241,8 @@ class Explainer:
         }
         facts |= {"note": "; ".join(self.bundle.notes)} if self.bundle.notes else {}
         path = self.options.out / PAGE
-        write_page(path, title=f"cfx explain: {len(self.gallery)} answers", facts=facts, items=self.gallery)
+        sections = [OF_COUNTERFACTUALS, Gallery(worst=self.worst)]
+        Page(title=f"cfx explain: {self.worst.count} answers", facts=facts, sections=sections).write(path)
         self.terminal.note(f"{path}: a page with all answers")
 
     def _close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from ..runs.directory import RunDirectory
 from ..runs.gates import Outcome, check_subjects
@@ -27,9 +27,11 @@ class GatedJob(ABC):
         terminal: prints tables, notes and errors.
 
     Attributes:
+        command: name of the command.
         directory: of the run, once it is known.
-        held: whether the run has been begun before, once that is known.
     """
+
+    command: ClassVar[str]
 
     def __init__(self, gating: GateOptions, terminal: Terminal) -> None:
         self.gating = gating
@@ -120,7 +122,7 @@ class GatedJob(ABC):
         if self.gating.junit is None:
             return
         JUnitReport(
-            command="" if self.directory is None else self.directory.kind.command,
+            command=self.command,
             run=self._named,
             began=self._began,
             seconds=(datetime.now(UTC) - self._began).total_seconds(),

@@ -15,12 +15,15 @@ class Measure:
         label: its name in tables.
         better: which direction is better; None if neither is.
         kind: `share`, in [0, 1] and printed as a percentage, or `number`.
+        unit: what stands after a number, such as " °"; "" for nothing. Ticks have none: let the label name it, too.
         yes_or_no: whether single values are true or false, so that the mean is a proportion.
         of_set: whether it has one value for a whole set and none for a single image.
 
     Examples:
         >>> Measure("accuracy", "accuracy", "higher", "share").shown(0.9931)
         '99.3 %'
+        >>> Measure("rotation", "rotation, °", None, "number", unit=" °").shown(12.345)
+        '12.3 °'
     """
 
     name: str
@@ -29,6 +32,7 @@ class Measure:
     kind: Literal["share", "number"]
     yes_or_no: bool = field(default=False, kw_only=True)
     of_set: bool = field(default=False, kw_only=True)
+    unit: str = field(default="", kw_only=True)
 
     def shown(self, value: float | None) -> str:
         """Formats the value for a table; a dash if there is none."""
@@ -36,4 +40,4 @@ class Measure:
             return "-"
         if self.kind == "share":
             return f"{100 * value:.1f} %"
-        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+        return (f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}") + self.unit

@@ -1,19 +1,20 @@
-"""The gallery of a page: as many answers as fit, the worst first, with their pictures."""
+"""The answers of a gallery: one of them, and the worst of many, as many as fit into a page."""
 
 from __future__ import annotations
 
-import json
+import heapq
 import math
-from base64 import b64encode
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..answers.answer import Answer
 from ..answers.wording import rounded
-from ..metrics.catalogue import METRICS
-from ..metrics.ranges import RANGES
+from .pictures import Png, stored_size
+from .section import BUDGET, as_script
+
+COMMAS = 7  # bytes around a row and a picture: commas, quotes, and the digits by which indices of pictures may grow
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class GalleryItem:
         confidence: probability of the target in the counterfactual.
         valid: whether the counterfactual is valid.
         metrics: the metrics by name; None if a metric has no value.
-        factual_png, counterfactual_png: contents of the PNG files.
+        factual_png, counterfactual_png: paths of the PNG files, or their contents where there is no file.
     """
 
     input: str
@@ -41,11 +42,11 @@ class GalleryItem:
     confidence: float
     valid: bool
     metrics: Mapping[str, float | bool | None]
-    factual_png: bytes
-    counterfactual_png: bytes
+    factual_png: Png
+    counterfactual_png: Png
 
     @classmethod
-    def of(cls, answer: Answer, factual_png: bytes, counterfactual_png: bytes) -> GalleryItem:
+    def of(cls, answer: Answer, factual_png: Png, counterfactual_png: Png) -> GalleryItem:
         """Make an item from an answer and its pictures."""
         return cls(
             input=answer.question.source.name,
@@ -63,9 +64,13 @@ class GalleryItem:
 
     @classmethod
     def of_run(cls, answer: Answer, directory: Path) -> GalleryItem:
-        """Make an item from an answer of a run, with the pictures from the run's directory."""
-        pictures = [(directory / answer.files[kind]).read_bytes() for kind in ("factual", "counterfactual")]
-        return cls.of(answer, *pictures)
+        """Make an item from an answer of a run, with the pictures in the run's directory."""
+        return cls.of(answer, *(directory / answer.files[kind] for kind in ("factual", "counterfactual")))
+
+    @property
+    def pictures(self) -> tuple[Png, Png]:
+        """Factual and counterfactual."""
+        return self.factual_png, self.counterfactual_png
 
     @property
     def severity(self) -> tuple[int, float]:
@@ -73,83 +78,32 @@ class GalleryItem:
         failures = (not self.valid, self.metrics.get("judge_agrees") is False, self.metrics.get("looks_real") is False)
         tier = next((place for place, failed in enumerate(failures) if failed), len(failures))
         percentile = self.metrics.get("realism_percentile")
-        return tier, math.inf if percentile is None else float(percentile)
+        return tier, math.inf if percentile is None or math.isnan(percentile) else float(percentile)
 
+    def row(self, position: int, before: int, after: int) -> dict[str, object]:
+        """The answer as gallery.js reads it.
 
-class Gallery:
-    """As many answers as fit into `room` bytes, the worst first, and each of their pictures once."""
-
-    def __init__(self, items: Sequence[GalleryItem], controls: Sequence[str], room: int) -> None:
-        self.engines = list(dict.fromkeys(item.engine for item in items))
-        self.controls = [name for name in controls if name in self.engines]
-        self.classes = sorted({n for e in items for n in (e.factual, e.target, e.found)}, key=natural_order)
-        present = {name for item in items for name, value in item.metrics.items() if value is not None}
-        self.metrics = [m for m in METRICS if m.name in present | {"confidence"} and m.name != "validity"]
-        self.places = {id(item): place for place, item in enumerate(items)}
-        self.pictures: dict[bytes, int] = {}
-        self.items: list[GalleryItem] = []
-        ranked = sorted(items, key=lambda item: item.severity)
-        chosen = self._choose(ranked, room - len(self.as_json()))
-        self.items = [item for item in ranked if id(item) in chosen]
-        self.left_out = len(ranked) - len(self.items)
-
-    def as_json(self) -> str:
-        """The data that the page's script reads, safe inside a script element."""
-        data = {
-            "engines": self.engines,
-            "controls": self.controls,
-            "classes": self.classes,
-            "metrics": [{"name": m.name, "label": m.label, "better": m.better, "kind": m.kind, "yesOrNo": m.yes_or_no}
-                        for m in self.metrics],
-            "ranges": [vars(each) for each in RANGES],
-            "entries": [self._row(item) for item in self.items],
-            "pictures": [b64encode(picture).decode() for picture in self.pictures],
-        }  # fmt: skip
-        return as_script(data)
-
-    def _choose(self, ranked: Sequence[GalleryItem], room: int) -> set[int]:
-        """Choose the worst remaining answer of each engine in turn, until the next one does not fit."""
-        queues = {name: deque(item for item in ranked if item.engine == name) for name in self.engines}
-        taken: set[int] = set()
-        while queues:
-            for name, queue in list(queues.items()):
-                if not queue:
-                    del queues[name]
-                    continue
-                item = queue.popleft()
-                pictures = {item.factual_png, item.counterfactual_png} - self.pictures.keys()
-                # A picture takes base64, quotes and a comma; a row takes a comma and longer indices of pictures.
-                needed = sum(4 * math.ceil(len(picture) / 3) + 3 for picture in pictures)
-                needed += len(as_script(self._row(item))) + 20
-                if needed > room:
-                    del queues[name]
-                    continue
-                room -= needed
-                taken.add(id(item))
-                for picture in (item.factual_png, item.counterfactual_png):
-                    self.pictures.setdefault(picture, len(self.pictures))
-        return taken
-
-    def _row(self, item: GalleryItem) -> list[object]:
-        metrics = {"confidence": item.confidence} | dict(item.metrics)
-        return [
-            self.places[id(item)],
-            item.input,
-            self.engines.index(item.engine),
-            self.classes.index(item.factual),
-            plain_number(item.factual_confidence),
-            self.classes.index(item.target),
-            self.classes.index(item.found),
-            int(item.valid),
-            self.pictures.get(item.factual_png),
-            self.pictures.get(item.counterfactual_png),
-            [plain_number(metrics.get(metric.name)) for metric in self.metrics],
-        ]
-
-
-def as_script(data: object) -> str:
-    """Compact ASCII JSON without "<", so that no text in it can end the surrounding script element."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+        Args:
+            position: its place among all answers, from 0.
+            before, after: indices of the factual and the counterfactual among the page's pictures.
+        """
+        values = {name: plain_number(value) for name, value in self.metrics.items()}
+        return {
+            "position": position,
+            "input": self.input,
+            "engine": self.engine,
+            "seen": self.factual,
+            "seenConfidence": plain_number(self.factual_confidence),
+            "target": self.target,
+            "found": self.found,
+            "valid": self.valid,
+            "before": before,
+            "after": after,
+            "metrics": {
+                "confidence": plain_number(self.confidence),
+                **{name: value for name, value in values.items() if value is not None},
+            },
+        }
 
 
 def plain_number(value: float | bool | None) -> float | int | None:
@@ -159,7 +113,113 @@ def plain_number(value: float | bool | None) -> float | int | None:
     return int(value) if isinstance(value, bool) or value == int(value) else rounded(value)
 
 
-def natural_order(name: str) -> tuple[bool, int, str]:
-    """Sort key for class names: numbers first, by value; then the others, by name."""
-    number = name.isascii() and name.isdigit()
-    return not number, int(name) if number else 0, name.casefold()
+@dataclass(order=True)
+class Kept:
+    """An answer that is kept, with what it was measured at when it came; the best one sorts first."""
+
+    rank: tuple[float, float, int]  # severity and position, negated
+    item: GalleryItem = field(compare=False)
+    size: int = field(compare=False)  # bytes of its row
+
+    @property
+    def position(self) -> int:
+        """Its place among all answers that were added."""
+        return -self.rank[2]
+
+
+class WorstAnswers:
+    """The worst answers of each engine, as many as fit into `room` bytes with their pictures, each picture once.
+
+    Answers are added one at a time. It keeps no more than what fits, so that memory does not grow with the number of
+    answers, and asks for the sizes of pictures, but never reads them.
+
+    Once there are too many, the best one of the engine with the most answers goes. So each engine keeps equally many,
+    or all of its own, and those it keeps are always its worst.
+
+    Attributes:
+        count: number of answers that were added.
+        engines: number of answers by engine, in the order in which the engines came.
+        classes: names of all classes in the answers.
+        metrics: names of all metrics that at least one answer has a value for.
+    """
+
+    def __init__(self, items: Iterable[GalleryItem] = (), *, room: int = BUDGET) -> None:
+        self.room = room
+        self.size = 0
+        self.count = 0
+        self.engines: dict[str, int] = {}
+        self.classes: set[str] = set()
+        self.metrics: set[str] = set()
+        self._kept: dict[str, list[Kept]] = {}  # heaps by engine
+        self._best_allowed: dict[str, tuple[float, float, int]] = {}  # rank of the last answer that went, by engine
+        self._uses: Counter[Png] = Counter()
+        self._sizes: dict[Png, int] = {}  # of the pictures in use
+        for item in items:
+            self.add(item)
+
+    def add(self, item: GalleryItem) -> None:
+        """Add an answer.
+
+        Raises:
+            DataError: one of its pictures is missing. Only pictures of answers that may be kept are looked at.
+        """
+        position = self.count
+        self.count += 1
+        self.engines[item.engine] = self.engines.get(item.engine, 0) + 1
+        self.classes.update((item.factual, item.target, item.found))
+        self.metrics.update(name for name, value in item.metrics.items() if value is not None)
+        tier, percentile = item.severity
+        rank = -tier, -percentile, -position
+        if self._allows(item.engine, rank):
+            row = len(as_script(item.row(position, 0, 0))) + 2 * COMMAS
+            self._keep(Kept(rank, item, row))
+
+    def fitted(self, room: int) -> WorstAnswers:
+        """The worst of these answers, as many as fit into fewer bytes."""
+        result = WorstAnswers(room=min(room, self.room))
+        result.count, result.engines = self.count, self.engines
+        result.classes, result.metrics = self.classes, self.metrics
+        result._best_allowed = dict(self._best_allowed)
+        for kept in self.ranked():
+            if result._allows(kept.item.engine, kept.rank):
+                result._keep(kept)
+        return result
+
+    def ranked(self) -> list[Kept]:
+        """The answers that are kept, the worst first, those that are equally bad in the order in which they came."""
+        return sorted((kept for heap in self._kept.values() for kept in heap), reverse=True)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kept.values()))
+
+    def _allows(self, engine: str, rank: tuple[float, float, int]) -> bool:
+        """Whether no worse answer of the engine has gone already."""
+        best = self._best_allowed.get(engine)
+        return best is None or rank > best
+
+    def _keep(self, new: Kept) -> None:
+        pictures = {png: self._sizes.get(png) or stored_size(png) + COMMAS for png in new.item.pictures}
+        if new.size + sum(pictures.values()) > self.room:
+            return  # it alone is too large, and all others would go for it
+        self.size += new.size
+        for png, size in pictures.items():
+            if not self._uses[png]:
+                self._sizes[png] = size
+                self.size += size
+            self._uses[png] += 1
+        heapq.heappush(self._kept.setdefault(new.item.engine, []), new)
+        while self.size > self.room:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Let the best answer of the engine with the most answers go; of several such engines, that of the last one."""
+        order = list(self.engines)
+        engine = max(self._kept, key=lambda name: (len(self._kept[name]), order.index(name)))
+        best = heapq.heappop(self._kept[engine])
+        self._best_allowed[engine] = best.rank
+        self.size -= best.size
+        for png in set(best.item.pictures):
+            self._uses[png] -= 1
+            if not self._uses[png]:
+                del self._uses[png]
+                self.size -= self._sizes.pop(png)

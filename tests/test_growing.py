@@ -95,7 +95,8 @@ from ..bundles.bundle import load_bundle
 from ..counterfactuals.registry import load_engine
 from ..images.writing import write_png
 from ..reports.gallery import GalleryItem
-from ..reports.page import write_page
+from ..reports.page import Page
+from ..reports.sections.gallery import Gallery
 from ..reports.run import PAGE, RunDirectory
 from .exit_code import ExitCode
 from .survey import SurveyOptions
@@ -126,7 +127,8 @@ def run(options: SurveyOptions, terminal: Terminal) -> ExitCode:
             directory.append([answer.with_files(files)])
             terminal.note(f"{path}: {answer.factual.name}, nearly {answer.target}")
         items = [GalleryItem.of_run(answer, options.out) for answer in directory.answers()]
-    write_page(options.out / PAGE, title="cfx survey", facts={"images": str(len(items))}, items=items)
+    page = Page(title="cfx survey", facts={"images": str(len(items))}, sections=[Gallery.of(items)])
+    page.write(options.out / PAGE)
     return ExitCode.DONE
 '''
 

@@ -61,6 +61,8 @@ def test_wheel_holds_what_is_needed_and_nothing_else(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"cfx"}, "one name in site-packages"
     assert "cfx/py.typed" in names
     assert "cfx/bundles/mnist/bundle.toml" in names
+    assets = {f"cfx/reports/assets/{path.name}" for path in (REPOSITORY / "reports/assets").iterdir()}
+    assert {name for name in names if name.startswith("cfx/reports/assets/")} == assets
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     unwanted = ("cfx/tests/", "cfx/examples/", "cfx/docs/", "cfx/benchmarks/studies/")
     strays = [name for name in names if name.startswith(unwanted)]

@@ -31,7 +31,7 @@ def figures(bundle: Bundle, labelled, tmp_path_factory):
     benchmark = Benchmark(bundle, engines, settings)
     patched.undo()
     assert isinstance(benchmark.inputs, DataSetInputs)
-    with benchmark.open():
+    with benchmark.directory.held(benchmark.identity):
         benchmark.sample()
         run = benchmark.load()
         summary = benchmark.answer(run)

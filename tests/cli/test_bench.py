@@ -94,7 +94,7 @@ def test_gates_are_in_the_results(bench, tmp_path):
     page = (tmp_path / "a" / "index.html").read_text()
     assert '<li class="failed">pixel.l1.p95&lt;=0.001: failed' in page
     bench("--out", "a")
-    assert "<h3>Gates" not in (tmp_path / "a" / "index.html").read_text(), "they are those of the last command"
+    assert ">Gates</h3>" not in (tmp_path / "a" / "index.html").read_text(), "they are those of the last command"
 
 
 def test_a_finished_run_says_that_nothing_was_searched(bench):

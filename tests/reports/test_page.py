@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -28,13 +27,19 @@ from cfx.answers.seen import Seen
 from cfx.benchmarks.summary import gather, summarise
 from cfx.images.writing import to_picture
 from cfx.metrics.catalogue import BY_NAME
+from cfx.reports.axes import FRAME, Scale, Span
+from cfx.reports.figures import figures
 from cfx.reports.gallery import GalleryItem
-from cfx.reports.page import write_page
-from cfx.reports.plots import FRAME, Point, Scale, Span, place_labels, trade_off
+from cfx.reports.page import Page
+from cfx.reports.plots import Point, place_labels, trade_off
+from cfx.reports.section import BUDGET, Section
+from cfx.reports.sections.gallery import Gallery
+from cfx.reports.sections.glossary import OF_COUNTERFACTUALS
 from cfx.reports.summary import BundleName, Summary
 
 ENVELOPE = Envelope(bundle="mnist", digest="0", settings={}, confidence=0.9, device="cpu", seed=0)
 ENGINES = ("latent", "vcnet", "projection", "noise")
+Browser = Any  # conftest's Browser
 HOSTILE = "</script><img src=x onerror=alert(1)>{{data}}<!--\udcff"
 
 
@@ -42,13 +47,6 @@ def png(image: Tensor) -> bytes:
     content = BytesIO()
     to_picture(image).save(content, "PNG", optimize=True)
     return content.getvalue()
-
-
-@pytest.fixture(scope="session")
-def pictures(digits) -> list[bytes]:
-    """Two digits of each class, by class, as PNG files."""
-    images, labels = digits
-    return [png(image) for number in range(10) for image in images[labels == number][:2]]
 
 
 def entry(pictures: list[bytes], place: int = 0, **fields: Any) -> GalleryItem:
@@ -98,25 +96,35 @@ def summary() -> Summary:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
-    def call(entries: list[GalleryItem], **given: Any) -> Path:
+    def call(entries: list[GalleryItem], *, summary: Summary | None = None, budget: int = BUDGET, **given: Any) -> Path:
+        """The page of `cfx bench`, or without a summary that of `cfx explain`."""
         path = tmp_path / "index.html"
-        write_page(path, **({"title": "cfx bench", "facts": {}, "items": list(entries)} | given))
+        sections: list[Section] = [OF_COUNTERFACTUALS]
+        if summary is not None:
+            sections += figures(summary)
+        sections.append(Gallery.of(entries, controls=[] if summary is None else summary.controls))
+        Page(**({"title": "cfx bench", "facts": {}, "sections": sections} | given)).write(path, budget)
         return path
 
     return call
 
 
 def data_of(path: Path) -> dict[str, Any]:
-    found = re.findall(r'<script type="application/json" id="data">(.*?)</script>', path.read_text("utf-8"), re.DOTALL)
+    found = re.findall(
+        r'<script type="application/json" id="answers-data">(.*?)</script>', path.read_text("utf-8"), re.DOTALL
+    )
     assert len(found) == 1
     return json.loads(found[0])
 
 
 def views(path: Path) -> list[str]:
     """The figures over the common pairs, and those over each engine's own."""
-    parts = re.split(r'<div class="of-(?:common|valid)">', path.read_text("utf-8").split("<section")[1])[1:]
-    assert len(parts) == 2
-    return parts
+    text = path.read_text("utf-8")
+    marks = r'<div class="(?:plots )?of-(common|valid)[^"]*">'
+    parts = re.split(marks, text.split("<section")[1].split("</main>")[0])[1:]
+    found = {view: "".join(parts[n + 1] for n in range(0, len(parts), 2) if parts[n] == view) for view in parts[::2]}
+    assert sorted(found) == ["common", "valid"]
+    return [found["common"], found["valid"]]
 
 
 # What is in the file
@@ -140,8 +148,8 @@ def test_the_worst_come_first(write, pictures):
         answer("nobody knows", True, None, None, None),
     ]
     found = data_of(write(wanted[::-1]))
-    assert [row[1] for row in found["entries"]] == [answer.input for answer in wanted]
-    assert [row[0] for row in found["entries"]] == list(range(9, -1, -1)), "where they came from is kept"
+    assert [row["input"] for row in found["entries"]] == [answer.input for answer in wanted]
+    assert [row["position"] for row in found["entries"]] == list(range(9, -1, -1)), "where they came from is kept"
 
 
 def test_a_picture_is_stored_once(write, pictures):
@@ -159,11 +167,13 @@ def test_the_budget_is_kept_and_said_and_each_engine_keeps_its_worst(write, answ
     assert budget - 3_000 < path.stat().st_size <= budget, "no room is wasted either"
     assert f"<strong>{left:,} of 80 answers are not on this page</strong>" in path.read_text()
     assert f"The {kept} shown are the worst ones of each engine" in path.read_text()
-    counts = Counter(row[2] for row in found["entries"])
+    counts = Counter(row["engine"] for row in found["entries"])
     assert len(counts) == len(ENGINES) and max(counts.values()) - min(counts.values()) <= 2
-    for number, engine in enumerate(ENGINES):
+    for engine in ENGINES:
         ranked = sorted((answer for answer in answers if answer.engine == engine), key=lambda answer: answer.severity)
-        assert [row[1] for row in found["entries"] if row[2] == number] == [a.input for a in ranked][: counts[number]]
+        assert [row["input"] for row in found["entries"] if row["engine"] == engine] == [
+            answer.input for answer in ranked
+        ][: counts[engine]]
     assert "are not on this page" not in write(answers).read_text()
 
 
@@ -178,26 +188,26 @@ def test_hostile_names_stay_text(write, pictures, summary):
     answer = entry(pictures, input=HOSTILE, engine=HOSTILE, factual=HOSTILE, target=HOSTILE, found=HOSTILE)
     path = write([answer], title=HOSTILE, facts={HOSTILE: HOSTILE, "command": HOSTILE}, summary=named)
     page = path.read_text("utf-8")
-    assert "<img" not in page and page.count("</script>") == 2 and page.count("<!--") == 0
+    assert "<img" not in page and page.count("</script>") == page.count("<script") == 4 and page.count("<!--") == 0
     row = data_of(path)["entries"][0]
-    assert row[1] == HOSTILE, "and comes out as it went in"
+    assert row["input"] == row["engine"] == row["seen"] == HOSTILE, "and comes out as it went in"
     assert unescape(re.findall("<h1>(.*?)</h1>", page)[0]) == HOSTILE[:-1] + "?", (
         "which is no Unicode, and so not UTF-8"
     )
 
 
-def test_numbers_that_are_none_become_null(write, pictures):
+def test_numbers_that_are_none_are_left_out(write, pictures):
     metrics = {"im1": float("nan"), "im2": float("inf"), "l1": 1 / 3, "looks_real": None, "judge_agrees": False}
     found = data_of(write([entry(pictures, metrics=metrics)]))
-    values = dict(zip((metric["name"] for metric in found["metrics"]), found["entries"][0][-1], strict=True))
-    assert values == {"confidence": 0.912, "judge_agrees": 0, "im1": None, "im2": None, "l1": 0.333333}
+    assert found["entries"][0]["metrics"] == {"confidence": 0.912, "judge_agrees": 0, "l1": 0.333333}
 
 
 def test_nothing_is_fetched(write, answers, summary):
     page = write(answers, summary=summary).read_text("utf-8")
     assert "default-src 'none'; img-src data: blob:;" in page and '<link rel="icon" href="data:,">' in page
     assert not re.search(
-        r"https?:|//[a-z]|url\(|@import|\bfetch\(|XMLHttpRequest|innerHTML", page.split('id="data"')[0]
+        r"https?:|//[a-z]|url\(|@import|\bfetch\(|XMLHttpRequest|innerHTML",
+        re.sub('<script type="application/json".*?</script>', "", page),
     )
     assert re.findall(r'(?:src|href)="([^"]*)"', page) == ["data:,"]
 
@@ -235,9 +245,9 @@ def test_each_figure_says_over_which_pairs_it_is(write, answers, summary):
     l1 = summary.engines["latent"].estimate("l1", "common")
     shown = [BY_NAME["l1"].shown(getattr(l1, key)) for key in ("mean", "low", "high")]
     assert re.search(rf">{shown[0]}(</strong><span.*?</span>)?<small>{shown[1]} to {shown[2]}</small>", common)
-    assert 'data-basis="common"' in write(answers, summary=summary).read_text()
+    assert 'value="common" checked' in write(answers, summary=summary).read_text()
     nobody = write(answers, summary=replace(summary, common_pairs=0)).read_text()
-    assert 'data-basis="valid"' in nobody, "an empty table is no place to begin"
+    assert 'value="valid" checked' in nobody, "an empty table is no place to begin"
 
 
 # Trade-offs
@@ -307,70 +317,6 @@ def test_a_scale_maps_its_ends():
 # In a browser
 
 
-class Browser:
-    """Headless Chromium on one page at a time."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def open(self, path: Path, fragment: str = "") -> float:
-        """Open a page; returns the seconds until its first cards and their pictures are there."""
-        self.driver.get("about:blank")
-        started = time.perf_counter()
-        self.driver.get(path.resolve().as_uri() + fragment)
-        self.wait("document.querySelector('.card canvas + figcaption span')?.textContent")
-        return time.perf_counter() - started
-
-    def run(self, script: str) -> Any:
-        return self.driver.execute_script(script)
-
-    def wait(self, condition: str) -> None:
-        limit = time.monotonic() + 20
-        while not self.run(f"return Boolean({condition})"):
-            assert time.monotonic() < limit, condition
-            time.sleep(0.01)
-
-    def choose(self, name: str, value: str) -> None:
-        self.run(
-            f"const field = document.querySelector('#filters').elements.{name}; field.value = {json.dumps(value)};"
-            "field.dispatchEvent(new Event('input', {bubbles: true}))"
-        )
-
-    @property
-    def count(self) -> str:
-        return self.run("return document.getElementById('count').textContent")
-
-    def texts(self, selector: str) -> list[str]:
-        return self.run(f"return [...document.querySelectorAll({selector!r})].map(e => e.textContent)")
-
-    def errors(self) -> list[str]:
-        """What the page complained about, a breach of its Content-Security-Policy included."""
-        return [line["message"] for line in self.driver.get_log("browser")]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    chromedriver = shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        pytest.skip("no chromium and chromedriver on PATH")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                 "disable-background-networking", "disable-component-update", "window-size=1280,900",
-                 f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    driver = webdriver.Chrome(options=options, service=Service(chromedriver))
-    try:
-        yield Browser(driver)
-    finally:
-        driver.quit()
-
-
 def test_the_gallery_shows_filters_and_counts(browser: Browser, write, answers, summary):
     browser.open(write(answers, summary=summary))
     assert browser.count == "60 of 80 answers", "controls wait until they are asked for"
@@ -412,7 +358,7 @@ def test_the_gallery_sorts(browser: Browser, write, answers):
     browser.run("document.querySelectorAll('.card .input')[4].click()")
     assert browser.count == "4 of 80 answers" and browser.texts(".card .engine") == list(ENGINES)
     browser.run("history.back()")
-    browser.wait("document.getElementById('count').textContent === '80 of 80 answers'")
+    browser.wait("document.getElementById('answers-count').textContent === '80 of 80 answers'")
     assert browser.errors() == []
 
 
@@ -421,11 +367,11 @@ def test_a_view_can_be_linked_to(browser: Browser, write, answers, summary):
     browser.open(path, "#verdict=not-valid&engine=%3Dlatent&basis=valid&controls=")
     assert browser.count == f"{sum(not a.valid for a in answers if a.engine == 'latent')} of 80 answers"
     visible = "return [...document.querySelectorAll('table, .plots')].map(e => e.checkVisibility())"
-    assert browser.run(visible) == [False] * 3 + [True, False, True], "own valid pairs, with controls"
+    assert browser.run(visible) == [False, True] + [False] * 3 + [True], "own valid pairs, with controls"
     browser.run("document.querySelector('input[value=common]').click()")
-    assert browser.run(visible) == [True, False, True] + [False] * 3
+    assert browser.run(visible) == [True, False, False, True, False, False]
     browser.run("document.querySelector('input[name=controls]').click()")
-    assert browser.run(visible) == [True, True, False] + [False] * 3
+    assert browser.run(visible) == [True, False, True, False, False, False]
     assert browser.run("return location.hash") == "#engine=%3Dlatent&verdict=not-valid"
     browser.open(path, "#engine=nobody&sort=%3Dnothing&verdict=x")
     assert browser.count == "60 of 80 answers", "a link to what is not there shows everything"
@@ -545,7 +491,7 @@ def test_six_thousand_answers_open_in_less_than_three_seconds(browser: Browser, 
     assert seconds < 3
     assert browser.count == "5,000 of 6,000 answers" and 60 <= len(browser.texts(".card")) <= 120
     before = len(browser.texts(".card"))
-    browser.run("document.getElementById('more').scrollIntoView()")
+    browser.run("document.getElementById('answers-more').scrollIntoView()")
     browser.wait(f"document.querySelectorAll('.card').length > {before}")
     started = time.perf_counter()
     browser.choose("sort", "=im1")
