@@ -49,7 +49,7 @@ class GatedJob(ABC):
 
     @abstractmethod
     def work(self) -> None:
-        """Do what the run lacks."""
+        """Do what the run lacks, with its directory locked."""
 
     @abstractmethod
     def figures(self) -> Figures:

@@ -5,8 +5,9 @@
 
 Each command says in a `Vocabulary` what its subjects and measures are: those of `cfx bench` are engines and metrics.
 `baseline` means the mean of an earlier run on the same images; the number is a tolerance. Such a gate looks at the
-paired difference and its 95 % interval: `>=` and `<=` fail if the measure is surely worse, which is if the whole interval lies
-on the wrong side of the tolerance; `>` and `<` pass only if it is surely better. Nothing here imports torch.
+paired difference and its 95 % interval: `>=` and `<=` fail if the measure is surely worse, which is if the whole
+interval lies on the wrong side of the tolerance; `>` and `<` pass only if it is surely better. Nothing here imports
+torch.
 """
 
 from __future__ import annotations

@@ -106,14 +106,14 @@ def shorten() -> Callable[[Recipe, float], Recipe]:
 
 @pytest.fixture(scope="session")
 def shell() -> Callable[..., str]:
-    """Runs a command that must end with one of some exit codes; returns its standard output."""
+    """Runs a command that must end with one of some exit codes; returns its standard output, and error if asked."""
 
-    def run(*command: object, cwd: Path | None = None, codes: tuple[int, ...] = (0,)) -> str:
+    def run(*command: object, cwd: Path | None = None, codes: tuple[int, ...] = (0,), stderr: bool = False) -> str:
         clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
         words = [str(part) for part in command]
         done = subprocess.run(words, cwd=cwd, env=clean, capture_output=True, text=True)
         assert done.returncode in codes, f"{words}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout
+        return done.stdout + done.stderr if stderr else done.stdout
 
     return run
 

@@ -57,14 +57,23 @@ def brightness(scene: Scene) -> Tensor:
     return scene.counterfactuals.mean(dim=(1, 2, 3))
 '''
 
-COMMAND = '''"""`cfx survey`: each image towards its runner-up class, in a run that can go on, with a page."""
+COMMAND = '''"""`cfx survey`: how many labelled images the classifier gets right, in a run with gates and a page."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from ..metrics.measure import Measure
+from ..runs.gates import Vocabulary, check_subjects
+from .options.gates import FailUnderOption, FreshOption, GateOptions, JUnitOption, gate_options
 from .running import run_job
+
+ACCURACY = Measure("accuracy", "accuracy", "higher", "share", yes_or_no=True)
+GATES = Vocabulary(measures={"accuracy": ACCURACY}, subject="classifier", example="classifier.accuracy>=0.9")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,64 +81,151 @@ class SurveyOptions:
     """What was asked for."""
 
     out: Path
-    images: tuple[Path, ...]
+    images: str
+    gating: GateOptions
 
 
-def survey(out: Path, images: list[Path]) -> None:
-    """What are these images nearly?"""
-    run_job("survey_job", SurveyOptions(out=out, images=tuple(images)))
+def survey(
+    out: Path,
+    images: Annotated[str, typer.Option()],
+    fail_under: FailUnderOption = None,
+    junit: JUnitOption = None,
+    fresh: FreshOption = False,
+) -> None:
+    """How many of these images does the classifier get right?"""
+    gating = gate_options(GATES, fail_under, junit=junit, fresh=fresh)
+    check_subjects(gating.gates, GATES, ["classifier"])
+    run_job("survey_job", SurveyOptions(out=out, images=images, gating=gating))
 '''
 
 JOB = '''"""The work of `cfx survey`."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
-from ..answers.given import read_any
-from ..answers.pipeline import AnswerOptions, answer_batch
-from ..answers.asking import ask
-from ..answers.question import QuestionBatch
-from ..answers.wanted import Wanted
+import numpy as np
+import torch
+
+from ..answers.seen import probabilities_of
 from ..bundles.bundle import load_bundle
-from ..counterfactuals.registry import load_engine
-from ..images.writing import write_png
-from ..reports.gallery import GalleryItem
+from ..classifiers.introspection.features import PenultimateFeatures
+from ..documents import Table
+from ..intervals import Estimate, wilson
 from ..reports.page import Page
-from ..reports.sections.gallery import Gallery
-from ..reports.run import PAGE, RunDirectory
+from ..reports.sections.gates import Gates
+from ..reports.sections.tally import Tally
+from ..runs.directory import PAGE, RunDirectory, RunKind
+from ..runs.gates import Outcome
+from ..runs.identity import RunIdentity
+from ..runs.inputs import open_inputs
+from ..runs.outcomes import Figures
 from .exit_code import ExitCode
+from .gated_job import GatedJob
 from .survey import SurveyOptions
 from .terminal.terminal import Terminal
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What the classifier sees in one image, and what it is."""
+
+    image: str
+    label: str
+    seen: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.image,)
+
+    def as_json(self) -> dict[str, object]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, table: Table) -> Self:
+        return cls(**{name: table.need(name, str) for name in ("image", "label", "seen")})
+
+
+KIND = RunKind("survey", lambda table, _: Sight.from_json(table), steps=("features",))
+
+
 def run(options: SurveyOptions, terminal: Terminal) -> ExitCode:
-    """Ask about every image that was not asked about before."""
-    bundle = load_bundle("mnist")
-    engine = load_engine("vcnet").from_models(bundle.models)
-    directory = RunDirectory(options.out, questions="none")
-    config = {"images": [str(path) for path in options.images], "bundle": bundle.digest}
-    with directory.held(config) as begun:
-        if not begun:
-            directory.begin(config, command=["cfx", "survey"], batch_size=1, device="cpu")
-        done = {answer.question.number for answer in directory.answers()}
-        for number, path in enumerate(options.images):
-            if number in done:
-                continue
-            source, image = read_any(path, bundle, str(path))
-            asked = ask(bundle, image[None], [source], [Wanted()])
-            files = {"factual": f"images/factual/{number}.png", "counterfactual": f"images/vcnet/{number}.png"}
-            question = replace(asked.questions[0], number=number, file=files["factual"])
-            batch = QuestionBatch([question], asked.images, asked.targets)
-            (answer,) = answer_batch(bundle, "vcnet", engine, batch, AnswerOptions())
-            write_png(options.out / files["factual"], answer.pictures.factual)
-            write_png(options.out / files["counterfactual"], answer.pictures.counterfactual)
-            directory.append([answer.with_files(files)])
-            terminal.note(f"{path}: {answer.factual.name}, nearly {answer.target}")
-        items = [GalleryItem.of_run(answer, options.out) for answer in directory.answers()]
-    page = Page(title="cfx survey", facts={"images": str(len(items))}, sections=[Gallery.of(items)])
-    page.write(options.out / PAGE)
-    return ExitCode.DONE
+    """Look at every image that was not looked at before."""
+    return SurveyJob(options, terminal).run()
+
+
+class SurveyJob(GatedJob):
+    """One invocation."""
+
+    command: ClassVar[str] = "survey"
+
+    def __init__(self, options: SurveyOptions, terminal: Terminal) -> None:
+        super().__init__(options.gating, terminal)
+        self.options = options
+        self.home = RunDirectory(options.out, KIND)
+
+    def prepare(self) -> tuple[RunDirectory[Sight], RunIdentity]:
+        self.bundle = load_bundle("mnist")
+        self.inputs = open_inputs(self.bundle, self.options.images, labelled=True)
+        self.identity = RunIdentity.of(self.bundle, self.inputs)
+        return self.home, self.identity
+
+    def begin(self) -> None:
+        self.home.begin(self.identity, command=["cfx", "survey"], device="cpu")
+
+    def work(self) -> None:
+        labels, classes = self.inputs.labels, self.bundle.classes
+        assert labels is not None
+        done = {record.key for record in self.home.records()}
+        for index in range(len(self.inputs)):
+            name = self.inputs.name(index)
+            if (name,) not in done:
+                seen = int(probabilities_of(self.bundle.classifier, self.inputs.read(index)[None]).argmax())
+                self.home.append([Sight(image=name, label=classes[int(labels[index])], seen=classes[seen])])
+        step = self.home.step("features", {"classifier": self.bundle.digest, "images": self.inputs.digest()})
+        self.features = step.load_or(self.read_features)["features"]
+
+    def read_features(self) -> dict[str, np.ndarray]:
+        self.terminal.note("reading features")
+        images = torch.stack([self.inputs.read(index) for index in range(len(self.inputs))])
+        with torch.no_grad():
+            return {"features": PenultimateFeatures(self.bundle.classifier, images[:1])(images)[0].numpy()}
+
+    def figures(self) -> Figures:
+        right = [record.label == record.seen for record in self.home.records()]
+        low, high = wilson(sum(right), len(right))
+        return {"classifier": {"accuracy": Estimate(sum(right) / len(right), low, high, None, len(right))}}
+
+    def show(self, outcomes: Sequence[Outcome]) -> None:
+        tally = Tally(id="tally", title="Tally", seen=[record.seen for record in self.home.records()])
+        facts = {"images": str(len(self.inputs)), "features": str(self.features.shape[1])}
+        page = Page(title="cfx survey", facts=facts, sections=[Gates(id="gates", outcomes=outcomes), tally])
+        self.home.list_files([PAGE])
+        page.write(self.home.path / PAGE)
+'''
+
+SECTION = '''"""Tally: how often each class is seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from ..section import Section
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally(Section):
+    """A line for each class."""
+
+    seen: Sequence[str]
+
+    def html(self) -> str:
+        return "".join(f"<p>{escape(name)}: {count}</p>" for name, count in sorted(Counter(self.seen).items()))
 '''
 
 MODEL = '''"""The mean image of each class."""
@@ -306,25 +402,46 @@ def test_a_metric_is_two_files_and_follows_everywhere(
 
 
 @pytest.mark.slow
-def test_a_command_with_a_run_and_a_page_is_three_files(tree: Path, copy: Path, shell: Callable[..., str]) -> None:
+def test_a_command_with_records_of_its_own_a_step_a_gate_and_a_section_is_four_files(
+    tree: Path, copy: Path, digits: tuple[np.ndarray, np.ndarray], shell: Callable[..., str], tmp_path: Path
+) -> None:
     (copy / "cli" / "survey.py").write_text(COMMAND)
     (copy / "cli" / "survey_job.py").write_text(JOB)
+    (copy / "reports" / "sections" / "tally.py").write_text(SECTION)
     add_line(copy / "cli" / "app.py", "from .train", "from .survey import survey")
     app = (copy / "cli" / "app.py").read_text()
     (copy / "cli" / "app.py").write_text(app.replace("train, info)", "train, info, survey)"))
-    assert changed(tree, copy) == {"cli/survey.py", "cli/survey_job.py", "cli/app.py"}
-    cfx = (sys.executable, "-m", "cfx.cli")
-    assert "survey" in shell(*cfx, "--help", cwd=copy.parent)
-    images = [EXAMPLES / f"{name}.png" for name in ("four", "seven")]
-    shell(*cfx, "survey", "out", *images, cwd=copy.parent)
-    records = copy.parent / "out" / "records.jsonl"
-    first, whole = records.read_text().splitlines()[0], records.read_text()
-    assert "cfx survey" in (copy.parent / "out" / "index.html").read_text()
+    assert changed(tree, copy) == {"cli/survey.py", "cli/survey_job.py", "cli/app.py", "reports/sections/tally.py"}
+    for place, (image, label) in enumerate(zip(*digits, strict=True)):
+        if place % 40 < 2:
+            path = tmp_path / "digits" / str(int(label)) / f"{place:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((image[0] * 255).round().byte().numpy()).save(path)
+    cfx, out = (sys.executable, "-m", "cfx.cli"), copy.parent / "out"
+
+    def survey(*more: object, codes: tuple[int, ...] = (0,)) -> str:
+        asked = ("survey", out, "--images", tmp_path / "digits", *more)
+        return shell(*cfx, *asked, cwd=copy.parent, codes=codes, stderr=True)
+
+    assert "reading features" in survey("--fail-under", "classifier.accuracy>=0.5", "--junit", "gates.xml")
+    records, page = out / "records.jsonl", (out / "index.html").read_text()
+    assert "cfx survey" in page and "<p>3: 2</p>" in page and "passed, measured" in page
+    assert 'classname="cfx.survey.classifier"' in (copy.parent / "gates.xml").read_text()
+    whole = records.read_text()
+    assert len(whole.splitlines()) == 20
+    first = whole.splitlines()[0]
     records.write_text(f"{first}\n" + whole[len(first) + 1 :][:40])  # as a kill may leave it
-    shell(*cfx, "survey", "out", *images, cwd=copy.parent)
-    assert [json.loads(line)["pair"] for line in records.read_text().splitlines()] == [0, 1]
-    assert records.read_text().startswith(first), "what was answered is not asked again"
-    shell(*cfx, "survey", "out", images[0], cwd=copy.parent, codes=(2,))
+    assert "reading features" not in survey(), "the step is loaded"
+    assert records.read_text() == whole, "what was looked at is kept, the rest is looked at again"
+    (out / "steps" / "features.npz").write_bytes(b"no")
+    told = survey("--fail-under", "classifier.accuracy<0.5", codes=(1,))
+    assert "features.npz: damaged" in told and "reading features" in told
+    assert "unknown measure 'validity'" in survey("--fail-under", "classifier.validity>0", codes=(2,))
+    bench = (*cfx, "bench", "--images", EXAMPLES, "--engines", "vcnet", "--out", out)
+    said = shell(*bench, cwd=copy.parent, codes=(2,), stderr=True)
+    assert "holds a run of `cfx survey`, not of `cfx bench`" in said
+    survey("--fresh")
+    assert not list(out.rglob("*.partial")) and len(records.read_text().splitlines()) == 20
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from cfx.errors import DataError
+from cfx.metrics import measure
 from cfx.metrics.catalogue import BY_NAME
 from cfx.metrics.measure import Measure
-from cfx.reports import axes, section
+from cfx.reports import section
 from cfx.reports.gallery import GalleryItem, WorstAnswers
 from cfx.reports.page import Page, asset, fitted
 from cfx.reports.pictures import Picture
@@ -37,6 +38,7 @@ from cfx.runs.gates import Outcome
 
 Browser = Any  # conftest's Browser
 HOSTILE = '</script><img src=x onerror="alert(1)">{{data}}<!--\udcff'
+FIRST = Measure("first", "first axis", None, "number")
 ROTATION = Measure("rotation", "rotation", None, "number", unit="°")
 ACCURACY = Measure("accuracy", "accuracy", "higher", "share")
 
@@ -85,7 +87,7 @@ def cards(pictures: list[bytes]) -> Cards:
 @pytest.fixture
 def every(pictures: list[bytes]) -> dict[str, Section]:
     """One section of each kind that stands alone."""
-    outcome = Outcome(gate="g", engine="leap", passed=True, measured=1.0, pairs=3, says=HOSTILE)
+    outcome = Outcome(gate="g", subject="leap", passed=True, measured=1.0, count=3, says=HOSTILE)
     items = [item(place, pictures[place], pictures[19 - place]) for place in range(20)]
     found: list[Section] = [
         Facts(id="facts", facts={"command": HOSTILE, HOSTILE: "1"}),
@@ -110,7 +112,7 @@ def true_weight(section: Section) -> int:
     return size(section.html()) + (0 if data is None else size(as_script(data)))
 
 
-@pytest.mark.parametrize("module", [section, axes])
+@pytest.mark.parametrize("module", [section, measure])
 def test_examples_in_docstrings_run(module: Any):
     done = doctest.testmod(module)
     assert done.attempted and not done.failed
