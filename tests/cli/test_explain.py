@@ -73,6 +73,20 @@ class Broken(Stubborn):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Picky(Stubborn):
+    """Fails on images that are lighter than the limit, as a mistake that one input shows."""
+
+    name: ClassVar[str] = "picky"
+
+    limit: float = 0.0
+
+    def find(self, problem: Problem) -> Curve:
+        if bool((problem.images.mean(dim=(1, 2, 3)) > self.limit).any()):
+            raise ZeroDivisionError("too light")
+        return Curve(lambda t, rows: problem.images[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hungry(Stubborn):
     """Stands for a batch that does not fit."""
 
@@ -104,6 +118,7 @@ class Entry:
 def engines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines of another package, installed beside cfx's own."""
     others = {"stubborn": Stubborn, "interrupted": Interrupted, "broken": Broken, "hungry": Hungry, "gone": None}
+    others["picky"] = Picky
     entries = [Entry(name, engine) for name, engine in others.items()]
     own = registry._by_name()
     monkeypatch.setattr(registry, "_by_name", lambda: own | {entry.name: [entry] for entry in entries})
@@ -514,6 +529,18 @@ def test_an_engine_of_another_package_that_fails_is_named(explain: Run, engines:
     assert result.code == 2
     assert "four.png: engine broken: it fails (ZeroDivisionError: oh); tell the author of tests" in result.stderr
     assert "stubborn" in result.stdout, "the other goes on"
+
+
+def test_an_engine_that_fails_on_one_image_answers_all_others(explain: Run, engines: None):
+    means = {path.name: float(read_image(path, SHAPE).pixels.mean()) for path in EXAMPLES.glob("*.png")}
+    *_, second, lightest = sorted(means, key=lambda name: means[name])
+    limit = (means[second] + means[lightest]) / 2
+    result = explain(EXAMPLES, "--engine", "picky", "--set", f"picky.limit={limit}", "--format", "json")
+    assert result.code == 2, "an input could not be answered"
+    (failed,) = [line for line in result.records if "error" in line]
+    assert failed["input"].endswith(lightest)
+    assert "engine picky: it fails (ZeroDivisionError: too light); tell the author of tests" in failed["error"]
+    assert len(result.records) == len(means), "all others are answered"
 
 
 def test_the_unexpected_is_one_line_too(explain: Run, engines: None, monkeypatch: pytest.MonkeyPatch):
