@@ -357,6 +357,7 @@ def test_a_killed_process_leaves_a_run_that_can_go_on(run, many, tmp_path):
     assert comparable(tmp_path / "killed") == comparable(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_by_a_signal_it_says_how_to_go_on(run, many, tmp_path, monkeypatch, number, code):
     with monkeypatch.context() as patched:
