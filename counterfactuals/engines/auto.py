@@ -105,12 +105,12 @@ class Auto(Engine):
             UsageError: one of them is unknown, or nothing that can be chosen.
         """
         place = f"engine {cls.name}: engines={','.join(names)}"
-        known = engine_names()
+        known, refused = engine_names(), (cls.name, CONTROL)
         kinds: list[type[Engine]] = []
         for name in dict.fromkeys(names):
             if name not in known:
-                raise UsageError(f"{place}: {unknown_name('engine', name, known)}")
-            if name in (cls.name, CONTROL):
+                raise UsageError(f"{place}: {unknown_name('engine', name, set(known).difference(refused))}")
+            if name in refused:
                 raise UsageError(f"{place}: {name} is not an engine to choose; leave it out")
             kind = load_engine(name)
             if kind.any_class:

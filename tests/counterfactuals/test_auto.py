@@ -72,7 +72,7 @@ def test_it_chooses_among_the_engines_that_are_named_in_their_order(bundle: Bund
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("vcnt", r"engine auto: engines=leap,vcnt: unknown engine 'vcnt': did you mean 'vcnet'\? known are auto, .*"),
+        ("vcnt", r"engine auto: engines=leap,vcnt: unknown engine 'vcnt': did you mean 'vcnet'\? known are clue, .*"),
         ("auto", "engine auto: engines=leap,auto: auto is not an engine to choose; leave it out"),
         ("pixel", "engine auto: engines=leap,pixel: pixel is not an engine to choose; leave it out"),
         ("clue", "engine auto: engines=leap,clue: engine clue: it makes the classifier sure .*; leave it out"),
