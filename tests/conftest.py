@@ -8,6 +8,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +39,16 @@ from cfx.training.parts import PARTS
 from cfx.training.recipe import Recipe
 
 REPOSITORY = Path(__file__).parents[1]
+FORKING = Path(__file__).parent / "forking.py"
+CLIENT = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as server:
+    server.connect({address!r})
+    said = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+    socket.send_fds(server, [len(said).to_bytes(4, "big")], [0, 1, 2])
+    server.sendall(said)
+    sys.exit(int(server.recv(16)))
+"""  # of the process of forking.py: what runs instead of `cfx`
 EXAMPLES = REPOSITORY / "examples"
 SCORES = {
     "judge_agrees": True, "judge_confidence": 0.98, "looks_real": True, "realism_percentile": 62.0,
@@ -48,9 +61,33 @@ torch.set_num_threads(THREADS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first, so that no process is left alone with them at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
-    items.sort(key=lambda item: item.path not in slow)
+    """Group the tests that share a fixture, and put groups with slow tests first.
+
+    So no process is left alone with them at the end, and single tests fill the gaps.
+    """
+    slow: set[str] = set()
+    groups = {item: group_of(item) for item in items}
+    for item, group in groups.items():
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("slow") is not None:
+            slow.add(group or item.nodeid)
+    items.sort(key=lambda item: ((groups[item] or item.nodeid) not in slow, groups[item] is None))
+
+
+def group_of(item: pytest.Item) -> str | None:
+    """The class or the file whose fixture a test shares with others, which one process therefore runs; None: alone.
+
+    Fixtures of a conftest.py are cheap, or kept on disk: each process may make them for itself.
+    """
+    definitions = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009  # pytest has no public name for it
+    owners = {
+        definition.baseid
+        for name in item.fixturenames  # pyright: ignore[reportAttributeAccessIssue]
+        for definition in definitions.get(name, ())[-1:]
+        if definition.scope != "function" and ".py" in definition.baseid and "conftest" not in definition.baseid
+    }
+    return min(owners, key=len, default=None)
 
 
 @pytest.fixture(scope="session")
@@ -123,9 +160,73 @@ def copy_tree() -> Callable[[Path], Path]:
     """Copies this checkout without what Git ignores."""
 
     def copy(to: Path) -> Path:
-        return Path(shutil.copytree(REPOSITORY, to, ignore=shutil.ignore_patterns(*NOT_IN_A_COPY)))
+        return Path(shutil.copytree(REPOSITORY, to, ignore=shutil.ignore_patterns(*NOT_IN_A_COPY, ".*_cache")))
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory, copy_tree: Callable[[Path], Path]) -> Path:
+    """A copy of this checkout, which nobody changes."""
+    return copy_tree(tmp_path_factory.mktemp("tree") / "cfx")
+
+
+@pytest.fixture(scope="session")
+def on_path() -> Callable[[Path], Path]:
+    """Describes a tree called cfx as an installed package does, so that its engines are found; returns its directory.
+
+    That is what comes on Python's path. That a wheel of the tree holds the same is a law of test_packaging.
+    """
+
+    def describe(tree: Path) -> Path:
+        assert tree.name == "cfx"
+        project = tomllib.loads((tree / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        about = tree.parent / "cfx_toolkit-0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 0\n")
+        groups = [f"[{group}]\n" + lines(entries) for group, entries in project["entry-points"].items()]
+        (about / "entry_points.txt").write_text("\n".join(groups))
+        return tree.parent
+
+    def lines(entries: dict[str, str]) -> str:
+        return "".join(f"{name} = {where}\n" for name, where in entries.items())
+
+    return describe
+
+
+@pytest.fixture(scope="module")
+def command() -> Iterator[Callable[..., Path]]:
+    """Starts a process that imports cfx once; returns a `cfx`, whose every call runs in a fork of it.
+
+    For tests of many commands: each is a process of its own, but does not wait for torch to be imported.
+    """
+    begun: dict[tuple[Path | None, Path], tuple[Path, subprocess.Popen[bytes]]] = {}
+    with tempfile.TemporaryDirectory(prefix="cfx") as short:  # the address of a socket has 100 characters at most
+
+        def start(path: Path | None = None, python: Path = Path(sys.executable)) -> Path:
+            if (path, python) not in begun:
+                directory = Path(short) / str(len(begun))
+                directory.mkdir()
+                begun[path, python] = begin(directory, [python, FORKING, directory / "socket", *filter(None, [path])])
+            return begun[path, python][0]
+
+        yield start
+        for _, process in begun.values():
+            process.terminate()
+            process.wait()
+
+
+def begin(directory: Path, words: list[Path]) -> tuple[Path, subprocess.Popen[bytes]]:
+    """Start forking.py; returns the client, which is called `cfx`, and the process, once it can be asked."""
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    process = subprocess.Popen(list(map(str, words)), env=clean, cwd=directory)
+    address, client = directory / "socket", directory / "cfx"
+    while not address.exists():
+        assert process.poll() is None, "cfx cannot be imported"
+        time.sleep(0.05)
+    client.write_text(CLIENT.format(python=sys.executable, address=str(address)))
+    client.chmod(0o755)
+    return client, process
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -329,12 +328,6 @@ def changed(one: Path, other: Path) -> set[str]:
     return {name for name in trees[0].keys() | trees[1].keys() if trees[0].get(name) != trees[1].get(name)}
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory, copy_tree: Callable[[Path], Path]) -> Path:
-    """The tree as it is."""
-    return copy_tree(tmp_path_factory.mktemp("tree") / "cfx")
-
-
 @pytest.fixture
 def copy(tree: Path, tmp_path: Path) -> Path:
     """A copy to add something to."""
@@ -345,15 +338,15 @@ def copy(tree: Path, tmp_path: Path) -> Path:
 def test_an_engine_is_two_files(
     tree: Path,
     copy: Path,
-    build_wheel: Callable[[Path], Path],
-    install: Callable[[Path], Path],
+    on_path: Callable[[Path], Path],
+    command: Callable[..., Path],
     shell: Callable[..., str],
     tmp_path: Path,
 ) -> None:
     (copy / "counterfactuals" / "engines" / "jump.py").write_text(JUMP)
     add_line(copy / "pyproject.toml", "pixel = ", 'jump = "cfx.counterfactuals.engines.jump:Jump"')
     assert changed(tree, copy) == {"counterfactuals/engines/jump.py", "pyproject.toml"}
-    cfx = install(build_wheel(copy)).parent / "cfx"
+    cfx = command(on_path(copy))
     image = EXAMPLES / "four.png"
     asked = ("explain", image, "--target", "9", "--engine", "all", "--format", "json")
     out = shell(cfx, *asked, cwd=tmp_path, codes=(1,))
@@ -383,19 +376,19 @@ def test_an_engine_is_two_files(
 
 @pytest.mark.slow
 def test_a_metric_is_two_files_and_follows_everywhere(
-    tree: Path, copy: Path, shell: Callable[..., str], tmp_path: Path
+    tree: Path, copy: Path, command: Callable[..., Path], shell: Callable[..., str]
 ) -> None:
     (copy / "metrics" / "brightness.py").write_text(METRIC)
     line = 'Metric("brightness", "brightness", None, "share", Group.DISTANCE, function="brightness:brightness"),'
     add_line(copy / "metrics" / "catalogue.py", ")\n\nBY_NAME", f"    {line}")
     assert changed(tree, copy) == {"metrics/brightness.py", "metrics/catalogue.py"}
-    cfx = (sys.executable, "-m", "cfx.cli")  # of the working directory
+    cfx = command(copy.parent)
     asked = ("explain", EXAMPLES / "four.png", "--target", "9", "--format", "json")
-    record = json.loads(shell(*cfx, *asked, cwd=copy.parent))
+    record = json.loads(shell(cfx, *asked, cwd=copy.parent))
     assert 0 < record["metrics"]["brightness"] < 1
     options = ("--engines", "vcnet", "--images", EXAMPLES, "--out", "run", "--format", "csv")
     gate = ("--fail-under", "vcnet.brightness>0.01")
-    table = shell(*cfx, "bench", *options, *gate, cwd=copy.parent)
+    table = shell(cfx, "bench", *options, *gate, cwd=copy.parent)
     assert "vcnet,false,brightness,valid," in table
     page = (copy.parent / "run" / "index.html").read_text()
     assert '"name":"brightness"' in page and ">brightness&nbsp;" in page
@@ -403,7 +396,12 @@ def test_a_metric_is_two_files_and_follows_everywhere(
 
 @pytest.mark.slow
 def test_a_command_with_records_of_its_own_a_step_a_gate_and_a_section_is_four_files(
-    tree: Path, copy: Path, digits: tuple[np.ndarray, np.ndarray], shell: Callable[..., str], tmp_path: Path
+    tree: Path,
+    copy: Path,
+    digits: tuple[np.ndarray, np.ndarray],
+    command: Callable[..., Path],
+    shell: Callable[..., str],
+    tmp_path: Path,
 ) -> None:
     (copy / "cli" / "survey.py").write_text(COMMAND)
     (copy / "cli" / "survey_job.py").write_text(JOB)
@@ -417,11 +415,11 @@ def test_a_command_with_records_of_its_own_a_step_a_gate_and_a_section_is_four_f
             path = tmp_path / "digits" / str(int(label)) / f"{place:03d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray((image[0] * 255).round().byte().numpy()).save(path)
-    cfx, out = (sys.executable, "-m", "cfx.cli"), copy.parent / "out"
+    cfx, out = command(copy.parent), copy.parent / "out"
 
     def survey(*more: object, codes: tuple[int, ...] = (0,)) -> str:
         asked = ("survey", out, "--images", tmp_path / "digits", *more)
-        return shell(*cfx, *asked, cwd=copy.parent, codes=codes, stderr=True)
+        return shell(cfx, *asked, cwd=copy.parent, codes=codes, stderr=True)
 
     assert "reading features" in survey("--fail-under", "classifier.accuracy>=0.5", "--junit", "gates.xml")
     records, page = out / "records.jsonl", (out / "index.html").read_text()
@@ -437,7 +435,7 @@ def test_a_command_with_records_of_its_own_a_step_a_gate_and_a_section_is_four_f
     told = survey("--fail-under", "classifier.accuracy<0.5", codes=(1,))
     assert "features.npz: damaged" in told and "reading features" in told
     assert "unknown measure 'validity'" in survey("--fail-under", "classifier.validity>0", codes=(2,))
-    bench = (*cfx, "bench", "--images", EXAMPLES, "--engines", "vcnet", "--out", out)
+    bench = (cfx, "bench", "--images", EXAMPLES, "--engines", "vcnet", "--out", out)
     said = shell(*bench, cwd=copy.parent, codes=(2,), stderr=True)
     assert "holds a run of `cfx survey`, not of `cfx bench`" in said
     survey("--fresh")
@@ -466,8 +464,8 @@ def grown(tree: Path, copy: Path) -> Path:
 def test_an_engine_with_a_new_trained_part_is_six_files(
     grown: Path,
     digits: tuple[np.ndarray, np.ndarray],
-    build_wheel: Callable[[Path], Path],
-    install: Callable[[Path], Path],
+    on_path: Callable[[Path], Path],
+    command: Callable[..., Path],
     shell: Callable[..., str],
     tmp_path: Path,
 ) -> None:
@@ -475,7 +473,7 @@ def test_an_engine_with_a_new_trained_part_is_six_files(
         path = tmp_path / "digits" / str(int(label)) / f"{place:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image[0] * 255).round().byte().numpy()).save(path)
-    cfx = install(build_wheel(grown)).parent / "cfx"
+    cfx = command(on_path(grown))
     shell(cfx, "init", "mine", "--images", "digits", cwd=tmp_path)
     told = shell(cfx, "train", "mine", "--only", "classifier", "--only", "class_means", "--budget", "25s", cwd=tmp_path)
     assert "good: the classes differ by" in told

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-NOT_THE_PACKAGE = {".venv", ".git", ".ci", "build", "dist", "tests", "examples", "docs", "runs", "cfx-out"}
+NOT_THE_PACKAGE = {".venv", ".git", ".ci", "build", "dist", "tests", "examples", "docs", "cfx-out"}
 HEAVY = ("torch", "torchvision", "lpips", "normflows", "numpy", "PIL")
 
 

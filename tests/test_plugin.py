@@ -42,10 +42,16 @@ def python(
     return python
 
 
+@pytest.fixture(scope="module")
+def installed(python: Path, command: Callable[..., Path]) -> Path:
+    """The `cfx` of that environment; it looks for engines each time, as a new process does."""
+    return command(python=python)
+
+
 @pytest.fixture
-def cfx(python: Path, shell: Callable[..., str], tmp_path: Path) -> Cfx:
-    """Runs cfx of that environment, in an empty directory."""
-    return lambda *words, **options: shell(python.parent / "cfx", *words, cwd=tmp_path, **options)
+def cfx(installed: Path, shell: Callable[..., str], tmp_path: Path) -> Cfx:
+    """Runs it in an empty directory."""
+    return lambda *words, **options: shell(installed, *words, cwd=tmp_path, **options)
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ...bundles.parts import Models
-from ...errors import BundleError, UsageError
+from ...errors import BundleError, UsageError, unknown_name
 from ...generative.donors import DonorSource
 from ..curve import About, Curve
-from ..engine import Engine
+from ..engine import TAKES_NO_TARGET, Engine
 from ..problem import Candidates, ModelError, NothingToOffer, Problem
-from ..registry import by_rank, engine_names, load_engine
+from ..registry import CONTROL, by_rank, engine_names, load_engine
 from ..search.attempts import Tried, Worth, any_valid, in_words
 from ..search.trimming import trim
 from ..search.typical import Typical
@@ -54,6 +54,10 @@ class Auto(Engine):
     candidate: ClassVar[bool] = False
 
     donors: DonorSource | None = None
+    engines: tuple[str, ...] | None = setting(
+        None,
+        "engines to choose among, the first in place of the bundle's own; none: all whose models the bundle has",
+    )
     searches: int = setting(2, "searches of the bundle's engine for each question", least=1)
     trimmed: float | None = setting(
         TRIMMED,
@@ -70,11 +74,53 @@ class Auto(Engine):
 
     @classmethod
     def from_models(cls, models: Models, **settings: object) -> Self:
-        """As `Engine.from_models`, with every engine that the models are enough for.
+        """As `Engine.from_models`, with the engines that `engines` names, or every one that the models are enough for.
 
         Raises:
-            BundleError: they are enough for none.
+            UsageError: one that is named is unknown, or nothing that can be chosen.
+            BundleError: the models are not enough for one that is named, or for none at all.
         """
+        named = settings.get("engines", cls._settings_in(models).get("engines"))
+        kinds = cls._named(named) if isinstance(named, Sequence) and named else cls._usable(models)
+        if not kinds:
+            raise BundleError(
+                f"bundle {models.name}: engine auto: the bundle has the models of no engine to choose from"
+            )
+        confidence = {"confidence": settings["confidence"]} if "confidence" in settings else {}
+        made = super().from_models(models, **{**settings, "working": None})
+        for kind in kinds:
+            try:
+                made._children.append(kind.from_models(models, **confidence))
+            except BundleError as error:
+                if not named:
+                    raise
+                raise BundleError(f"engine auto: engines: {kind.name}: {error}") from error
+        return made
+
+    @classmethod
+    def _named(cls, names: Sequence[str]) -> list[type[Engine]]:
+        """The engines of these names, in their order.
+
+        Raises:
+            UsageError: one of them is unknown, or nothing that can be chosen.
+        """
+        place = f"engine {cls.name}: engines={','.join(names)}"
+        known, refused = engine_names(), (cls.name, CONTROL)
+        kinds: list[type[Engine]] = []
+        for name in dict.fromkeys(names):
+            if name not in known:
+                raise UsageError(f"{place}: {unknown_name('engine', name, set(known).difference(refused))}")
+            if name in refused:
+                raise UsageError(f"{place}: {name} is not an engine to choose; leave it out")
+            kind = load_engine(name)
+            if kind.any_class:
+                raise UsageError(f"{place}: engine {name}: {TAKES_NO_TARGET}; leave it out")
+            kinds.append(kind)
+        return kinds
+
+    @classmethod
+    def _usable(cls, models: Models) -> list[type[Engine]]:
+        """All engines that the models are enough for: the bundle's own, then those that need no gradients."""
         kinds: dict[str, type[Engine]] = {}
         for name in engine_names():
             with suppress(UsageError):  # another package's engine that cannot be imported; `cfx info` names it
@@ -89,15 +135,7 @@ class Auto(Engine):
             and (models.differentiable or not kinds[name].gradients)
         ]
         # Those that the classifier is asked about least come first; the bundle's own before them.
-        order = sorted(usable, key=lambda name: (name != models.engine, kinds[name].gradients))
-        if not order:
-            raise BundleError(
-                f"bundle {models.name}: engine auto: the bundle has the models of no engine to choose from"
-            )
-        confidence = {"confidence": settings["confidence"]} if "confidence" in settings else {}
-        made = super().from_models(models, **{**settings, "working": None})
-        made._children.extend(kinds[name].from_models(models, **confidence) for name in order)
-        return made
+        return [kinds[name] for name in sorted(usable, key=lambda name: (name != models.engine, kinds[name].gradients))]
 
     def find(self, problem: Problem) -> Curve:
         began, rows = time.monotonic(), problem.every_row()

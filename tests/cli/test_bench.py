@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import itertools
 import json
 import os
+import pkgutil
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +23,8 @@ import numpy as np
 import pytest
 import xmlschema
 from PIL import Image
+
+from cfx.benchmarks.run import Run
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -276,54 +281,104 @@ def test_a_directory_of_another_configuration_is_refused(bench):
     assert "seed is 0 there and 1 here" in bench("--out", "run", "--seed", 1).error
 
 
+class Killed(BaseException):
+    """Ends a command as a kill does: nothing catches it."""
+
+
+def die() -> None:
+    raise Killed
+
+
+# What a run calls when it may be killed, and the number of the call that never ends.
+SEAMS = {
+    "cfx.benchmarks.runner:write_png": 6,
+    "cfx.benchmarks.run:Run.append": 3,
+    "cfx.benchmarks.finish:write_page": 1,
+    "cfx.reports.summary:Summary.write": 1,
+}
+
+
+@pytest.fixture
+def many(toy):
+    """The words of a `cfx bench` with a few batches."""
+    return ("bench", "--bundle", str(toy), "--engines", "pixel", "--targets", "all", "--images", str(EXAMPLES),
+            "-n", "2", "--batch-size", "4", "--no-lpips", "--out")  # fmt: skip
+
+
+def comparable(out: Path) -> list[dict]:
+    """The records of a run without what a clock or the system's memory says."""
+    found = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+    for record in found:
+        del record["cost"]["seconds"], record["cost"]["peak_memory_mb"]
+    return found
+
+
+def test_killed_anywhere_and_started_again_it_ends_with_the_same_records(run, many, tmp_path, monkeypatch):
+    assert run(*many, "whole").code == 0
+    for number, (seam, last) in enumerate(SEAMS.items()):
+        out = tmp_path / str(number)
+        with monkeypatch.context() as patched:
+            patched.setattr(seam.replace(":", "."), until(pkgutil.resolve_name(seam), last))
+            with pytest.raises(Killed):
+                run(*many, out)
+        assert not (out / "summary.json").exists(), seam
+        assert run(*many, out).code == 0
+        assert comparable(out) == comparable(tmp_path / "whole"), seam
+        assert (out / "summary.json").exists() and (out / "index.html").exists(), seam
+
+
+def until(function, last: int, end: Callable[[], object] = die):
+    """A function that ends the run when it is called for the `last` time."""
+    calls = itertools.count(1)
+
+    def call(*arguments, **options):
+        if next(calls) == last:
+            end()
+        return function(*arguments, **options)
+
+    return call
+
+
 @pytest.mark.slow
-def test_killed_and_started_again_it_ends_with_the_same_records(toy, tmp_path):
-    """SIGKILL as soon as something is recorded, again and again, until it ends by itself."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
-
-    def start(out: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "cfx.cli", "bench", "--bundle", str(toy), "--engines", "pixel", "--targets",
-                   "all", "--images", str(EXAMPLES), "-n", "5", "--batch-size", "4", "--no-lpips",
-                   "--out", out]  # fmt: skip
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
-
-    def records(out: str) -> list[dict]:
-        found = [json.loads(line) for line in (tmp_path / out / "records.jsonl").read_text().splitlines()]
-        for record in found:
-            del record["cost"]["seconds"], record["cost"]["peak_memory_mb"]
-        return found
-
-    def size() -> int:
-        path = tmp_path / "killed" / "records.jsonl"
-        return path.stat().st_size if path.exists() else 0
-
-    assert start("whole").wait() == 0
-    kills = 0
-    for _ in range(2):
-        process, before = start("killed"), size()
-        while process.poll() is None and size() == before:
-            time.sleep(0.005)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
-    assert kills, "nothing was killed, so nothing was tested"
-    assert start("killed").wait() == 0
-    assert records("killed") == records("whole")
+def test_a_killed_process_leaves_a_run_that_can_go_on(run, many, tmp_path):
+    """SIGKILL as soon as something is recorded."""
+    records = tmp_path / "killed" / "records.jsonl"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "cfx.cli", *many, "killed", "--batch-size", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not (records.exists() and records.stat().st_size):
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was not killed, so nothing was tested"
+    before = records.read_text()
+    assert run(*many, "killed", "--batch-size", "1").code == 0
+    assert run(*many, "whole", "--batch-size", "1").code == 0
+    assert records.read_text().startswith(before[: before.rfind("\n") + 1]), "what was recorded is kept"
+    assert comparable(tmp_path / "killed") == comparable(tmp_path / "whole")
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_stopped_by_a_signal_it_says_how_to_go_on(toy, tmp_path, number, code):
-    command = [sys.executable, "-m", "cfx.cli", "bench", "--bundle", str(toy), "--engines", "pixel", "--targets", "all",
-               "--images", str(EXAMPLES), "--batch-size", "1", "--no-lpips", "--out", "run"]  # fmt: skip
+def test_stopped_by_a_signal_it_says_how_to_go_on(run, many, tmp_path, monkeypatch, number, code):
+    with monkeypatch.context() as patched:
+        append = until(Run.append, 2, lambda: signal.raise_signal(number))
+        patched.setattr(Run, "append", append)
+        result = run(*many, "run")
+    assert result.code == code and result.stderr.endswith("interrupted; run the same command again to resume run\n")
+    assert run(*many, "run").code == 0
+
+
+@pytest.mark.slow
+def test_an_interrupted_process_ends_as_interrupted(many, tmp_path):
+    command = [sys.executable, "-m", "cfx.cli", *many, "run", "--batch-size", "1"]
     # Whoever started the tests in the background may have had SIGINT ignored, and children inherit that.
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     while process.poll() is None and not (tmp_path / "run" / "records.jsonl").exists():
-        time.sleep(0.005)
-    process.send_signal(number)
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
-    assert process.returncode == code and said.endswith("interrupted; run the same command again to resume run\n")
+    assert process.returncode == 130 and said.endswith("interrupted; run the same command again to resume run\n")
     assert "Traceback" not in said
 
 

@@ -69,6 +69,7 @@ def test_a_part_whose_basis_is_missing_says_so(run: Run, short: None, data_root:
     assert "is not trained yet; `cfx train" in result.stderr
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.parametrize(("signalled", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_a_run_that_can_go_on(
     run: Run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pytest
@@ -15,7 +15,8 @@ from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.engines.auto import Auto
 from cfx.counterfactuals.problem import Problem
 from cfx.counterfactuals.registry import load_engine
-from cfx.errors import BundleError
+from cfx.counterfactuals.settings import parse_settings, text_of
+from cfx.errors import BundleError, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +38,7 @@ def questions(digits: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 def built(bundle: Bundle, *names: str, **settings: Any) -> Auto:
     """The engine with these to choose from, the first as the bundle's own."""
-    engine = Auto.from_bundle(bundle, **settings)
-    engine._children[:] = [load_engine(name).from_bundle(bundle) for name in names]
-    return engine
+    return Auto.from_bundle(bundle, engines=names, **settings)
 
 
 def test_it_takes_the_bundles_own_engine_and_then_those_without_gradients(bundle: Bundle):
@@ -58,11 +57,49 @@ def test_it_takes_the_bundles_own_engine_and_then_those_without_gradients(bundle
         Auto.from_models(models)
 
 
+def test_it_chooses_among_the_engines_that_are_named_in_their_order(bundle: Bundle):
+    engine = built(bundle, "vcnet", "svce", "leap", confidence=0.8)
+    assert [child.name for child in engine._children] == ["vcnet", "svce", "leap"]
+    assert {child.confidence for child in engine._children} == {0.8}
+    parsed = parse_settings(Auto, {"engines": "vcnet, swap"})
+    assert parsed == {"engines": ("vcnet", "swap")} == parse_settings(Auto, {"engines": text_of(parsed["engines"])})
+    usual = [child.name for child in Auto.from_bundle(bundle)._children]
+    for said in ("none", ""):
+        again = Auto.from_bundle(bundle, **parse_settings(Auto, {"engines": said}))
+        assert [child.name for child in again._children] == usual
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("vcnt", r"engine auto: engines=leap,vcnt: unknown engine 'vcnt': did you mean 'vcnet'\? known are clue, .*"),
+        ("auto", "engine auto: engines=leap,auto: auto is not an engine to choose; leave it out"),
+        ("pixel", "engine auto: engines=leap,pixel: pixel is not an engine to choose; leave it out"),
+        ("clue", "engine auto: engines=leap,clue: engine clue: it makes the classifier sure .*; leave it out"),
+    ],
+)
+def test_what_cannot_be_chosen_is_named_in_one_line(bundle: Bundle, name: str, says: str):
+    with pytest.raises(UsageError, match=f"^{says}$"):
+        built(bundle, "leap", name)
+
+
+def test_an_engine_whose_parts_the_bundle_lacks_is_named_in_one_line(bundle: Bundle):
+    models = load_bundle("mnist").models
+    del models._entries["conditional_vae"]
+    with pytest.raises(
+        BundleError, match=r"^engine auto: engines: vcnet: bundle mnist: has no part 'conditional_vae' "
+    ):
+        Auto.from_models(models, engines=("leap", "vcnet"))
+    models.differentiable = False
+    with pytest.raises(BundleError, match=r"^engine auto: engines: svce: bundle mnist: .* is a black box"):
+        Auto.from_models(models, engines=("leap", "svce"))
+
+
 def test_no_answer_is_worse_than_that_of_the_first_search(bundle: Bundle, questions: tuple[Tensor, Tensor]):
     images, targets = questions
     engine = built(bundle, "projection", searches=3)
     found = engine.search(bundle.classifier, images, targets)
-    alone = engine._children[0].search(bundle.classifier, images, targets)
+    alone = load_engine("projection").from_bundle(bundle).search(bundle.classifier, images, targets)
     assert bool((found.valid | ~alone.valid).all())
     length = [(each.images - images).abs().flatten(1).sum(dim=1) for each in (found, alone)]
     assert float(length[0].mean()) < float(length[1].mean()), "of three answers the nearest typical one"
@@ -97,7 +134,7 @@ def test_where_the_first_fails_another_engine_answers(bundle: Bundle, questions:
     engine = built(bundle, "vcnet", "projection", trimmed=None)
     engine._children[0] = Stuck()
     found = engine.search(bundle.classifier, images, targets)
-    other = engine._children[1].search(bundle.classifier, images, targets)
+    other = load_engine("projection").from_bundle(bundle).search(bundle.classifier, images, targets)
     assert torch.equal(found.images[other.valid], other.images[other.valid]) and bool(other.valid.any())
     assert found.about is not None and found.about[0].notes[0].startswith(
         "auto: the answer of projection; other answers: stuck (not valid), stuck (not valid)"
@@ -109,12 +146,11 @@ def test_where_the_first_fails_another_engine_answers(bundle: Bundle, questions:
 
 def test_when_the_time_is_over_no_search_is_begun(bundle: Bundle, questions: tuple[Tensor, Tensor]):
     engine = built(bundle, "vcnet", "projection", trimmed=None)
-    brief = replace(engine, within=0.001)
-    brief._children[:] = engine._children
-    found, alone = (each.search(bundle.classifier, *questions) for each in (brief, engine._children[0]))
+    brief = built(bundle, "vcnet", "projection", trimmed=None, within=0.001)
+    main = load_engine("vcnet").from_bundle(bundle)
+    found, alone = (each.search(bundle.classifier, *questions) for each in (brief, main))
     assert torch.equal(found.images, alone.images)
-    longer = replace(engine, within=1000.0)
-    longer._children[:] = engine._children
+    longer = built(bundle, "vcnet", "projection", trimmed=None, within=1000.0)
     again, whole = (each.search(bundle.classifier, *questions) for each in (longer, engine))
     assert torch.equal(again.images, whole.images)
 
