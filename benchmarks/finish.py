@@ -15,6 +15,7 @@ from torch import Tensor
 from ..answers.question import indices_of, targets_of
 from ..bundles.bundle import Bundle
 from ..judges.residual import ResidualNet
+from ..memory import return_freed_memory
 from ..metrics.evaluate import in_sentences, score_set
 from ..metrics.scene import SetScene
 from ..reports.figures import figures
@@ -42,10 +43,12 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
     columns = gather(run.answers, len(run.questions), is_control, run.failed)
     notes = missing_notes(run)
     sets = Sets(run, bundle)
+    return_freed_memory()
     without: dict[tuple[str, str], list[str]] = {}
     for name, each in columns.items():
         values, missing = score_set(sets.of(name, torch.from_numpy(each.valid | each.control)))
         each.sets |= values
+        return_freed_memory()
         for metric, why in missing.items():
             without.setdefault((metric, why), []).append(name)
     notes += [f"{metric}: {why} ({', '.join(names)})" for (metric, why), names in without.items()]

@@ -16,7 +16,7 @@ from ..answers.region import Within
 from ..bundles.bundle import Bundle
 from ..counterfactuals.problem import ModelError
 from ..images.writing import as_png, to_picture
-from ..memory import available, is_out_of_memory
+from ..memory import available, is_out_of_memory, resident, return_freed_memory
 from ..progress import SILENT, Progress, Task
 from .questions import load_batch
 from .run import Outcome, Run, image_file
@@ -24,6 +24,7 @@ from .run import Outcome, Run, image_file
 LARGEST = 256  # images; larger batches are not faster on a CPU
 LONGEST = 20.0  # seconds that a batch should take at most
 WARM_UP = 2  # questions
+GROWTH = 1.05  # of the memory after the first batch, beyond which freed memory is returned; always would cost a tenth
 FLOATS_A_VALUE = 400  # floats that a search keeps in memory for each value of an image; measured
 
 
@@ -88,7 +89,7 @@ class Runner:
 
     def _go(self) -> None:
         warm: set[str] = set()
-        size = self.run.batch_size
+        size, first = self.run.batch_size, 0
         for start in range(0, len(self.run.questions), size):
             questions = self.run.questions[start : start + size]
             missing = [name for name in self.loop.engines if not self.run.has(name, questions)]
@@ -100,6 +101,9 @@ class Runner:
                     self._warm_up(name, batch)
                     warm.add(name)
                 self._answer(name, batch)
+            first = first or resident() or 0
+            if (resident() or 0) > GROWTH * first:
+                return_freed_memory()
 
     def _warm_up(self, name: str, batch: QuestionBatch) -> None:
         """Search for few questions, because the first search is slower than later ones; then choose the batch size."""
