@@ -8,7 +8,7 @@ from pathlib import Path
 from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..classifiers.foreign.opening import open_classifier
 from ..intake.alone import Alone, first_photos, open_with_images, open_with_photos, photos_of
-from .explain import ExplainOptions, OwnClassifier
+from .explain_options import ExplainOptions, OwnClassifier
 from .terminal.terminal import Terminal
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,42 +11,26 @@ from torch import Tensor
 from ..bundles.labelling import SAME, Labelling
 from ..classifiers.introspection.dropout import DropoutNetworks
 from ..classifiers.introspection.features import PenultimateFeatures, SpatialFeatures
-from ..classifiers.introspection.layers import shows_layers
-from ..errors import CfxError
 from ..images.resizing import resize_batch
+from .candidates import Candidates, Classifier, as_written, clamped
+from .failures import BrokenEngine, ModelError, NothingToOffer, without_features
 from .goal import Goal
 from .request import SearchRequest
 
-Classifier = Callable[[Tensor], Tensor]
-"""image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
-READS_NONE = "use an engine that reads none, such as swap or projection"
+# What an engine needs of the contract is imported from here, also by engines of other packages.
+__all__ = [
+    "LARGEST_BATCH",
+    "BrokenEngine",
+    "Candidates",
+    "Classifier",
+    "ModelError",
+    "NothingToOffer",
+    "Problem",
+    "as_written",
+    "clamped",
+]
+
 LARGEST_BATCH = 512  # images; with larger batches a CPU spends more time on allocating memory than on the model
-
-
-class ModelError(CfxError):
-    """A model returned unusable output, such as NaN."""
-
-
-class BrokenEngine(ModelError):
-    """An engine of another package failed, or an engine did not make what the contract asks for."""
-
-
-class NothingToOffer(ModelError):
-    """A model has nothing from which an engine could make an answer to a question."""
-
-
-def as_written(images: Tensor) -> Tensor:
-    """Clamps to [0, 1] and rounds to 8 bits, exactly as a PNG stores the image. Not differentiable."""
-    return (images.detach().clamp(0, 1) * 255).round() / 255
-
-
-def clamped(images: Tensor) -> Tensor:
-    """Clamps to [0, 1] with the gradient of the identity (a straight-through estimate).
-
-    A pixel at its limit therefore still receives a gradient (as in Dombrowski et al.'s code, which clips in place).
-    """
-    limited = images.clamp(0, 1)
-    return images + (limited - images).detach() if images.requires_grad else limited
 
 
 class Problem:
@@ -265,7 +248,7 @@ class Problem:
         if self._penultimate is None:
             self._penultimate = PenultimateFeatures(self._classifier, self.factuals[:1])
         if self._penultimate.layer is None:
-            raise NothingToOffer(_without_features(self._classifier))
+            raise NothingToOffer(without_features(self._classifier))
         return self._penultimate
 
     @torch.no_grad()
@@ -329,53 +312,5 @@ class Problem:
         return found, features
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Images that the classifier has evaluated, one per row.
-
-    Attributes:
-        images: (N, C, H, W), rounded to 8 bits.
-        valid: (N,) bool, whether each meets the goal.
-        confidence: (N,) the target's probability.
-        predicted: (N,) int64, the most probable class.
-        predicted_confidence: (N,) its probability.
-    """
-
-    images: Tensor
-    valid: Tensor
-    confidence: Tensor
-    predicted: Tensor
-    predicted_confidence: Tensor
-
-    @classmethod
-    def of(cls, images: Tensor, log_probabilities: Tensor, goal: Goal, rows: Tensor) -> Candidates:
-        """The candidates `images` of the questions `rows` (N,), from one evaluation of them.
-
-        Validity and the predicted class come from the same output, so that they agree even for a classifier that
-        gives another output at each evaluation.
-        """
-        probability, predicted = log_probabilities.detach().exp().max(dim=1)
-        return cls(images, *goal.met(log_probabilities, rows), predicted, probability)
-
-    def only(self, rows: Tensor) -> Candidates:
-        """A copy of the candidates at the indices `rows`, in this order."""
-        return Candidates(**{name: value[rows] for name, value in vars(self).items()})
-
-    def replace(self, rows: Tensor, others: Candidates, chosen: Tensor) -> None:
-        """Replaces the candidates at the indices `rows` by the candidates `chosen` (indices or mask) of `others`."""
-        for mine, theirs in zip(vars(self).values(), vars(others).values(), strict=True):
-            mine[rows] = theirs[chosen]
-
-
 def _described(value: object) -> str:
     return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-
-
-def _without_features(classifier: Classifier) -> str:
-    """Why a classifier has no penultimate features, and what to do where something can be done."""
-    if shows_layers(classifier):
-        return f"the classifier has no linear layer whose input could be read as features; {READS_NONE}"
-    return (
-        "the classifier shows no linear layer whose input could be read as features (TorchScript and plain functions "
-        f"show none): export the model with torch.export as a .pt2 file, or {READS_NONE}"
-    )
