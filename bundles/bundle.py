@@ -41,7 +41,7 @@ class Bundle:
         directory: of the bundle.
         device: of the models.
         explained: name of the part that is explained, if it has several classifiers.
-        alone: the description of a classifier without a bundle, and the classifier; `directory` does not exist then.
+        standalone: description and model of a classifier without a bundle; `directory` does not exist then.
 
     Attributes:
         directory: of the bundle.
@@ -50,7 +50,7 @@ class Bundle:
         file: bundle.toml.
         models: the parts that engines may use.
         judges: the parts that only score.
-        is_alone: whether it is a classifier without a bundle, which has no generative models and no judges.
+        is_standalone: whether it is a classifier without a bundle, which has no generative models and no judges.
 
     Raises:
         BundleError: `bundle.toml` is missing, damaged or of another schema.
@@ -66,16 +66,16 @@ class Bundle:
         device: str = "cpu",
         explained: str = "classifier",
         *,
-        alone: tuple[BundleFile, nn.Module] | None = None,
+        standalone: tuple[BundleFile, nn.Module] | None = None,
     ) -> None:
         self.directory = directory
         self.explained = explained
         self.device = torch.device(device)
-        self.is_alone = alone is not None
-        if alone is None:
+        self.is_standalone = standalone is not None
+        if standalone is None:
             self._open(BundleFile.read(directory))
         else:
-            file, classifier = alone
+            file, classifier = standalone
             self._open(file)
             self.models.put("classifier", classifier)
 
@@ -157,7 +157,7 @@ class Bundle:
     def notes(self) -> tuple[str, ...]:
         """What every answer about the classifier should say."""
         foreign = self.parts[self.explained].foreign if self.is_foreign else None
-        return notes_on(foreign, labels=len(self.labels), standalone=self.is_alone)
+        return notes_on(foreign, labels=len(self.labels), standalone=self.is_standalone)
 
     @property
     def light_on_dark(self) -> bool:
@@ -196,7 +196,7 @@ class Bundle:
     @cached_property
     def digest(self) -> str:
         """sha256 of bundle.toml, which contains the sha256 of every part; it identifies the bundle and its weights."""
-        if self.is_alone:
+        if self.is_standalone:
             foreign = self.parts["classifier"].foreign
             code = "" if foreign is None else code_of(foreign)
             return hashlib.sha256(as_document(self.file.as_json()).encode() + code.encode()).hexdigest()

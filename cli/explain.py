@@ -238,12 +238,12 @@ def explain(
         "--flip": flip or None,
         **dict.fromkeys(map(option_of, preprocessing), True),
     }
-    alone = None
+    standalone = None
     if classifier is None or bundle is not None:
         refuse_description(about, "add --classifier" if classifier is None else "leave out --bundle")
         check_bundle(bundle or DEFAULT_BUNDLE)
     else:
-        alone = OwnClassifier(
+        standalone = OwnClassifier(
             spec=classifier,
             weights=weights,
             images=labelled,
@@ -272,7 +272,7 @@ def explain(
         mask=mask,
         engines=choose_engines(engine, [*(settings or ()), *within_of(within, engine)]),
         bundle=bundle or DEFAULT_BUNDLE,
-        classifier=alone,
+        classifier=standalone,
         explained=classifier if bundle is not None else None,
         confidence=confidence,
         out=out,
