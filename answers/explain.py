@@ -70,6 +70,16 @@ def explain(
     The iterator is lazy: images are read and searched in batches of `BATCH_SIZE`, when their answers are asked for. A
     notebook displays an answer as its panel. `answer.panel()` returns the panel, and `answer.as_json()` the record.
 
+    Examples:
+        >>> import cfx
+        >>> answer = next(cfx.explain("examples/four.png", target=9, engine="vcnet"))
+        >>> answer.factual.name, answer.counterfactual.name, answer.valid
+        ('4', '9', True)
+        >>> answer.target_confidence > 0.9 and answer.metrics["l1"] < 50  # of 784 pixels
+        True
+        >>> answer.panel().size  # a Pillow image; a notebook shows it for `answer`
+        (784, 416)
+
     Args:
         images: one image or several. An array or tensor (N, C, H, W) is N images.
         target: target class, by name or index; several for the nearest of them; "auto" for each image's runner-up
