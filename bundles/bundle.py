@@ -115,9 +115,9 @@ class Bundle:
         return self.models.working
 
     @property
-    def is_carried(self) -> bool:
-        """Whether models work at a lower resolution, and changes are carried back to the images' own."""
-        return self.models.is_carried
+    def is_lowres(self) -> bool:
+        """Whether models work at a lower resolution: the change is upsampled and added to the image."""
+        return self.models.is_lowres
 
     def shrink(self, images: Tensor) -> Tensor:
         """Resize images (N, C, H, W) to the working resolution; unchanged if they have it already."""

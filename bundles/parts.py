@@ -229,8 +229,8 @@ class Models(Parts):
         return [own.get(index, name) for index, name in enumerate(names)]
 
     @property
-    def is_carried(self) -> bool:
-        """Whether models work at a lower resolution, and changes are carried back to the images' own."""
+    def is_lowres(self) -> bool:
+        """Whether models work at a lower resolution: the change is upsampled and added to the image."""
         return self.working != self.shape[1:]
 
     @property

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..bundles.labelling import SAME, Labelling
+from ..bundles.labelling import IDENTITY_LABELLING, Labelling
 from ..bundles.parts import Models
 from ..classifiers.introspection.determinism import deterministic
 from ..classifiers.introspection.frozen import frozen_eval
@@ -163,7 +163,7 @@ class Engine(ABC):
 
     confidence: float = 0.9
     working: tuple[int, int] | None = None
-    labelling: Labelling = SAME
+    labelling: Labelling = IDENTITY_LABELLING
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -192,7 +192,7 @@ class Engine(ABC):
                 f"bundle {models.name}: engine {cls.name} needs gradients of the classifier, which is a black box; "
                 "use an engine that needs none, such as swap or projection"
             )
-        if models.is_carried:
+        if models.is_lowres:
             settings.setdefault("working", models.working)
         settings.setdefault("labelling", models.labelling)
         parts = {name: models.part(name) for name in cls.needs}

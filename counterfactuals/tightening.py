@@ -62,7 +62,7 @@ def frames(problem: Problem, curve: Curve, t: Tensor, found: Tensor) -> Tensor:
     """Frames along each curve from the factual to the tightened point, (N, PATH_FRAMES, C, H, W)."""
     rows = problem.every_row()
     between = [
-        as_written(problem.in_full(curve.draw(t * (place / (PATH_FRAMES - 1)), rows), rows))
+        as_written(problem.to_full_resolution(curve.draw(t * (place / (PATH_FRAMES - 1)), rows), rows))
         for place in range(1, PATH_FRAMES - 1)
     ]
     return torch.stack([problem.factuals, *between, found], dim=1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
-from ..bundles.labelling import SAME, Labelling
+from ..bundles.labelling import IDENTITY_LABELLING, Labelling
 from ..bundles.parts import Judges
 from ..errors import CfxError
 from ..images.resizing import resize_batch
@@ -62,7 +62,7 @@ class Scene:
     judges: Judges | None = None
     working: tuple[int, int] | None = None
     present: Sequence[int] | None = None
-    labelling: Labelling = SAME
+    labelling: Labelling = IDENTITY_LABELLING
     seen: Tensor | None = None
 
     @classmethod

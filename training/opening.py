@@ -115,7 +115,7 @@ def reopen_session(
         budget=budget,
         began=began,
         device=device,
-        photos=photos if bundle.is_carried else None,
+        photos=photos if bundle.is_lowres else None,
         names=file_name,
         notes=tuple(notes),
     )

@@ -57,7 +57,7 @@ class Committee:
 
         Calls of the explained classifier are counted.
         """
-        found = self.classify(clamped(problem.in_full(generated, rows))).softmax(dim=-1)
+        found = self.classify(clamped(problem.to_full_resolution(generated, rows))).softmax(dim=-1)
         for _ in range(self.calls):
             problem.count(rows, backward=found.requires_grad)
         return found
@@ -73,7 +73,7 @@ def before_and_after(problem: Problem, committee: Committee | None, generated: T
         row: its question.
     """
     rows = torch.tensor([row], device=generated.device)
-    images = torch.cat([problem.factuals[rows], problem.in_full(generated, rows).clamp(0, 1)])
+    images = torch.cat([problem.factuals[rows], problem.to_full_resolution(generated, rows).clamp(0, 1)])
     own = problem.logits(images).softmax(dim=1)
     if committee is None:
         before, after = entropy(own).tolist()
