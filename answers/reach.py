@@ -31,9 +31,9 @@ def far_note(bundle: Bundle, question: Question, image: Tensor) -> str | None:
         return None
     nearer: list[str] = []
     for other in probabilities_of(bundle.classifier, image[None])[0].argsort(descending=True).tolist():
-        its = known(reach, seen, other)
-        if other not in (seen, target) and its is not None and its.share >= NEAR:
-            nearer.append(f"{bundle.classes[other]} ({its})")
+        reached = known(reach, seen, other)
+        if other not in (seen, target) and reached is not None and reached.share >= NEAR:
+            nearer.append(f"{bundle.classes[other]} ({reached})")
     instead = f"; nearer: {', '.join(nearest)}" if (nearest := nearer[:SUGGESTED]) else ""
     is_far = f"from {bundle.classes[seen]} to {bundle.classes[target]} is far"
     return f"{is_far}: with held-out images, {reach.engine} reached it {found} times{instead}"

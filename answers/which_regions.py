@@ -131,9 +131,9 @@ def which_regions(
         """A search for each set of cells, and the L1 distances of what was found."""
         parts: list[Counterfactuals] = []
         for start in range(0, len(sets), BATCH_SIZE):
-            some = sets[start : start + BATCH_SIZE]
-            regions = torch.stack([masks[list(each)].any(dim=0) for each in some])
-            parts.append(ask_engine(bundle, engine, replace(request.only([0] * len(some)), region=regions)))
+            batch_of_sets = sets[start : start + BATCH_SIZE]
+            regions = torch.stack([masks[list(cells)].any(dim=0) for cells in batch_of_sets])
+            parts.append(ask_engine(bundle, engine, replace(request.only([0] * len(batch_of_sets)), region=regions)))
         found = Counterfactuals.joined(parts)
         return found, (found.images - image).abs().flatten(1).sum(dim=1).tolist()
 

@@ -39,12 +39,12 @@ def tighten(problem: Problem, curve: Curve) -> tuple[Tensor, Candidates]:
         for batch in searching.split(max(1, LARGEST_BATCH // len(grid))):
             points, good = evaluate(grid.repeat(len(batch)), batch.repeat_interleave(len(grid)))
             good = good.view(-1, len(grid))
-            some, first = good.any(dim=1), good.int().argmax(dim=1)
-            low[batch] = torch.where(some, edges[first], edges[-1])
-            place = (torch.arange(len(batch), device=rows.device) * len(grid) + first)[some]
-            better = batch[some]
-            found.replace(better, points, place)
-            t[better] = grid[first[some]]
+            valid, first = good.any(dim=1), good.int().argmax(dim=1)
+            low[batch] = torch.where(valid, edges[first], edges[-1])
+            index = (torch.arange(len(batch), device=rows.device) * len(grid) + first)[valid]
+            better = batch[valid]
+            found.replace(better, points, index)
+            t[better] = grid[first[valid]]
 
     for _ in range(curve.bisections):
         if not len(searching):

@@ -115,9 +115,9 @@ class CellSwap(Engine):
         gaps = (donors.images - factual).abs().mean(dim=(1, 2, 3))
         order = gaps
         if known is not None and features is not None:
-            own = features(factual[None])[0].mean(dim=(2, 3))
+            factual_features = features(factual[None])[0].mean(dim=(2, 3))
             problem.count(torch.tensor([row]))
-            order = torch.cdist(own, known)[0]
+            order = torch.cdist(factual_features, known)[0]
         order = order + torch.where(sure, 0.0, 1e6)
         others = (gaps >= MIN_DIFFERENCE_OF_DONOR).nonzero().flatten()
         near = others[order[others].argsort(stable=True)]

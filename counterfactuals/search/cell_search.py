@@ -239,16 +239,16 @@ def looked_at(
 ) -> tuple[Tensor, Tensor | None]:
     """The features of images for the question `row`, and the gradients of the target's log-probability, by cell."""
     cells, climbs = [], []
-    for some in request.images.split(at_once(request.images)):
-        rows = torch.full((len(some),), row, device=some.device)
+    for images in request.images.split(at_once(request.images)):
+        rows = torch.full((len(images),), row, device=images.device)
         problem.count(rows, backward=request.gradient)
         with torch.set_grad_enabled(request.gradient):
-            found, logits = features(some)
+            found, logits = features(images)
             cost = problem.cost(logits.log_softmax(dim=1), rows).sum()
         cells.append(F.adaptive_avg_pool2d(found.detach(), (grid.rows, grid.columns)).flatten(2).cpu())
         if request.gradient:
             (gradient,) = torch.autograd.grad(cost, found)
-            # Every place of a cell gets the same features, so the gradients of its places are added up.
+            # Every position of a cell gets the same features, so the gradients of its positions are added up.
             share = found.shape[2] * found.shape[3] / len(grid)
             climbs.append(-F.adaptive_avg_pool2d(gradient, (grid.rows, grid.columns)).flatten(2).cpu() * share)
     return torch.cat(cells), torch.cat(climbs) if climbs else None
