@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 RESAMPLES = 2000
-AT_ONCE = 200  # resamples in memory at a time, which keeps the counts of 10,000 pairs small
+RESAMPLES_PER_BATCH = 200  # resamples in memory at a time, which keeps the counts of 10,000 pairs small
 SEED = 0
 NORMAL = 1.959964  # the standard normal's 97.5 % quantile
 
@@ -56,7 +56,7 @@ def bootstrap(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     there = ~np.isnan(values)
     filled, there = np.where(there, values, 0.0), there.astype(float)
     means = []
-    for chunk in np.split(resamples(len(values)), RESAMPLES // AT_ONCE):
+    for chunk in np.split(resamples(len(values)), RESAMPLES // RESAMPLES_PER_BATCH):
         counts = chunk.astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
             means.append((counts @ filled) / (counts @ there))

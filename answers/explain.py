@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, islice
-from operator import index
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..bundles.bundle import Bundle, load_bundle, pick_device
-from ..classifiers.foreign.live import open_live
-from ..classifiers.foreign.opening import open_classifier
 from ..counterfactuals.engine import TAKES_NO_TARGET
 from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import load_engine
@@ -25,22 +22,20 @@ from ..counterfactuals.settings import check_names
 from ..errors import UsageError, check_one_of, unknown_name
 from ..images.reading import scale_of
 from ..images.scale import Scale
-from ..intake.alone import open_with_images, open_with_photos
-from ..intake.init_options import ClassifierOptions
 from ..metrics.catalogue import OF_IMAGES
 from .answer import Answer
 from .asking import ask_each
-from .given import Given, each_of, pixels_of, read_all, size_of
+from .given import Given, allowed_of, each_of, read_all
 from .loop import AnswerLoop, Failed
 from .pipeline import AnswerOptions, default_engine
 from .question import QuestionBatch, Source
 from .region import Allowed, Within
 from .segments import segments_of
+from .standalone import Model, description_of, open_standalone
 from .style import Style, typical_of
-from .wanted import label_of, wanted_of
+from .wanted import Wanted, label_of, wanted_of
 
-Model = nn.Module | Callable[[Tensor], Any] | str
-BATCH = 64  # number of images in a batch
+BATCH_SIZE = 64  # images
 
 
 def explain(
@@ -72,8 +67,18 @@ def explain(
 ) -> Iterator[Answer]:
     """Find what would make the classifier see something else in images.
 
-    The iterator is lazy: images are read and searched in batches of `BATCH`, when their answers are asked for. A
+    The iterator is lazy: images are read and searched in batches of `BATCH_SIZE`, when their answers are asked for. A
     notebook displays an answer as its panel. `answer.panel()` returns the panel, and `answer.as_json()` the record.
+
+    Examples:
+        >>> import cfx
+        >>> answer = next(cfx.explain("examples/four.png", target=9, engine="vcnet"))
+        >>> answer.factual.name, answer.counterfactual.name, answer.valid
+        ('4', '9', True)
+        >>> answer.target_confidence > 0.9 and answer.metrics["l1"] < 50  # of 784 pixels
+        True
+        >>> answer.panel().size  # a Pillow image; a notebook shows it for `answer`
+        (784, 416)
 
     Args:
         images: one image or several. An array or tensor (N, C, H, W) is N images.
@@ -135,25 +140,14 @@ def explain(
     if count < 1:
         raise UsageError(f"count {count}: ask for at least one answer")
     window = None if white is None else (black, white)
-    if classifier is not None:
-        if bundle is not None:
-            raise UsageError("classifier: a bundle has a classifier of its own; give one of the two")
-        fields = dict(preprocessing or {})
-        label = fields.pop("label", None)
-        description = ClassifierOptions(
-            classes=None if classes is None else tuple(classes),
-            preprocessing={field: as_field(value) for field, value in fields.items()},
-            label=None if label is None else str(label),
-            window=window,
-        )
-        loaded, images = open_alone(classifier, each_of(images), donors, description, pick_device(device))
+    described = {"classes": classes, "donors": donors, "preprocessing": preprocessing}
+    if classifier is None:
+        loaded = bundle_of(bundle, device, described)
+    elif bundle is not None:
+        raise UsageError("classifier: a bundle has a classifier of its own; give one of the two")
     else:
-        described = {"classes": classes, "donors": donors, "preprocessing": preprocessing}
-        for what, value in described.items():
-            if value is not None:
-                raise UsageError(f"{what}: describes a classifier without a bundle; give a classifier")
-        chosen = "mnist" if bundle is None else bundle
-        loaded = chosen if isinstance(chosen, Bundle) else load_bundle(str(chosen), pick_device(device))
+        about = description_of(classes, preprocessing, window)
+        loaded, images = open_standalone(classifier, each_of(images), donors, about, pick_device(device))
     name = engine or default_engine(loaded)
     kind = load_engine(name)
     check_names(kind, settings or {})
@@ -169,118 +163,111 @@ def explain(
         if has_target or other_than is not None:
             raise UsageError(f"engine {name}: {TAKES_NO_TARGET}")
         certain = True
+    explanation = Explanation(
+        loop=AnswerLoop(loaded, {name: searching}, options),
+        wanted=wanted_by_all(target, other_than, loaded, certain=certain),
+        allowed=allowed,
+        finds_region=finds_region,
+        scale=scale_for(images, loaded, window),
+        on_unreadable=on_unreadable,
+        on_failure=on_failure,
+    )
+    return explanation.answers(images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What is asked of images, of whatever kind these are.
+
+    Attributes:
+        loop: the bundle, the engine, and how questions are answered.
+        wanted: the goal of every question; None if each image's folder names its target.
+        allowed: where images may change; None: everywhere.
+        finds_region: whether only what changes most may change.
+        scale: what black and white are in files with more than 8 bits per channel; None decides it by each image.
+        on_unreadable, on_failure: "raise" or "skip".
+    """
+
+    loop: AnswerLoop
+    wanted: Wanted | None
+    allowed: Allowed | None
+    finds_region: bool
+    scale: Scale | None
+    on_unreadable: str
+    on_failure: str
+
+    def answers(self, images: Given | Iterable[Given]) -> Iterator[Answer]:
+        """Answer the questions about images, as their answers are asked for."""
+        for result in self.loop.run(self._batches(images)):
+            if isinstance(result, Failed):
+                self._missing(str(result))
+            else:
+                yield from result.answers
+
+    def _batches(self, images: Given | Iterable[Given]) -> Iterator[QuestionBatch]:
+        bundle = self.loop.bundle
+        reading = read_all(images, bundle, self.scale, skip=self.on_unreadable == "skip")
+        while images_read := list(islice(reading, BATCH_SIZE)):
+            sources, pixels = zip(*images_read, strict=True)
+            goals = [self.wanted or label_of(source.name, source.photo, bundle) for source in sources]
+            within = [self._within(source, image) for source, image in images_read]
+            stack = torch.stack(pixels).to(bundle.device)
+            asked, failed = ask_each(bundle, stack, sources, goals, within, finds_region=self.finds_region)
+            for row, error in failed.items():
+                self._missing(f"{sources[row].name}: {error}")
+            yield asked
+
+    def _within(self, source: Source, pixels: Tensor) -> Within | None:
+        """Where an image may change, in its own pixels; the picture of its segments must fit, too."""
+        (height, width), segments = pixels.shape[1:], self.loop.options.segments
+        if segments is not None:
+            segments.check(source.name, (width, height) if source.placement is None else source.placement.size)
+        return self.allowed and self.allowed.within(source.name, (height, width), source.placement)
+
+    def _missing(self, text: str) -> None:
+        """Raise a ModelError about an image without an answer, or warn, as `on_failure` says."""
+        if self.on_failure == "raise":
+            raise ModelError(text)
+        warnings.warn(f"{text}; skipped", stacklevel=3)
+
+
+def bundle_of(
+    bundle: str | PathLike[str] | Bundle | None, device: str, described: Mapping[str, object | None]
+) -> Bundle:
+    """Open a bundle, unless it is a loaded one; None is "mnist".
+
+    Raises:
+        UsageError: there is no such bundle, or a classifier is described that would be explained without one.
+    """
+    for what, value in described.items():
+        if value is not None:
+            raise UsageError(f"{what}: describes a classifier without a bundle; give a classifier")
+    if isinstance(bundle, Bundle):
+        return bundle
+    return load_bundle("mnist" if bundle is None else str(bundle), pick_device(device))
+
+
+def wanted_by_all(
+    target: str | int | Iterable[str | int], other_than: str | int | None, bundle: Bundle, *, certain: bool
+) -> Wanted | None:
+    """The goal of every image; None if each image's folder names its target.
+
+    Raises:
+        UsageError: there is no target, or no such class.
+    """
     several = [target] if isinstance(target, str | int) else [*target]
     if not several:
         raise UsageError("target: there are no classes in it")
     ruled_out = None if other_than is None else str(other_than)
-    wanted = wanted_of(",".join(map(str, several)), loaded, other_than=ruled_out, certain=certain)
-    scale = loaded.scale if window is None else Scale(*window, clips=True)
+    return wanted_of(",".join(map(str, several)), bundle, other_than=ruled_out, certain=certain)
+
+
+def scale_for(images: Given | Iterable[Given], bundle: Bundle, window: tuple[float, float] | None) -> Scale | None:
+    """What black and white are in the images: as given, the bundle's own, or decided for a list of files together."""
+    scale = bundle.scale if window is None else Scale(*window, clips=True)
     if scale is None and isinstance(images, list | tuple):
-        scale, _ = scale_of([Path(fspath(each)) for each in images if isinstance(each, str | PathLike)])
-    reading = read_all(images, loaded, scale, skip=on_unreadable == "skip")
-
-    def where(source: Source, pixels: Tensor) -> Within | None:
-        height, width = pixels.shape[1:]
-        if options.segments is not None:
-            options.segments.check(source.name, (width, height) if source.placement is None else source.placement.size)
-        return allowed and allowed.within(source.name, (height, width), source.placement)
-
-    def batches() -> Iterator[QuestionBatch]:
-        while images_read := list(islice(reading, BATCH)):
-            sources, pixels = zip(*images_read, strict=True)
-            goals = [wanted or label_of(source.name, source.photo, loaded) for source in sources]
-            within = [where(source, image) for source, image in images_read]
-            stack = torch.stack(pixels).to(loaded.device)
-            asked, failed = ask_each(loaded, stack, sources, goals, within, finds_region=finds_region)
-            for row, error in failed.items():
-                missing(f"{sources[row].name}: {error}")
-            yield asked
-
-    def missing(text: str) -> None:
-        if on_failure == "raise":
-            raise ModelError(text)
-        warnings.warn(f"{text}; skipped", stacklevel=3)
-
-    def answers() -> Iterator[Answer]:
-        for result in AnswerLoop(loaded, {name: searching}, options).run(batches()):
-            if isinstance(result, Failed):
-                missing(str(result))
-            else:
-                yield from result.answers
-
-    return answers()
-
-
-def allowed_of(region: Sequence[int] | None, mask: Given | None) -> Allowed | None:
-    """Where images may change; None: everywhere.
-
-    Raises:
-        UsageError: the region is not four numbers, or the mask no picture.
-    """
-    if mask is not None:
-        return Allowed(mask=Path(fspath(mask)) if isinstance(mask, str | PathLike) else as_picture(mask))
-    if region is None:
-        return None
-    try:
-        x, y, width, height = (index(value) for value in region)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"region {region!r}: expected x, y, width and height, four whole numbers") from error
-    return Allowed(box=(x, y, width, height))
-
-
-def as_picture(mask: Image.Image | np.ndarray | Tensor) -> Image.Image:
-    """A mask as a picture: arrays (H, W) or (1, H, W) of booleans, integers to 255 or floats to 1."""
-    if isinstance(mask, Image.Image):
-        return mask
-    values = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
-    if values.ndim == 3 and values.shape[0] == 1:
-        values = values[0]
-    if values.ndim != 2:
-        raise UsageError(f"mask: an array of shape {values.shape}; expected (height, width)")
-    light = values > 0.5 if values.dtype.kind in "bf" else values >= 128
-    return Image.fromarray(light.astype(np.uint8) * 255)
-
-
-def open_alone(
-    classifier: Model,
-    images: Iterable[Given],
-    donors: str | PathLike[str] | None,
-    settings: ClassifierOptions,
-    device: str,
-) -> tuple[Bundle, Iterable[Given]]:
-    """Open a classifier without a bundle, and warn about what looks wrong.
-
-    Returns:
-        The classifier as a bundle, and all images.
-    """
-    foreign = open_classifier(classifier) if isinstance(classifier, str) else open_live(classifier)
-    if donors is not None:
-        alone = open_with_images(foreign, fspath(donors), settings, device)
-    else:
-        first, images = peeked(images)
-        if first is None:
-            raise UsageError("images: there are none to explain")
-        size, channels = size_of(first)
-        alone = open_with_photos(foreign, lambda *how: pixels_of(first, *how)[None], size, channels, settings, device)
-    for warning in alone.warnings:
-        warnings.warn(f"{foreign.name}: {warning}", stacklevel=3)
-    return alone.bundle, images
-
-
-def peeked(images: Iterable[Given]) -> tuple[Given | None, Iterable[Given]]:
-    """The first image, None if there are none, and all images: an iterator is read only once."""
-    if isinstance(images, list | tuple):
-        return (images[0] if images else None), images
-    rest = iter(images)
-    first = next(rest, None)
-    return first, rest if first is None else chain([first], rest)
-
-
-def as_field(value: object) -> object:
-    """A list or a single float as a tuple, as `Preprocessing` takes mean, std and size."""
-    if isinstance(value, list):
-        return tuple(value)
-    return (value,) if isinstance(value, float) else value
+        scale, _ = scale_of([Path(fspath(image)) for image in images if isinstance(image, str | PathLike)])
+    return scale
 
 
 def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:

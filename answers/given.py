@@ -1,9 +1,10 @@
-"""Reads the images that a Python program gives to `cfx.explain`: files, Pillow images, arrays and batches."""
+"""Reads the images and masks that a Python program gives to `cfx.explain`: files, Pillow images, arrays, batches."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..errors import ImageError, InputError
+from ..errors import ImageError, InputError, UsageError
 from ..images.decoding import decode_picture
 from ..images.reading import convert, read_image
 from ..images.scale import Scale
 from ..images.sets.survey import GREY_MODES
-from ..intake.alone import first_photos
+from ..intake.standalone import first_photos
 from .question import Source
+from .region import Allowed
 
 Given = str | PathLike[str] | Image.Image | np.ndarray | Tensor
 """One image: a file, a Pillow image, or an array: (H, W), (H, W, C) or (C, H, W), integers to 255 or floats to 1."""
@@ -122,3 +124,33 @@ def _picture(values: Tensor, name: str) -> Image.Image:
         raise ImageError(f"{name}: its values range from {low:g} to {high:g}; expected 0 to {limit:g}")
     scaled = (values.float() * (255.0 / limit)).round().to(torch.uint8)
     return Image.fromarray(scaled.contiguous().numpy())
+
+
+def allowed_of(region: Sequence[int] | None, mask: Given | None) -> Allowed | None:
+    """Where images may change; None: everywhere.
+
+    Raises:
+        UsageError: the region is not four numbers, or the mask no picture.
+    """
+    if mask is not None:
+        return Allowed(mask=Path(fspath(mask)) if isinstance(mask, str | PathLike) else as_picture(mask))
+    if region is None:
+        return None
+    try:
+        x, y, width, height = (index(value) for value in region)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"region {region!r}: expected x, y, width and height, four whole numbers") from error
+    return Allowed(box=(x, y, width, height))
+
+
+def as_picture(mask: Image.Image | np.ndarray | Tensor) -> Image.Image:
+    """A mask as a picture: arrays (H, W) or (1, H, W) of booleans, integers to 255 or floats to 1."""
+    if isinstance(mask, Image.Image):
+        return mask
+    values = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2:
+        raise UsageError(f"mask: an array of shape {values.shape}; expected (height, width)")
+    light = values > 0.5 if values.dtype.kind in "bf" else values >= 128
+    return Image.fromarray(light.astype(np.uint8) * 255)

@@ -64,7 +64,7 @@ class AnswerOptions:
 
 def default_engine(bundle: Bundle) -> str:
     """The name of the engine that answers where none is asked for; a classifier without a bundle has one of its own."""
-    return (bundle.engine if bundle.is_alone else None) or DEFAULT_ENGINE
+    return (bundle.engine if bundle.is_standalone else None) or DEFAULT_ENGINE
 
 
 def answer_batch(
@@ -106,7 +106,10 @@ def answer_batch(
         device=str(bundle.device),
         seed=options.seed,
         style="minimal" if options.typical is None else "human",
-        notes=(*bundle.notes, *([engine.caution] if engine.caution and (bundle.is_alone or name != CONTROL) else [])),
+        notes=(
+            *bundle.notes,
+            *([engine.caution] if engine.caution and (bundle.is_standalone or name != CONTROL) else []),
+        ),
     )
     answers = describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
     placed = zip(answers, sets.places, sets.counts, sets.diversity, strict=True)

@@ -21,7 +21,7 @@ from .wording import rounded
 
 # FastDiME's code dilates changes by 21 of 128 pixels, and keeps what is above 0.15 of the largest.
 DILATION = 21 / 128  # width of the window, of the image's longer side
-LEAST = 0.15  # of the largest change
+MIN_SHARE_OF_CHANGE = 0.15  # of the largest change
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def where_it_changes(factuals: Tensor, found: Tensor) -> Tensor:
     change = (found - factuals).abs().amax(dim=1, keepdim=True)
     radius = max(1, round(DILATION * max(change.shape[2:]) / 2))
     largest = change.amax(dim=(2, 3), keepdim=True)
-    return F.max_pool2d(change, 2 * radius + 1, stride=1, padding=radius) > LEAST * largest
+    return F.max_pool2d(change, 2 * radius + 1, stride=1, padding=radius) > MIN_SHARE_OF_CHANGE * largest
 
 
 def stacked(regions: Sequence[Within | None], images: Tensor) -> Tensor | None:

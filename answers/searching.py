@@ -60,7 +60,7 @@ def search(
     for row, mask, valid in zip(rows, masks.cpu(), again.valid.tolist(), strict=True):
         if valid:
             questions[row] = replace(questions[row], within=Within("mask auto", mask))
-    better = {row: place for place, row in enumerate(rows) if bool(again.valid[place])}
+    better = {row: index for index, row in enumerate(rows) if bool(again.valid[index])}
     answers = found.replaced(again, rows, better)
     left = [row for row in rows if row not in better]
     return QuestionBatch(questions, batch.images, batch.targets), answers.noting(left, NOTHING_INSIDE)
@@ -86,7 +86,10 @@ def nearest(
     closed = frozenset(met)
     count = 1 if engine.any_class else None
     asked = [
-        (row, name) for row, each in enumerate(batch.questions) if row not in closed for name in each.targets[:count]
+        (row, name)
+        for row, question in enumerate(batch.questions)
+        if row not in closed
+        for name in question.targets[:count]
     ]
     if len(asked) == len(batch) and not met and not engine.any_class:  # one target each
         return batch, ask_engine(bundle, engine, request)
@@ -94,18 +97,18 @@ def nearest(
     parts: list[Counterfactuals] = []
     calls = 0
     for start in range(0, len(rows), len(batch)):
-        some = rows[start : start + len(batch)]
-        part = replace(request.only(some), targets=targets[start : start + len(batch)]).counting_from(calls)
+        stop = start + len(batch)
+        part = replace(request.only(rows[start:stop]), targets=targets[start:stop]).counting_from(calls)
         parts.append(ask_engine(bundle, engine, part))
         calls += int(parts[-1].forward_calls.sum())
     if met:
         parts.append(unchanged(bundle, engine, batch.only(met), path=request.path))
     found = Counterfactuals.joined(parts)
-    of = torch.tensor([*rows, *met], dtype=torch.int64)
+    owner = torch.tensor([*rows, *met], dtype=torch.int64)  # the question of each search
     best: dict[int, int] = {}
-    for place in order_of(found, batch.images[of.to(batch.images.device)]):
-        best.setdefault(int(of[place]), place)
-    answers = found.only([best[row] for row in range(len(batch))]).with_costs_of(found, of)
+    for index in order_of(found, batch.images[owner.to(batch.images.device)]):
+        best.setdefault(int(owner[index]), index)
+    answers = found.only([best[row] for row in range(len(batch))]).with_costs_of(found, owner)
     questions = [
         replace(question, target=bundle.classes[target])
         for question, target in zip(batch.questions, answers.targets.tolist(), strict=True)

@@ -20,7 +20,7 @@ from ..images.resizing import Placement
 EXTRA = "cfx-toolkit[segments]"
 CELLS = 4  # along a side of the image, of the grid
 SUPERPIXELS = CELLS**2  # about so many
-MOST = 100  # segments of a picture, each of which is searched alone
+MAX_SEGMENTS = 100  # segments of a picture, each of which is searched alone
 OUTSIDE = -1  # of pixels that no segment contains
 
 
@@ -112,10 +112,10 @@ class Drawn(Segments):
         red, green, blue = (np.asarray(band, dtype=np.int64) for band in decoded.picture.convert("RGB").split())
         colours = (red << 16) + (green << 8) + blue
         count = len(np.unique(colours))
-        if not 2 <= count <= MOST:
+        if not 2 <= count <= MAX_SEGMENTS:
             raise UsageError(
-                f"{called}: {count} colours; draw each of 2 to {MOST} regions in a colour of its own, and save it "
-                "without loss, as PNG"
+                f"{called}: {count} colours; draw each of 2 to {MAX_SEGMENTS} regions in a colour of its own, and save "
+                "it without loss, as PNG"
             )
         return cls(called, colours)
 

@@ -67,25 +67,25 @@ def search_sets(bundle: Bundle, engine: Engine, batch: QuestionBatch, request: S
     questions = [question for asked, _ in attempts for question in asked.questions]
     chosen: list[list[int]] = []
     for row in range(len(batch)):
-        own = list(range(row, len(found), len(batch)))
-        chosen.append(choose(found.only(own), batch.images[row], features[own], count))
-        chosen[-1] = [own[place] for place in chosen[-1]]
-    flat = [place for places in chosen for place in places]
-    rows = [row for row, places in enumerate(chosen) for _ in places]
-    of = torch.arange(len(found)) % len(batch)
-    costs = found.only(range(len(batch))).with_costs_of(found, of)
+        indices = list(range(row, len(found), len(batch)))
+        chosen.append(choose(found.only(indices), batch.images[row], features[indices], count))
+        chosen[-1] = [indices[index] for index in chosen[-1]]
+    flat = [index for indices in chosen for index in indices]
+    rows = [row for row, indices in enumerate(chosen) for _ in indices]
+    owner = torch.arange(len(found)) % len(batch)
+    costs = found.only(range(len(batch))).with_costs_of(found, owner)
     answers = found.only(flat).with_costs_of(costs.only(rows), torch.arange(len(flat)))
-    short = {row for row, places in enumerate(chosen) if len(places) < count}
+    short = {row for row, indices in enumerate(chosen) if len(indices) < count}
     short -= {row for row, question in enumerate(batch.questions) if question.is_met(engine.confidence)}
-    few = [place for place, row in enumerate(rows) if row in short]
+    few = [index for index, row in enumerate(rows) if row in short]
     note = f"{count} different answers were asked for; no more than these were found in {len(attempts)} searches"
     images = batch.images[rows]
     return AnswerSets(
-        QuestionBatch([questions[place] for place in flat], images, answers.targets),
+        QuestionBatch([questions[index] for index in flat], images, answers.targets),
         answers.noting(few, note),
-        [place + 1 for places in chosen for place in range(len(places))],
-        [len(places) for places in chosen for _ in places],
-        [diversity(found.images[places]) for places in chosen for _ in places],
+        [place + 1 for indices in chosen for place in range(len(indices))],
+        [len(indices) for indices in chosen for _ in indices],
+        [diversity(found.images[indices]) for indices in chosen for _ in indices],
     )
 
 

@@ -25,6 +25,8 @@ def typical_of(bundle: Bundle, style: str) -> Typical | None:
     if style == "minimal":
         return None
     if not bundle.has("donors"):
-        made = "give --images DIR" if bundle.is_alone else f"`cfx train {bundle.directory} --only donors` makes them"
+        made = (
+            "give --images DIR" if bundle.is_standalone else f"`cfx train {bundle.directory} --only donors` makes them"
+        )
         raise UsageError(f"style human: needs training images of the target to compare with; {made}")
     return Typical(cast(DonorSource, bundle.part("donors")), PERCENTILE)

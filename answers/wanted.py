@@ -149,7 +149,7 @@ def known_class(name: str, bundle: Bundle, *, trained: bool = True) -> int:
     index = class_index(name, classes)
     if index is None:
         raise unknown_name("class", name, [*classes, *(["auto"] if trained else [])])
-    if trained and index not in bundle.present and not bundle.is_alone:
+    if trained and index not in bundle.present and not bundle.is_standalone:
         known = ", ".join(classes[label] for label in bundle.present)
         raise UsageError(
             f"class {classes[index]!r}: bundle {bundle.name} was trained without images of it; choose one of {known}"

@@ -19,7 +19,7 @@ from .searching import ask_engine
 from .segments import Segment, Segments
 from .wording import rounded
 
-AT_ONCE = 16  # searches in a batch
+BATCH_SIZE = 16  # searches in a batch
 TRIED = 6  # cells that are tried in addition to those of a set that does not suffice
 
 
@@ -130,10 +130,10 @@ def which_regions(
     def tried(sets: Sequence[Sequence[int]]) -> tuple[Counterfactuals, list[float]]:
         """A search for each set of cells, and the L1 distances of what was found."""
         parts: list[Counterfactuals] = []
-        for start in range(0, len(sets), AT_ONCE):
-            some = sets[start : start + AT_ONCE]
-            regions = torch.stack([masks[list(each)].any(dim=0) for each in some])
-            parts.append(ask_engine(bundle, engine, replace(request.only([0] * len(some)), region=regions)))
+        for start in range(0, len(sets), BATCH_SIZE):
+            batch_of_sets = sets[start : start + BATCH_SIZE]
+            regions = torch.stack([masks[list(cells)].any(dim=0) for cells in batch_of_sets])
+            parts.append(ask_engine(bundle, engine, replace(request.only([0] * len(batch_of_sets)), region=regions)))
         found = Counterfactuals.joined(parts)
         return found, (found.images - image).abs().flatten(1).sum(dim=1).tolist()
 

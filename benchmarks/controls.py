@@ -184,7 +184,7 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
             f"--controls: fewer than two of the images are of class {', '.join(few)}; "
             "the controls need real images of every class; give more images with --images, or omit --controls"
         )
-    judged_at = bundle.working if bundle.is_carried else None
+    judged_at = bundle.working if bundle.is_lowres else None
     made: list[Engine] = [
         Factual(confidence=confidence),
         RandomReal(confidence=confidence, pool=pool),

@@ -29,7 +29,7 @@ from .questions import load_pictures
 from .run import Run, image_file
 from .summary import gather, summarise
 
-AT_ONCE = 500  # images in a batch
+BATCH_SIZE = 500  # images in a batch
 
 
 def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
@@ -130,7 +130,7 @@ class Sets:
     @torch.inference_mode()
     def _features(self, files: Sequence[str]) -> Tensor:
         judge = self.bundle.judges.part("judge", ResidualNet)
-        batches = [files[start : start + AT_ONCE] for start in range(0, len(files), AT_ONCE)]
+        batches = [files[start : start + BATCH_SIZE] for start in range(0, len(files), BATCH_SIZE)]
         paths = ([self.run.path / Path(name) for name in batch] for batch in batches)
         return torch.cat([judge.embed(self.bundle.shrink(load_pictures(batch, self.bundle))).cpu() for batch in paths])
 

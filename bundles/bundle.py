@@ -6,7 +6,7 @@ Parts are loaded at first use, so a command loads only the models that it needs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from safetensors.torch import save as dump_safetensors
 from torch import Tensor, nn
 
 from ..classifiers.foreign.opening import code_of
-from ..errors import BundleError, ImageError, UsageError, unknown_name
+from ..errors import ImageError, UsageError, unknown_name
 from ..files import write_bytes
 from ..images.reading import Ground, ReadImage, read_image
 from ..images.resizing import resize_batch
@@ -27,7 +27,9 @@ from .file import BundleFile, as_document
 from .finding import NAME, find_bundle
 from .known_parts import JUDGES
 from .labelling import Labelling
-from .parts import Judges, Models, Parts, files_with_digests, narrow, round_to_stored
+from .notes import notes_on
+from .parts import Judges, Models, Parts
+from .weights import narrow, round_to_stored
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -39,7 +41,7 @@ class Bundle:
         directory: of the bundle.
         device: of the models.
         explained: name of the part that is explained, if it has several classifiers.
-        alone: the description of a classifier without a bundle, and the classifier; `directory` does not exist then.
+        standalone: description and model of a classifier without a bundle; `directory` does not exist then.
 
     Attributes:
         directory: of the bundle.
@@ -48,7 +50,7 @@ class Bundle:
         file: bundle.toml.
         models: the parts that engines may use.
         judges: the parts that only score.
-        is_alone: whether it is a classifier without a bundle, which has no generative models and no judges.
+        is_standalone: whether it is a classifier without a bundle, which has no generative models and no judges.
 
     Raises:
         BundleError: `bundle.toml` is missing, damaged or of another schema.
@@ -64,16 +66,16 @@ class Bundle:
         device: str = "cpu",
         explained: str = "classifier",
         *,
-        alone: tuple[BundleFile, nn.Module] | None = None,
+        standalone: tuple[BundleFile, nn.Module] | None = None,
     ) -> None:
         self.directory = directory
         self.explained = explained
         self.device = torch.device(device)
-        self.is_alone = alone is not None
-        if alone is None:
+        self.is_standalone = standalone is not None
+        if standalone is None:
             self._open(BundleFile.read(directory))
         else:
-            file, classifier = alone
+            file, classifier = standalone
             self._open(file)
             self.models.put("classifier", classifier)
 
@@ -113,9 +115,9 @@ class Bundle:
         return self.models.working
 
     @property
-    def is_carried(self) -> bool:
-        """Whether models work at a lower resolution, and changes are carried back to the images' own."""
-        return self.models.is_carried
+    def is_lowres(self) -> bool:
+        """Whether models work at a lower resolution: the change is upsampled and added to the image."""
+        return self.models.is_lowres
 
     def shrink(self, images: Tensor) -> Tensor:
         """Resize images (N, C, H, W) to the working resolution; unchanged if they have it already."""
@@ -155,15 +157,7 @@ class Bundle:
     def notes(self) -> tuple[str, ...]:
         """What every answer about the classifier should say."""
         foreign = self.parts[self.explained].foreign if self.is_foreign else None
-        notes: list[str] = []
-        if foreign is not None and foreign.among:
-            count = len(self.classes)
-            notes.append(f"probabilities are among these {count} classes of the classifier only (--among-mine)")
-        if foreign is not None and foreign.saturated:
-            notes.append(saturated_note(foreign.saturated))
-        if self.is_alone:
-            notes.append("a classifier without a bundle: nothing measures whether the image is still realistic")
-        return tuple(notes)
+        return notes_on(foreign, labels=len(self.labels), standalone=self.is_standalone)
 
     @property
     def light_on_dark(self) -> bool:
@@ -202,7 +196,7 @@ class Bundle:
     @cached_property
     def digest(self) -> str:
         """sha256 of bundle.toml, which contains the sha256 of every part; it identifies the bundle and its weights."""
-        if self.is_alone:
+        if self.is_standalone:
             foreign = self.parts["classifier"].foreign
             code = "" if foreign is None else code_of(foreign)
             return hashlib.sha256(as_document(self.file.as_json()).encode() + code.encode()).hexdigest()
@@ -256,53 +250,6 @@ class Bundle:
         for name in self.parts:
             self.part(name)
 
-    def check_files(self) -> tuple[int, list[str]]:
-        """Compute the checksums of all parts' files without loading the models.
-
-        Returns:
-            Their total size in bytes, and a sentence for each problem.
-        """
-        size, problems = 0, []
-        for name in self.parts:
-            for path, sha256 in self._files_of(name):
-                content = path.read_bytes() if path.exists() else None
-                size += len(content or b"")
-                if content is None:
-                    problems.append(f"{path.name} is missing")
-                elif hashlib.sha256(content).hexdigest() != sha256:
-                    problems.append(f"{path.name} is not the file that bundle.toml describes")
-        return size, problems
-
-    def digests(self, names: Iterable[str]) -> dict[str, str]:
-        """What each of some parts is made of: the sha256 of its files and, for a user's classifier, its code.
-
-        Raises:
-            BundleError: a part is not in the bundle, or one of its files is missing or not the one in bundle.toml.
-        """
-        result: dict[str, str] = {}
-        for name in names:
-            entry = self._side(name).must_have(name)
-            found: list[str] = []
-            for path, sha256 in self._files_of(name):
-                found.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing")
-                if found[-1] != sha256:
-                    raise BundleError(
-                        f"bundle {self.name}: part {name!r}: {path.name} is missing or not the file that bundle.toml "
-                        "describes (sha256 differs); restore it"
-                    )
-            if entry.foreign is not None:
-                self.part(name)  # imports the code of a factory, if the user allows it
-                found.append(code_of(entry.foreign))
-            result[name] = " ".join(filter(None, found))
-        return result
-
-    def _files_of(self, name: str) -> list[tuple[Path, str | None]]:
-        """Every file of a part and its expected sha256."""
-        entry = self.parts[name]
-        if entry.foreign is not None:
-            return files_with_digests(entry.foreign, self.directory)
-        return [(self.directory / str(entry.file), entry.sha256)]
-
     def update(self, **changes: object) -> None:
         """Write bundle.toml with some fields changed; loaded models of unchanged parts are kept.
 
@@ -334,14 +281,6 @@ class Bundle:
         self.models.take_over(before[0])
         self.judges.take_over(before[1])
         self.__dict__.pop("digest", None)
-
-
-def saturated_note(share: float) -> str:
-    """What to know about a classifier whose gradient is zero for a share of images."""
-    return (
-        f"the classifier's output is saturated, so that its gradient is zero, for {share:.0%} of the images looked at: "
-        "where a search that needs it fails, that does not mean that the classifier is robust"
-    )
 
 
 def pick_device(wanted: str) -> str:

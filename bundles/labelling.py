@@ -42,5 +42,5 @@ class Labelling:
         return torch.cat([own, (1 - own.sum(dim=1, keepdim=True)).clamp_min(0)], dim=1)
 
 
-SAME = Labelling()
+IDENTITY_LABELLING = Labelling()
 """Labels that are the classes themselves."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import TypeVar, overload
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_safetensors
-from torch import Tensor, nn
+from torch import nn
 
 from ..classifiers.foreign.adapted import Adapted
-from ..classifiers.foreign.checkpoints import looks_pickled
 from ..classifiers.foreign.contract import ForeignEntry
 from ..classifiers.foreign.opening import Foreign, files_of, on_logits, reopen
 from ..classifiers.foreign.outputs import LOGITS_OF
@@ -25,8 +22,9 @@ from ..classifiers.foreign.preprocessing import Preprocessing
 from ..errors import BundleError, unknown_name
 from .entries import PartEntry
 from .file import BundleFile
-from .known_parts import BY_NAME, CLASSIFIERS, JUDGES, build
+from .known_parts import BY_NAME, CLASSIFIERS, JUDGES
 from .labelling import Labelling
+from .weights import read_part
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -231,8 +229,8 @@ class Models(Parts):
         return [own.get(index, name) for index, name in enumerate(names)]
 
     @property
-    def is_carried(self) -> bool:
-        """Whether models work at a lower resolution, and changes are carried back to the images' own."""
+    def is_lowres(self) -> bool:
+        """Whether models work at a lower resolution: the change is upsampled and added to the image."""
         return self.working != self.shape[1:]
 
     @property
@@ -259,64 +257,8 @@ class Judges(Parts):
         return name in JUDGES
 
 
-def read_part(where: str, directory: Path, entry: PartEntry) -> nn.Module:
-    """Load a part's model from its safetensors file.
-
-    Args:
-        where: the first words of an error message.
-        directory: of the bundle.
-        entry: the part's entry in bundle.toml.
-
-    Raises:
-        BundleError: the file is missing, changed, a pickle, or does not match the architecture.
-    """
-    path = directory / str(entry.file)
-    where = f"{where} ({path.name})"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise BundleError(f"{where} is missing; restore the file or remake it with `cfx train`") from error
-    if looks_pickled(content):
-        raise BundleError(
-            f"{where} is a pickle, which could run code; convert it with "
-            "safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)"
-        )
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise BundleError(f"{where} is not the file that bundle.toml describes (sha256 differs); restore it")
-    try:
-        tensors = parse_safetensors(content)
-    except SafetensorError as error:
-        raise BundleError(f"{where} is not a safetensors file ({error})") from error
-    try:
-        with torch.random.fork_rng(devices=()):  # random initial weights must not change the user's random numbers
-            model = build(entry.architecture, entry.arguments)
-        model.load_state_dict(widen(tensors))
-    except RuntimeError as error:
-        problem = str(error).splitlines()[-1].strip()
-        raise BundleError(f"{where} does not match {entry.architecture}: {problem}") from error
-    return model
-
-
 def files_with_digests(entry: ForeignEntry, directory: Path) -> list[tuple[Path, str | None]]:
     """Every file of a user's classifier and its expected sha256."""
     digests = [] if entry.file is None else [entry.sha256, *entry.other_sha256]
     named = zip_longest(files_of(entry), digests)
     return [(directory / Path(str(file)).name, digest) for file, digest in named if file is not None]
-
-
-def widen(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert stored half precision to single precision, in which everything is computed."""
-    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in tensors.items()}
-
-
-def narrow(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convert single precision to half precision, in which models are stored."""
-    return {
-        name: (tensor.half() if tensor.dtype == torch.float32 else tensor).contiguous()
-        for name, tensor in tensors.items()
-    }
-
-
-def round_to_stored(model: nn.Module) -> None:
-    """Round a model to the half precision in which it will be stored."""
-    model.load_state_dict(widen(narrow(model.state_dict())))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..counterfactuals.registry import DEFAULT_ENGINE, EngineChoice
+from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import UsageError, check_one_of
 from ..intake.init_options import ClassifierOptions
+from .explain_options import (
+    ExplainOptions,
+    OwnClassifier,
+    check_question,
+    option_of,
+    refuse_description,
+    within_of,
+)
 from .options import classifier as own
 from .options.choices import (
     DEVICES,
@@ -22,7 +28,6 @@ from .options.choices import (
     check_confidence,
     check_output,
     region_of,
-    seconds,
     sides,
     window,
 )
@@ -45,76 +50,6 @@ from .running import run_job
 
 DEFAULT_BUNDLE = "mnist"
 GOALS = ("target", "certain")
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnClassifier:
-    """A classifier without a bundle.
-
-    Attributes:
-        spec: as in `open_classifier`.
-        weights: a file of weights, for a classifier that is code.
-        images: labelled images, as in `open_images`, on which it is examined; None for none.
-        settings: what the user says about it.
-    """
-
-    spec: str
-    weights: Path | None
-    images: str | None
-    settings: ClassifierOptions
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExplainOptions:
-    """The options of `cfx explain`, parsed. `explain` describes each.
-
-    Attributes:
-        engines: the engines and their settings.
-        classifier: explained without a bundle.
-        explained: name of the part of the bundle that is explained; None for its classifier.
-    """
-
-    images: tuple[str, ...]
-    target: str
-    other_than: str | None
-    certain: bool
-    targets: Path | None
-    region: tuple[int, int, int, int] | None
-    mask: str | None
-    engines: EngineChoice
-    bundle: str
-    classifier: OwnClassifier | None
-    explained: str | None
-    confidence: float
-    out: Path
-    format: str
-    count: int
-    style: str
-    seed: int
-    device: str
-    segments: str | None
-    path: bool
-    batch_size: int
-    invert: bool
-    window: tuple[float, float] | None
-    recursive: bool
-    lpips: bool
-    html: bool
-
-    @property
-    def may_be_certain(self) -> bool:
-        """Whether nothing is asked for, so that naming an engine that answers with any class asks for certainty."""
-        asked = self.target != "auto" or self.other_than is not None or self.targets is not None
-        return not asked and not self.engines.every
-
-    @property
-    def asked(self) -> str:
-        """What is asked of the images, as the user wrote it."""
-        if self.targets is not None:
-            return f"targets of {self.targets}"
-        if self.certain:
-            return "certainty"
-        return f"target {self.target}" if self.other_than is None else f"another class than {self.other_than}"
 
 
 def explain(
@@ -279,7 +214,7 @@ def explain(
             "--targets": targets is not None,
         }
     )
-    _check_question(images or (), targets, region, mask, segments)
+    check_question(images or (), targets, region, mask, segments)
     check_choice("device", device, DEVICES)
     check_confidence(confidence)
     preprocessing = own.preprocessing_of(
@@ -292,7 +227,6 @@ def explain(
         output=output,
         output_index=output_index,
     )
-    alone = None
     about = {
         "--images": labelled,
         "--weights": weights,
@@ -302,20 +236,14 @@ def explain(
         "--fit": fit,
         "--among-mine": among_mine or None,
         "--flip": flip or None,
-        **dict.fromkeys(map(_option, preprocessing), True),
+        **dict.fromkeys(map(option_of, preprocessing), True),
     }
-    if classifier is None:
-        described = [name for name, value in about.items() if value is not None]
-        if described:
-            raise UsageError(f"{described[0]}: describes a classifier without a bundle; add --classifier")
+    standalone = None
+    if classifier is None or bundle is not None:
+        refuse_description(about, "add --classifier" if classifier is None else "leave out --bundle")
         check_bundle(bundle or DEFAULT_BUNDLE)
-    elif bundle is not None:
-        described = [name for name, value in about.items() if value is not None]
-        if described:
-            raise UsageError(f"{described[0]}: describes a classifier without a bundle; leave out --bundle")
-        check_bundle(bundle)
     else:
-        alone = OwnClassifier(
+        standalone = OwnClassifier(
             spec=classifier,
             weights=weights,
             images=labelled,
@@ -342,9 +270,9 @@ def explain(
         targets=targets,
         region=None if region is None else region_of("--region", region),
         mask=mask,
-        engines=choose_engines(engine, [*(settings or ()), *_within(within, engine)]),
+        engines=choose_engines(engine, [*(settings or ()), *within_of(within, engine)]),
         bundle=bundle or DEFAULT_BUNDLE,
-        classifier=alone,
+        classifier=standalone,
         explained=classifier if bundle is not None else None,
         confidence=confidence,
         out=out,
@@ -363,39 +291,3 @@ def explain(
         html=html,
     )
     run_job("explain_job", options, Common(quiet=quiet, threads=threads))
-
-
-def _check_question(
-    images: Sequence[str], targets: Path | None, region: str | None, mask: str | None, segments: str | None
-) -> None:
-    """Raise a UsageError unless there are images, and where they may change can be meant."""
-    if region is not None and mask is not None:
-        raise UsageError("--region and --mask contradict each other: give one of them")
-    if mask is not None and mask != "auto" and not Path(mask).is_file():
-        raise UsageError(f"--mask {mask}: no such file; give a picture as large as the image, or auto")
-    if segments not in (None, "grid", "slic") and not Path(segments).is_file():
-        raise UsageError(f"--segments {segments}: no such file; give a picture of the regions, grid or slic")
-    if targets is not None and not targets.is_file():
-        raise UsageError(f"--targets {targets}: no such file; give a CSV file with lines of image,target")
-    if images and targets is not None:
-        raise UsageError(f"--targets {targets}: lists the images itself; leave out {images[0]}")
-    if not images and targets is None:
-        raise UsageError("IMAGES: there are none; name image files, directories or globs, or give --targets CSV")
-
-
-def _within(within: str | None, engine: str | None) -> list[str]:
-    """The time for an image as a setting of auto.
-
-    Raises:
-        UsageError: it is no time, or no engine looks at it.
-    """
-    if within is None:
-        return []
-    if engine is not None and DEFAULT_ENGINE not in engine.split(","):
-        raise UsageError(f"--within {within}: only the engine {DEFAULT_ENGINE} looks at the time, and it is not asked")
-    return [f"{DEFAULT_ENGINE}.within={seconds('--within', within)}"]
-
-
-def _option(field: str) -> str:
-    """The option that sets a field of `Preprocessing`."""
-    return "--input-size" if field == "size" else f"--{field.replace('_', '-')}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..answers.answer import SCHEMA, Answer
-from ..answers.carried import can_be_carried, write_full
+from ..answers.full_resolution import has_larger_photo, write_full_resolution
 from ..answers.pictures.overview import draw_overview
 from ..answers.pictures.panel import draw_frames, draw_strip
 from ..answers.pictures.regions_panel import draw_regions
@@ -108,9 +108,9 @@ class AnswerFiles:
         if answer.question.within is not None:
             files["mask"] = names["mask"]
             write_png(files["mask"], answer.question.within.mask.float())
-        if self.carry and can_be_carried(answer, self.bundle):
+        if self.carry and has_larger_photo(answer, self.bundle):
             files["full"] = names["full"]
-            answer = replace(answer, notes=(*answer.notes, write_full(files["full"], answer, self.bundle)))
+            answer = replace(answer, notes=(*answer.notes, write_full_resolution(files["full"], answer, self.bundle)))
         written = answer.with_files({kind: str(file) for kind, file in files.items()})
         write_text(files["record"], to_json(record_of(written)) + "\n")
         return written

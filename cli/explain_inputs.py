@@ -16,7 +16,7 @@ from ..errors import CfxError, ImageError, OutputError, reason_of
 from ..files import write_bytes
 from ..images.finding import find_images
 from ..runs.inputs import TargetRow, target_rows
-from .explain import ExplainOptions
+from .explain_options import ExplainOptions
 from .naming import stems
 from .terminal.terminal import Terminal
 

@@ -32,9 +32,9 @@ from ..reports.sections.glossary import OF_COUNTERFACTUALS
 from ..runs.directory import PAGE
 from ..runs.manifest import versions
 from .exit_code import ExitCode
-from .explain import ExplainOptions
 from .explain_files import AnswerFiles, record_of
 from .explain_inputs import STDIN, Errors, Input, find, temporary_directory
+from .explain_options import ExplainOptions
 from .explain_questions import Batch, Questions
 from .explain_subject import open_subject
 from .naming import file_names

@@ -19,8 +19,8 @@ from ..counterfactuals.problem import ModelError
 from ..errors import CfxError, ImageError
 from ..images.reading import deep_ranges
 from ..images.scale import DeepRange, Scale
-from .explain import ExplainOptions
 from .explain_inputs import STDIN, Errors, Input
+from .explain_options import ExplainOptions
 from .terminal.terminal import Terminal
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..bundles.bundle import Bundle, load_bundle, pick_device
 from ..classifiers.foreign.opening import open_classifier
-from ..intake.alone import Alone, first_photos, open_with_images, open_with_photos, photos_of
-from .explain import ExplainOptions, OwnClassifier
+from ..intake.standalone import StandaloneClassifier, first_photos, open_with_images, open_with_photos, photos_of
+from .explain_options import ExplainOptions, OwnClassifier
 from .terminal.terminal import Terminal
 
 
@@ -26,19 +26,19 @@ def open_subject(options: ExplainOptions, photos: Sequence[Path], terminal: Term
     device = pick_device(options.device)
     if options.classifier is None:
         return load_bundle(options.bundle, device, options.explained or "classifier")
-    alone = examined(options.classifier, photos, device)
-    for note in alone.notes:
+    standalone = examined(options.classifier, photos, device)
+    for note in standalone.notes:
         terminal.note(note)
-    for warning in alone.warnings:
+    for warning in standalone.warnings:
         terminal.warning(warning)
     terminal.note(
-        f"{'; '.join(alone.bundle.notes)}; for realistic answers make a bundle: `cfx init my-bundle --classifier "
+        f"{'; '.join(standalone.bundle.notes)}; for realistic answers make a bundle: `cfx init my-bundle --classifier "
         f"{options.classifier.spec} --images DIR`, then `cfx train my-bundle`"
     )
-    return alone.bundle
+    return standalone.bundle
 
 
-def examined(classifier: OwnClassifier, photos: Sequence[Path], device: str) -> Alone:
+def examined(classifier: OwnClassifier, photos: Sequence[Path], device: str) -> StandaloneClassifier:
     """Examine a classifier on labelled images or, without any, on the images to explain."""
     foreign = open_classifier(classifier.spec, classifier.weights)
     if classifier.images is not None:

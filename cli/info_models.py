@@ -11,6 +11,7 @@ import torch
 from ..bundles.bundle import Bundle
 from ..bundles.entries import PartEntry
 from ..bundles.finding import shipped
+from ..bundles.integrity import check_files
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE, by_rank, engine_names, ignored, load_engine, plugin_of
 from ..counterfactuals.settings import settings_of
@@ -118,7 +119,7 @@ def all_bundles(directories: Sequence[Path]) -> tuple[tuple[BundleAbout, ...], l
 
 def describe(bundle: Bundle) -> BundleAbout:
     """Describe one bundle. Its files are hashed, not loaded."""
-    size, damaged = bundle.check_files()
+    size, damaged = check_files(bundle)
     return BundleAbout(
         name=bundle.name,
         directory=str(bundle.directory),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
-from ..bundles.labelling import SAME, Labelling
+from ..bundles.labelling import IDENTITY_LABELLING, Labelling
 from ..bundles.parts import Models
 from ..classifiers.introspection.determinism import deterministic
 from ..classifiers.introspection.frozen import frozen_eval
@@ -119,6 +119,25 @@ class Engine(ABC):
 
     Attributes:
         confidence: lowest softmax probability of the target at which a counterfactual is valid, in (0, 1).
+        working: (H, W) at which its models work; None: the images' own size. `from_models` sets it.
+        labelling: how the classifier's classes correspond to the labels of its models. `from_models` sets it.
+
+    Examples:
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class Fade(Engine):  # docs/write-an-engine.md has one that searches
+        ...     name, summary, needs, gradients = "fade", "fades into a real image", ("donors",), False
+        ...     donors: "DonorSource"
+        ...     def find(self, problem):
+        ...         ends = torch.cat([self.donors.of_label(label).images[:1] for label in problem.targets.tolist()])
+        ...         return Curve(lambda t, rows: problem.images[rows].lerp(ends[rows], t[:, None, None, None]))
+
+        >>> from pathlib import Path
+        >>> import cfx
+        >>> bundle = cfx.load_bundle("mnist")
+        >>> four = bundle.read(Path("examples/four.png")).pixels[None]
+        >>> found = Fade.from_bundle(bundle).search(bundle.classifier, four, targets=torch.tensor([9]))
+        >>> found.images.shape, found.valid, found.predicted  # the first point of the curve that is valid
+        (torch.Size([1, 1, 28, 28]), tensor([True]), tensor([9]))
     """
 
     name: ClassVar[str]
@@ -143,8 +162,8 @@ class Engine(ABC):
     """Version of this contract. A package with an engine states the number that it was written for."""
 
     confidence: float = 0.9
-    working: tuple[int, int] | None = None  # size (H, W) at which its models work; None: the images' own
-    labelling: Labelling = SAME  # how the classifier's classes correspond to the labels of its models
+    working: tuple[int, int] | None = None
+    labelling: Labelling = IDENTITY_LABELLING
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
@@ -173,7 +192,7 @@ class Engine(ABC):
                 f"bundle {models.name}: engine {cls.name} needs gradients of the classifier, which is a black box; "
                 "use an engine that needs none, such as swap or projection"
             )
-        if models.is_carried:
+        if models.is_lowres:
             settings.setdefault("working", models.working)
         settings.setdefault("labelling", models.labelling)
         parts = {name: models.part(name) for name in cls.needs}

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ..bundles.labelling import SAME, Labelling
+from ..bundles.labelling import IDENTITY_LABELLING, Labelling
 from ..classifiers.introspection.dropout import DropoutNetworks
 from ..classifiers.introspection.features import PenultimateFeatures, SpatialFeatures
-from ..classifiers.introspection.layers import shows_layers
-from ..errors import CfxError
 from ..images.resizing import resize_batch
+from .candidates import Candidates, Classifier, as_written, clamped
+from .failures import BrokenEngine, ModelError, NothingToOffer, without_features
 from .goal import Goal
 from .request import SearchRequest
 
-Classifier = Callable[[Tensor], Tensor]
-"""image batch (N, C, H, W) in [0, 1] -> logits (N, K)"""
-READS_NONE = "use an engine that reads none, such as swap or projection"
+# What an engine needs of the contract is imported from here, also by engines of other packages.
+__all__ = [
+    "LARGEST_BATCH",
+    "BrokenEngine",
+    "Candidates",
+    "Classifier",
+    "ModelError",
+    "NothingToOffer",
+    "Problem",
+    "as_written",
+    "clamped",
+]
+
 LARGEST_BATCH = 512  # images; with larger batches a CPU spends more time on allocating memory than on the model
-
-
-class ModelError(CfxError):
-    """A model returned unusable output, such as NaN."""
-
-
-class BrokenEngine(ModelError):
-    """An engine of another package failed, or an engine did not make what the contract asks for."""
-
-
-class NothingToOffer(ModelError):
-    """A model has nothing from which an engine could make an answer to a question."""
-
-
-def as_written(images: Tensor) -> Tensor:
-    """Clamps to [0, 1] and rounds to 8 bits, exactly as a PNG stores the image. Not differentiable."""
-    return (images.detach().clamp(0, 1) * 255).round() / 255
-
-
-def clamped(images: Tensor) -> Tensor:
-    """Clamps to [0, 1] with the gradient of the identity (a straight-through estimate).
-
-    A pixel at its limit therefore still receives a gradient (as in Dombrowski et al.'s code, which clips in place).
-    """
-    limited = images.clamp(0, 1)
-    return images + (limited - images).detach() if images.requires_grad else limited
 
 
 class Problem:
@@ -66,8 +49,8 @@ class Problem:
         backward_calls: (N,) int64, how many of these evaluations could be differentiated.
         steps: (N,) int64, steps of the search; iterative engines update it.
         region: (N, 1, H, W) bool, the pixels of the factuals that may change; None: all.
-        earlier: (N, A, C, h, w), what earlier searches for these questions have found; None in the first one.
-        typical: what candidates must also be to meet the goal; None: nothing.
+        earlier: (N, A, C, h, w), answers already found; the search avoids them. None in the first search.
+        typical: extra condition: also typical of the target class. None: no condition.
     """
 
     def __init__(
@@ -77,7 +60,7 @@ class Problem:
         goal: Goal,
         *,
         working: tuple[int, int] | None = None,
-        labelling: Labelling = SAME,
+        labelling: Labelling = IDENTITY_LABELLING,
     ) -> None:
         self._classifier = classifier
         self._request = request
@@ -131,17 +114,17 @@ class Problem:
         return torch.arange(len(self), device=self.images.device)
 
     @property
-    def is_carried(self) -> bool:
-        """Whether engines generate images smaller than the factuals, so that only changes are carried over."""
+    def is_lowres(self) -> bool:
+        """Whether engines generate smaller images than the factuals, to which the upsampled change is added."""
         return self.images.shape != self.factuals.shape
 
-    def only(self, rows: Tensor, working: tuple[int, int] | None, earlier: Tensor | None = None) -> Problem:
-        """Some of the questions, for another engine's search, with counts of its own.
+    def subproblem(self, rows: Tensor, working: tuple[int, int] | None, earlier: Tensor | None = None) -> Problem:
+        """Some of the questions as a problem of their own, for another engine's search, with its own counts.
 
         Args:
             rows: (M,) of the questions.
             working: as the engine's.
-            earlier: (M, A, C, H, W), what earlier searches of this engine have found for them; None: nothing.
+            earlier: (M, A, C, H, W), what earlier searches of this engine have found for them. None in the first.
         """
         request = replace(self._request.only(rows), earlier=earlier).counting_from(int(self.forward_calls.sum()))
         other = Problem(self._classifier, request, self.goal.only(rows), working=working, labelling=self._labelling)
@@ -153,18 +136,18 @@ class Problem:
         for name in ("steps", "forward_calls", "backward_calls"):
             getattr(self, name).index_add_(0, rows.cpu(), getattr(other, name))
 
-    def in_own_size(self) -> Problem:
+    def at_full_resolution(self) -> Problem:
         """The same questions, for a search that generates images at the factuals' own size. Calls are counted here."""
         other = copy(self)
         other.images, other._baseline = self.factuals, None
         return other
 
-    def keeps_the_rest(self, asked_for: bool | None) -> bool:
-        """Whether to keep details that a model cannot reconstruct: as asked for, or if None, as `is_carried`."""
-        return self.is_carried if asked_for is None else asked_for
+    def wants_residual(self, asked_for: bool | None) -> bool:
+        """Whether to add the residual that a model cannot reconstruct: as asked for, or if None, as `is_lowres`."""
+        return self.is_lowres if asked_for is None else asked_for
 
-    def keep_the_rest(self, generated: Tensor) -> None:
-        """Keeps details that a model cannot reconstruct: from now on, only differences from `generated` are changes.
+    def use_residual_of(self, generated: Tensor) -> None:
+        """Adds the residual of reconstructions to all images from now on: only differences from these are changes.
 
         x_cf = x + decode(z) - decode(z_0). In the terms of Duff et al. 2021 (arXiv 2107.11191) this allows a small
         deviation from the generator's range.
@@ -174,7 +157,7 @@ class Problem:
         """
         self._baseline = generated
 
-    def in_full(self, generated: Tensor, rows: Tensor) -> Tensor:
+    def to_full_resolution(self, generated: Tensor, rows: Tensor) -> Tensor:
         """Generated images (M, C, h, w) of the questions `rows` (M,) as the classifier evaluates them, (M, C, H, W).
 
         Outside the region that may change, they are the factuals.
@@ -206,7 +189,7 @@ class Problem:
         Raises:
             ModelError: the classifier's output is not finite.
         """
-        return self._evaluate(self.in_full(generated, rows), rows)
+        return self._evaluate(self.to_full_resolution(generated, rows), rows)
 
     def _evaluate(self, images: Tensor, rows: Tensor, classify: Classifier | None = None) -> Tensor:
         result = (classify or self._classifier)(clamped(images)).log_softmax(dim=1)
@@ -246,7 +229,7 @@ class Problem:
             NothingToOffer: the classifier has no linear layer to look at.
             ModelError: its output is not finite.
         """
-        return self._with_features(self.in_full(generated, rows), rows)
+        return self._with_features(self.to_full_resolution(generated, rows), rows)
 
     def _with_features(self, images: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Features and log-probabilities of images as the classifier evaluates them, (M, C, H, W)."""
@@ -265,7 +248,7 @@ class Problem:
         if self._penultimate is None:
             self._penultimate = PenultimateFeatures(self._classifier, self.factuals[:1])
         if self._penultimate.layer is None:
-            raise NothingToOffer(_without_features(self._classifier))
+            raise NothingToOffer(without_features(self._classifier))
         return self._penultimate
 
     @torch.no_grad()
@@ -309,7 +292,7 @@ class Problem:
         """
         if self.typical is not None:
             return self.candidates_with_features(generated, rows)[0]
-        written = as_written(self.in_full(generated, rows))
+        written = as_written(self.to_full_resolution(generated, rows))
         return Candidates.of(written, self._evaluate(written, rows), self.goal, rows)
 
     @torch.no_grad()
@@ -319,7 +302,7 @@ class Problem:
         Raises:
             NothingToOffer: as `features`.
         """
-        written = as_written(self.in_full(generated, rows))
+        written = as_written(self.to_full_resolution(generated, rows))
         features, log_probabilities = self._with_features(written, rows)
         found = Candidates.of(written, log_probabilities, self.goal, rows)
         if self.typical is not None:
@@ -329,53 +312,5 @@ class Problem:
         return found, features
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Images that the classifier has evaluated, one per row.
-
-    Attributes:
-        images: (N, C, H, W), rounded to 8 bits.
-        valid: (N,) bool, whether each meets the goal.
-        confidence: (N,) the target's probability.
-        predicted: (N,) int64, the most probable class.
-        predicted_confidence: (N,) its probability.
-    """
-
-    images: Tensor
-    valid: Tensor
-    confidence: Tensor
-    predicted: Tensor
-    predicted_confidence: Tensor
-
-    @classmethod
-    def of(cls, images: Tensor, log_probabilities: Tensor, goal: Goal, rows: Tensor) -> Candidates:
-        """The candidates `images` of the questions `rows` (N,), from one evaluation of them.
-
-        Validity and the predicted class come from the same output, so that they agree even for a classifier that
-        gives another output at each evaluation.
-        """
-        probability, predicted = log_probabilities.detach().exp().max(dim=1)
-        return cls(images, *goal.met(log_probabilities, rows), predicted, probability)
-
-    def only(self, rows: Tensor) -> Candidates:
-        """A copy of the candidates at the indices `rows`, in this order."""
-        return Candidates(**{name: value[rows] for name, value in vars(self).items()})
-
-    def replace(self, rows: Tensor, others: Candidates, chosen: Tensor) -> None:
-        """Replaces the candidates at the indices `rows` by the candidates `chosen` (indices or mask) of `others`."""
-        for mine, theirs in zip(vars(self).values(), vars(others).values(), strict=True):
-            mine[rows] = theirs[chosen]
-
-
 def _described(value: object) -> str:
     return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-
-
-def _without_features(classifier: Classifier) -> str:
-    """Why a classifier has no penultimate features, and what to do where something can be done."""
-    if shows_layers(classifier):
-        return f"the classifier has no linear layer whose input could be read as features; {READS_NONE}"
-    return (
-        "the classifier shows no linear layer whose input could be read as features (TorchScript and plain functions "
-        f"show none): export the model with torch.export as a .pt2 file, or {READS_NONE}"
-    )

@@ -20,8 +20,8 @@ class SearchRequest:
         images: (N, C, H, W) in [0, 1], the factuals.
         targets: (N,) int64, the classes asked for; an engine that answers with any class takes the likeliest.
         region: (N, 1, H, W) bool, the pixels that may change; outside, the results are the images. None: all.
-        earlier: (N, A, C, H, W), answers that earlier searches have found; the search avoids them. None in the first.
-        typical: what counterfactuals must also be, of their target. None: no further condition.
+        earlier: (N, A, C, H, W), answers already found; the search avoids them. None in the first search.
+        typical: extra condition: also typical of the target class. None: no condition.
         path: also return nine frames from the factual to the counterfactual.
         seed: seed of the random numbers that the engine samples.
         watch: called with the number of the classifier's evaluations so far, as they are made.

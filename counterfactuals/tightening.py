@@ -39,12 +39,12 @@ def tighten(problem: Problem, curve: Curve) -> tuple[Tensor, Candidates]:
         for batch in searching.split(max(1, LARGEST_BATCH // len(grid))):
             points, good = evaluate(grid.repeat(len(batch)), batch.repeat_interleave(len(grid)))
             good = good.view(-1, len(grid))
-            some, first = good.any(dim=1), good.int().argmax(dim=1)
-            low[batch] = torch.where(some, edges[first], edges[-1])
-            place = (torch.arange(len(batch), device=rows.device) * len(grid) + first)[some]
-            better = batch[some]
-            found.replace(better, points, place)
-            t[better] = grid[first[some]]
+            valid, first = good.any(dim=1), good.int().argmax(dim=1)
+            low[batch] = torch.where(valid, edges[first], edges[-1])
+            index = (torch.arange(len(batch), device=rows.device) * len(grid) + first)[valid]
+            better = batch[valid]
+            found.replace(better, points, index)
+            t[better] = grid[first[valid]]
 
     for _ in range(curve.bisections):
         if not len(searching):
@@ -62,7 +62,7 @@ def frames(problem: Problem, curve: Curve, t: Tensor, found: Tensor) -> Tensor:
     """Frames along each curve from the factual to the tightened point, (N, PATH_FRAMES, C, H, W)."""
     rows = problem.every_row()
     between = [
-        as_written(problem.in_full(curve.draw(t * (place / (PATH_FRAMES - 1)), rows), rows))
+        as_written(problem.to_full_resolution(curve.draw(t * (place / (PATH_FRAMES - 1)), rows), rows))
         for place in range(1, PATH_FRAMES - 1)
     ]
     return torch.stack([problem.factuals, *between, found], dim=1)

@@ -17,7 +17,7 @@ SECTORS = 3  # along one axis, diagonal, along the other
 ROUNDING = 1 / (12 * 255**2)  # the variance of rounding to 8 bits, below which there is nothing to measure
 DIFFERENCES = 3  # orders
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-AT_ONCE = 2**24  # values; limits the memory
+VALUES_PER_BATCH = 2**24  # values; limits the memory
 
 
 def fine_power(images: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def measure_detail(images: Tensor) -> Tensor:
     images those of the luma are followed by those of the two colour differences together. F depends on C, H and W.
     Powers of natural images are about equal in each octave (Field 1987, JOSA A 4(12)), so that logarithms suit them.
     """
-    size = max(1, AT_ONCE // images[0].numel()) if len(images) else 1
+    size = max(1, VALUES_PER_BATCH // images[0].numel()) if len(images) else 1
     return torch.cat([_measure(batch) for batch in images.split(size)])
 
 

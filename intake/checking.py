@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..bundles.bundle import saturated_note
 from ..bundles.entries import PartEntry
+from ..bundles.notes import saturated_note
 from ..classifiers.foreign.adapted import Adapted, has_gradients, usable_gradients
 from ..classifiers.foreign.opening import describe
 from ..classifiers.foreign.outputs import LOGITS_OF

@@ -12,7 +12,7 @@ from ..images.sets.image_set import ImageSet
 from .class_matching import Matched
 from .sizes import Sizes
 
-MOST = 200  # images of a class that are read
+MAX_IMAGES_OF_CLASS = 200  # images of a class that are read
 
 
 class FolderDonors(nn.Module):
@@ -51,7 +51,7 @@ class FolderDonors(nn.Module):
         if not len(chosen):
             there = few([images.classes[place] for place in images.counts().nonzero().flatten().tolist()], 12)
             return OfClass(torch.zeros(0, *shape), [], f"{images.name} has no images of {name!r}; it has {there}")
-        order = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))][:MOST]
+        order = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))][:MAX_IMAGES_OF_CLASS]
         loaded = images.load(order, shape, resize=self._sizes.resize, scale=self._scale)
         paths = [images.pictures.path(int(index)) for index in loaded.indices]
         names = [path.name if path else f"image {index}" for path, index in zip(paths, loaded.indices, strict=True)]

@@ -13,7 +13,7 @@ LOOKED_AT = 300  # images of each side, at random
 SIDE = 16  # pixels, at which near-copies are compared
 NEAR = 3.0  # mean absolute difference in 8-bit levels; different photographs of one hand differ by 7 and more
 FLAT = 8.0  # standard deviation, in 8-bit levels, below which images are too plain to compare
-LEAST = 0.02  # share of the test images; fewer are chance
+MIN_SHARE_OF_TEST_IMAGES = 0.02  # share of the test images; fewer are chance
 
 
 def near_copies(images: ImageSet, split: Split[torch.Tensor], scale: Scale | None) -> list[str]:
@@ -43,7 +43,7 @@ def near_copies(images: ImageSet, split: Split[torch.Tensor], scale: Scale | Non
     distances[ours.std(dim=1) < FLAT] = torch.inf
     nearest = distances.min(dim=1)
     copies = (nearest.values <= NEAR).nonzero().flatten()
-    if len(copies) < max(1, LEAST * len(ours)):
+    if len(copies) < max(1, MIN_SHARE_OF_TEST_IMAGES * len(ours)):
         return []
     first = int(copies[0])
     one = images.pictures.path(int(test.indices[first]))

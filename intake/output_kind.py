@@ -10,7 +10,7 @@ from ..classifiers.foreign.outputs import contradiction, guess_output
 from ..classifiers.foreign.preprocessing import MULTI_LABEL
 from ..errors import UsageError, few, unknown_name
 from ..images.sets.labels import class_index
-from .probe import AT_ONCE, COMPARED, Probe
+from .probe import BATCH_SIZE, COMPARED, Probe
 
 LABELS_SHOWN = 20
 
@@ -29,7 +29,7 @@ def settle_output(probe: Probe, names: Sequence[str] | None, label: str | None) 
     Raises:
         UsageError: the output is not what the user says, or has several labels and none of them is chosen.
     """
-    sample, given = probe.raw(AT_ONCE), probe.given.get("output")
+    sample, given = probe.raw(BATCH_SIZE), probe.given.get("output")
     declared = given is not None or "output" in probe.foreign.declared
     kind = probe.preprocessing.output if declared else guess_output(sample)
     because = contradiction(kind, sample)

@@ -20,14 +20,14 @@ from ..errors import UsageError, first_line
 from ..images.sets.labelled import Labelled
 
 TIME_LIMIT = 20.0  # seconds for one check; a slow classifier is checked on fewer images
-AT_ONCE = 64  # images in one call
+BATCH_SIZE = 64  # images in one call
 COMPARED = 8  # images on which answers are compared
 USUAL_SIZES = (224, 32, 28, 64, 96, 128, 256, 299, 384, 512)  # pixels, tried where the images' own size fails
 EXPORTED = ("pt2", "torchscript", "onnx")  # kinds of classifiers whose mode was fixed when they were exported
 LARGEST_MEAN = 2.0  # a larger mean or standard deviation is not in units of an input that ranges from 0 to 1
 # Relative to the largest value: batches of different sizes are added up in different orders.
-SAME = {torch.float16: 3e-2, torch.bfloat16: 1e-1}
-SAME_FLOAT32 = 1e-3
+MAX_GAP = {torch.float16: 3e-2, torch.bfloat16: 1e-1}
+MAX_GAP_FLOAT32 = 1e-3
 
 
 class Probe:
@@ -244,7 +244,7 @@ class Probe:
             ("alone and in a batch", alone),
         ):
             gap = difference(together[: len(other)], other)
-            if gap > SAME.get(together.dtype, SAME_FLOAT32):
+            if gap > MAX_GAP.get(together.dtype, MAX_GAP_FLOAT32):
                 by = f" (they differ by {gap:.1%} of the largest value)" if math.isfinite(gap) else ""
                 raise UsageError(
                     f"classifier {self.foreign.name}: it gives the same images different answers {what}{by}; "
@@ -283,4 +283,4 @@ def check_units(given: Mapping[str, object]) -> None:
 @torch.no_grad()
 def logits_of(adapted: Adapted, sample: Labelled) -> Tensor:
     """The classifier's logits of labelled images, (N, K)."""
-    return torch.cat([adapted(batch.floats()) for batch in sample.batches(AT_ONCE)])
+    return torch.cat([adapted(batch.floats()) for batch in sample.batches(BATCH_SIZE)])

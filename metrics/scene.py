@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
-from ..bundles.labelling import SAME, Labelling
+from ..bundles.labelling import IDENTITY_LABELLING, Labelling
 from ..bundles.parts import Judges
 from ..errors import CfxError
 from ..images.resizing import resize_batch
@@ -40,6 +40,19 @@ class Scene:
         present: the classes that the judges were trained on; None: all.
         labelling: how the classifier's classes correspond to the labels of the judges.
         seen: (N,) int64, the classes that the classifier sees in the factuals; None: computed when needed.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> import cfx
+        >>> from cfx.metrics.proximity import l0
+        >>> from cfx.metrics.realism import realism_percentile
+        >>> bundle = cfx.load_bundle("mnist")
+        >>> four, nine = (bundle.read(Path(f"examples/{name}.png")).pixels[None] for name in ("four", "nine"))
+        >>> scene = Scene.of(bundle, factuals=four, counterfactuals=nine, targets=torch.tensor([9]))
+        >>> scene.factual_classes, scene.features.shape  # each is computed once, for all metrics
+        (tensor([4]), torch.Size([1, 96]))
+        >>> bool(l0(scene) > 0.1), bool(realism_percentile(scene) > 2.5)  # another photograph, and a real nine
+        (True, True)
     """
 
     classifier: Callable[[Tensor], Tensor]
@@ -49,7 +62,7 @@ class Scene:
     judges: Judges | None = None
     working: tuple[int, int] | None = None
     present: Sequence[int] | None = None
-    labelling: Labelling = SAME
+    labelling: Labelling = IDENTITY_LABELLING
     seen: Tensor | None = None
 
     @classmethod

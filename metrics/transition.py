@@ -42,8 +42,8 @@ def cout(scene: Scene, *, steps: int = 20) -> Tensor:
     for rows, places in zip(row.split(LARGEST_BATCH), point.split(LARGEST_BATCH), strict=True):
         chosen = (rank[rows] < replaced[places, None]).view(len(rows), 1, *factuals.shape[2:])
         between = torch.where(chosen, counterfactuals[rows], factuals[rows])
-        of = torch.stack([targets[rows], factual_classes[rows]], dim=1)
-        curves[rows, places] = scene.classifier(between).softmax(dim=1).gather(1, of)
+        pair = torch.stack([targets[rows], factual_classes[rows]], dim=1)
+        curves[rows, places] = scene.classifier(between).softmax(dim=1).gather(1, pair)
     curves = curves.gather(1, points.minimum(last[:, None])[:, :, None].expand(-1, -1, 2))
     target, factual = torch.trapezoid(curves, (replaced / pixels)[:, None], dim=1).unbind(dim=1)
     return target - factual

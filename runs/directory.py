@@ -12,24 +12,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Generic, Protocol, TypeVar
 
 from ..documents import Table, to_json
-from ..errors import DataError, OutputError, UsageError, reason_of
+from ..errors import DataError, UsageError
 from ..files import HELD, append_text, locked, write_bytes
 from .identity import RunIdentity
+from .listing import FILES, PARTIAL, FileList, untold
 from .manifest import MANIFEST, Manifest, machine, versions
 from .step import Step
 
-RECORDS, SUMMARY, PAGE, FILES = "records.jsonl", "summary.json", "index.html", "files.jsonl"
+RECORDS, SUMMARY, PAGE = "records.jsonl", "summary.json", "index.html"
 LOCK = ".lock"
-PARTIAL = re.compile(r"\.(.+)\.\d+\.partial")  # what `write_bytes` leaves if the process is killed
 
 
 class Record(Protocol):
@@ -63,10 +62,6 @@ class RunKind(Generic[R]):
     steps: tuple[str, ...] = ()
 
 
-def untold(text: str) -> None:
-    """Takes a note, and tells nobody."""
-
-
 class RunDirectory(Generic[R]):
     """The directory of a run.
 
@@ -80,7 +75,7 @@ class RunDirectory(Generic[R]):
         self.path = path
         self.kind = kind
         self.note = note
-        self._listed: set[str] | None = None
+        self.files = FileList(path, MANIFEST)
 
     @contextmanager
     def held(self, identity: RunIdentity, *, fresh: bool = False) -> Iterator[bool]:
@@ -106,7 +101,7 @@ class RunDirectory(Generic[R]):
         with locked(directory / LOCK):
             begun = (directory / MANIFEST).exists()
             if fresh or not begun:  # what a killed command wrote before its manifest is of no use
-                self._clear()
+                self.files.clear(self.note)
             elif found := identity.differences(Manifest.read(directory).config):
                 raise UsageError(
                     f"--out {directory}: belongs to another run: {'; '.join(found)}; "
@@ -136,7 +131,7 @@ class RunDirectory(Generic[R]):
                     "another directory, or delete it yourself"
                 )
         elif directory.is_dir():
-            ours = {LOCK, LOCK + HELD, FILES, *(PurePosixPath(name).parts[0] for name in self._names())}
+            ours = {LOCK, LOCK + HELD, FILES, *(PurePosixPath(name).parts[0] for name in self.files.names())}
             strangers = sorted(
                 path.name for path in directory.iterdir() if path.name not in ours and not PARTIAL.fullmatch(path.name)
             )
@@ -146,66 +141,9 @@ class RunDirectory(Generic[R]):
                     "choose a new directory"
                 )
 
-    def _clear(self) -> None:
-        """Delete the files that are listed, and nothing else; the manifest goes last.
-
-        Raises:
-            OutputError: a file cannot be deleted.
-        """
-        directory, names = self.path, self._names(tell=self.note)
-        paths = [directory / name for name in names if name != MANIFEST]
-        folders = {folder for path in paths for folder in path.parents if directory in folder.parents}
-        starts = {(path.parent, path.name[:40]) for path in (*paths, directory / MANIFEST)}
-        try:
-            for folder in {folder for folder, _ in starts}:
-                found = ((path, PARTIAL.fullmatch(path.name)) for path in folder.glob(".*.partial"))
-                paths += [path for path, part in found if part is not None and (folder, part[1]) in starts]
-            for path in (*paths, directory / MANIFEST, directory / FILES):
-                path.unlink(missing_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"--fresh {directory}: could not be emptied ({reason_of(error)}); choose another directory"
-            ) from error
-        for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
-            with suppress(OSError):  # it holds other things, or does not exist
-                folder.rmdir()
-        self._listed = None
-
-    def _names(self, tell: Callable[[str], None] = untold) -> list[str]:
-        """The files that are listed, relative to the directory; `tell` is told of lines that name none."""
-        try:
-            lines = (self.path / FILES).read_bytes().split(b"\n")[:-1]
-        except FileNotFoundError:
-            return []
-        names: list[str] = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                name = json.loads(line)
-            except ValueError:
-                name = None
-            if isinstance(name, str) and is_inside(name):
-                names.append(name)
-            else:
-                where, said = f"{self.path / FILES}: line {number}", line.decode("utf-8", "replace")
-                tell(f"{where} ({said:.80}) names no file of the run; nothing is deleted for it")
-        return names
-
     def list_files(self, names: Iterable[str]) -> None:
         """List files, relative to the directory, that are about to be written."""
-        if self._listed is None:
-            self._listed = set(self._names())
-        new = [name for name in dict.fromkeys(names) if name not in self._listed]
-        if not new:
-            return
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with open(self.path / FILES, "a", encoding="utf-8", newline="\n") as file:
-                file.write("".join(to_json(name) + "\n" for name in new))
-        except OSError as error:
-            raise OutputError(
-                f"{self.path / FILES}: could not be written ({reason_of(error)}); choose another directory"
-            ) from error
-        self._listed.update(new)
+        self.files.add(names)
 
     def write(self, name: str, content: bytes) -> Path:
         """Write a file whole or not at all, and list it.
@@ -262,7 +200,7 @@ class RunDirectory(Generic[R]):
         """
         if name not in self.kind.steps:
             raise ValueError(f"{name!r} is no step of `cfx {self.kind.command}`: {', '.join(self.kind.steps)}")
-        return Step(name, needs, self.path, self.list_files, self.note)
+        return Step(name, needs, self.path, self.files.add, self.note)
 
     def append(self, records: Sequence[R]) -> None:
         """Append records, all in one write.
@@ -320,12 +258,6 @@ def command_of(directory: Path) -> str | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
     return None
-
-
-def is_inside(name: str) -> bool:
-    """Whether a name is that of a file in a directory, relative to it."""
-    parts = PurePosixPath(name).parts
-    return bool(parts) and ".." not in parts and not PurePosixPath(name).is_absolute() and "\\" not in name
 
 
 def repair(path: Path) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from ..bundles.bundle import Bundle
+from ..bundles.integrity import digests_of
 from ..counterfactuals.engine import Engine
 from ..counterfactuals.registry import engine_names, plugin_of
 from .inputs import Inputs
@@ -62,7 +63,7 @@ class RunIdentity:
                 "plugins": plugins,
                 "plugin_code": {name: code_of(type(engines[name])) for name in plugins},
                 "bundle": {"name": bundle.name, "digest": bundle.digest},
-                "parts": bundle.digests([name for name in bundle.parts if name in used or bundle.judges.has(name)]),
+                "parts": digests_of(bundle, [name for name in bundle.parts if name in used or bundle.judges.has(name)]),
                 "classifier": bundle.explained,
                 "engines": {name: engine.settings() for name, engine in engines.items()},
                 "images": {"count": len(inputs), "sha256": inputs.digest()},

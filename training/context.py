@@ -24,7 +24,7 @@ LEAST_SECONDS = 1e-3  # of a fit for which no time is left: it makes one step
 
 Model = TypeVar("Model", bound=nn.Module)
 
-AT_ONCE = 250  # images in a batch of `photos`
+BATCH_SIZE = 250  # images in a batch of `photos`
 
 Photos = Callable[[SubsetName, int], Iterator[Tensor]]
 """Loads the first `count` images of a split's subset at the classifier's resolution, in batches (N, C, H, W)."""
@@ -101,7 +101,7 @@ class TrainingContext:
     def photos(self, name: SubsetName, count: int) -> Iterator[Tensor]:
         """The first `count` images of a subset at the classifier's resolution, in batches (N, C, H, W)."""
         if self._photos is None:
-            yield from (batch.floats() for batch in self.split.subset(name)[:count].batches(AT_ONCE))
+            yield from (batch.floats() for batch in self.split.subset(name)[:count].batches(BATCH_SIZE))
             return
         batches = self._photos(name, count)
         while True:

@@ -11,8 +11,8 @@ from torch import Tensor
 from ..bundles import own_images
 from ..bundles.bundle import Bundle
 from ..errors import BundleError
-from ..images.sets.image_set import Loaded
-from ..images.sets.split import SUBSETS, SubsetName
+from ..images.sets.image_set import ImageSet, Loaded
+from ..images.sets.split import SUBSETS, Split, SubsetName
 from ..images.sets.unreadable import left_out
 from ..progress import SILENT, Progress
 from .recipe import find_recipe, recipe_for
@@ -100,12 +100,6 @@ def reopen_session(
         path = images.pictures.path(int(loaded.subset(name).indices[place]))
         return None if path is None else path.name
 
-    notes = left_out([sentence for name in SUBSETS for sentence in loaded.subset(name).broken], images.missing)
-    used = sum(len(split.subset(name)) for name in SUBSETS)
-    too_few = int(images.counts()[list(split.too_few)].sum())
-    if used + too_few < len(images):
-        most = own_images.MOST_IMAGES
-        notes.append(f"{used} of {len(images)} images are used, sampled at random: at most {most} in each subset")
     return TrainingSession(
         recipe,
         loaded.map(lambda _, subset: subset.data),
@@ -115,7 +109,18 @@ def reopen_session(
         budget=budget,
         began=began,
         device=device,
-        photos=photos if bundle.is_carried else None,
+        photos=photos if bundle.is_lowres else None,
         names=file_name,
-        notes=tuple(notes),
+        notes=tuple(notes_on(images, split, loaded)),
     )
+
+
+def notes_on(images: ImageSet, split: Split[Tensor], loaded: Split[Loaded]) -> list[str]:
+    """What the user should know about images that are not used."""
+    notes = left_out([sentence for name in SUBSETS for sentence in loaded.subset(name).broken], images.missing)
+    used = sum(len(split.subset(name)) for name in SUBSETS)
+    too_few = int(images.counts()[list(split.too_few)].sum())
+    if used + too_few < len(images):
+        most = own_images.MOST_IMAGES
+        notes.append(f"{used} of {len(images)} images are used, sampled at random: at most {most} in each subset")
+    return notes

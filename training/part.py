@@ -67,6 +67,20 @@ class Part(ABC):
             rest is worth nothing.
         in_trial: whether the trial of the engines, at the end of a training, depends on it, and is repeated when it is
             remade.
+
+    Examples:
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class EdgesPart(Part):  # training/parts/anchors.py is the shortest real one
+        ...     makes, channels = ("edges",), 4
+        ...     def make(self, context):
+        ...         return {"edges": Made(nn.Conv2d(1, self.channels, 3), {"channels": self.channels})}
+        ...     def verdict(self, context, name, measured):
+        ...         return Verdict("weak", "it misses edges") if measured["recall"] < 0.9 else None
+        >>> part = EdgesPart()
+        >>> part.make(context=None)["edges"].arguments  # what bundle.toml says of the network
+        {'channels': 4}
+        >>> part.verdict(context=None, name="edges", measured={"recall": 0.8})
+        Verdict(grade='weak', because='it misses edges')
     """
 
     makes: ClassVar[tuple[str, ...]]

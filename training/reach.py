@@ -20,9 +20,9 @@ from ..counterfactuals.engine import Engine
 
 IMAGES_OF_CLASS = 20  # held-out images to ask about, for each class
 EACH = 5  # questions for each pair of classes
-MOST = 500  # questions in all
+MAX_QUESTIONS = 500  # questions in all
 LONGEST = 300.0  # seconds for all of them, unless a budget says less
-AT_ONCE = 16  # questions after which the time is looked at
+BATCH_SIZE = 16  # questions after which the time is looked at
 
 
 def try_pairs(
@@ -48,16 +48,16 @@ def try_pairs(
         How often each target was reached; None if there was no time for any question, or the engine fails.
     """
     tried = bundle.file.trial.get(engine.name)
-    began, longest = clock(), 0.0 if tried is None else tried.seconds * AT_ONCE
+    began, longest = clock(), 0.0 if tried is None else tried.seconds * BATCH_SIZE
     limit = LONGEST if seconds is None else min(seconds, LONGEST)
     rows, seen, targets = questions_between(bundle, images)
     asked: dict[tuple[int, int], list[bool]] = {}
     loop = AnswerLoop(bundle, {engine.name: engine}, AnswerOptions(metrics=frozenset(("judge_agrees",))))
-    for start in range(0, len(rows), AT_ONCE):
+    for start in range(0, len(rows), BATCH_SIZE):
         now = clock()
         if now - began + longest >= limit:
             break
-        some = slice(start, start + AT_ONCE)
+        some = slice(start, start + BATCH_SIZE)
         pairs = [*zip(seen[some].tolist(), targets[some].tolist(), strict=True)]
         sources = [Source(name=f"held-out image {row}") for row in rows[some].tolist()]
         wanted = [Wanted("target", (target,)) for _, target in pairs]
@@ -75,12 +75,12 @@ def try_pairs(
 
 
 def questions_between(bundle: Bundle, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Up to `EACH` questions for each pair of classes, up to `MOST` in all, every pair once before any is asked again.
+    """At most `EACH` questions for each pair of classes and `MAX_QUESTIONS` in all, every pair once before any again.
 
     Returns:
         (Q,) index of each question's image, (Q,) the class seen in it, and (Q,) the target.
     """
-    batches = images.split(AT_ONCE)
+    batches = images.split(BATCH_SIZE)
     seen = torch.cat([probabilities_of(bundle.classifier, each.to(bundle.device)).argmax(dim=1) for each in batches])
     of_class = {label: (seen.cpu() == label).nonzero().flatten().tolist() for label in bundle.present}
     pairs = [(one, other) for one in bundle.present for other in bundle.present if one != other]
@@ -92,5 +92,5 @@ def questions_between(bundle: Bundle, images: Tensor) -> tuple[Tensor, Tensor, T
             there = of_class[label]
             if number < len(there):  # other targets are asked of other images
                 found.append((there[(number + target) % len(there)], label, target))
-    rows, classes, targets = torch.tensor(found[:MOST], dtype=torch.int64).view(-1, 3).unbind(dim=1)
+    rows, classes, targets = torch.tensor(found[:MAX_QUESTIONS], dtype=torch.int64).view(-1, 3).unbind(dim=1)
     return rows, classes, targets

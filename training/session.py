@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -21,22 +20,20 @@ from ..bundles.bundle import Bundle
 from ..bundles.entries import PartEntry, Trained
 from ..bundles.file import BundleFile
 from ..bundles.finding import NAME
-from ..bundles.parts import round_to_stored
+from ..bundles.weights import round_to_stored
 from ..errors import DataError, UsageError, unknown_name
 from ..files import locked, make_directory
 from ..images.sets.labelled import Labelled
 from ..images.sets.split import Split
-from ..progress import SILENT, Progress, in_minutes
-from .budget import Budget, Share
+from ..progress import SILENT, Progress
 from .context import Names, Photos, TrainingContext
-from .needed import seconds_per_weight
 from .part import Part, Verdict
 from .parts import parts_of, wanted_by, wanted_parts
 from .recipe import Recipe
+from .schedule import SPENT, Schedule
 from .sheet import NAME as SHEET
 from .sheet import draw_sheet
 
-SPENT = "spent.json"  # the time spent, beside the checkpoints
 SPACE = 400 * 2**20  # bytes of disk that a bundle and its checkpoints need at most
 
 
@@ -137,10 +134,11 @@ class TrainingSession:
                     context.bundle.must_have(needed)
             made |= set(part.makes)
         if self.seconds is not None:
+            schedule = Schedule(context, self.seconds, self.began)
             if not command:
-                parts = self._affordable(parts, self.seconds)
-            context.budget = self._budget(parts, self.seconds, command)
-            context.seconds_per_weight = self._seconds_per_weight
+                parts = schedule.affordable(parts)
+            context.budget = schedule.budget(parts, command)
+            context.seconds_per_weight = schedule.seconds_per_weight
         if more:
             names = [name for part in parts for name in part.makes if self.bundle.has(name)]
             context.earlier = {name: self.bundle.part(name) for name in names}
@@ -159,55 +157,6 @@ class TrainingSession:
         if not any(self._is_wanted(part) for part in self.parts):
             shutil.rmtree(context.checkpoints, ignore_errors=True)
         return bundle
-
-    def _affordable(self, parts: list[Part], seconds: float) -> list[Part]:
-        """The parts without those that take long, if the time is not enough for all; the bundle wants them no more.
-
-        It is enough if the smallest networks of those that take long can be trained in it.
-        """
-        patient = [part for part in parts if part.patient]
-        saved = sum((1 - part.least) * self._seconds_needed([part]) for part in patient)
-        if not patient or self._seconds_needed(parts) - saved <= seconds:
-            return parts
-        names = [name for part in patient for name in part.makes]
-        self.bundle.update(wanted=tuple(name for name in wanted_by(self.bundle.file) if name not in names))
-        for name in names:
-            self.context.progress.note(
-                f"{name} is left out, because {in_minutes(seconds)} are not enough for it; "
-                f"`cfx train {self.directory} --only {name}` makes it later"
-            )
-        return [part for part in parts if not part.patient]
-
-    def _shares(self, parts: Sequence[Part]) -> dict[str, Share]:
-        """The share of each fit of some parts."""
-        return {
-            label: Share(weight=weight, classifies=part.classifies)
-            for part in parts
-            for label, weight in part.fits(self.context.present).items()
-        }
-
-    @cached_property
-    def _seconds_per_weight(self) -> float:
-        """The speed of this machine, measured once."""
-        train = self.context.split.train
-        return seconds_per_weight(self.context.recipe, train.images.shape[1:], len(train))
-
-    def _seconds_needed(self, parts: Sequence[Part]) -> float:
-        """About how long the whole training of some parts takes here."""
-        return self._seconds_per_weight * sum(share.weight for share in self._shares(parts).values())
-
-    def _budget(self, parts: Sequence[Part], seconds: float, command: str) -> Budget:
-        """The time budget of some parts, and a note if it is not enough for their whole training."""
-        context = self.context
-        budget = Budget(seconds, self._shares(parts), context.checkpoints / SPENT, command=command, began=self.began)
-        if budget.spent < seconds / 10:  # not when training is resumed
-            needed = self._seconds_needed(parts)
-            if needed > seconds:
-                context.progress.note(
-                    f"the whole training takes up to about {in_minutes(needed)} on this machine; within "
-                    f"{in_minutes(seconds)} it is cut short, the generative models most: judges come first"
-                )
-        return budget
 
     def _check(self, only: Sequence[str]) -> None:
         by_name = {name: part for part in self.parts for name in part.makes}

@@ -74,14 +74,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         check_trust_can_be_kept(options.classifier)
     foreign = None if options.classifier is None else open_classifier(options.classifier, options.weights)
     named = class_names(options.classes)
-    entry = ImagesEntry(
-        source=_absolute(options.images),
-        flip=options.flip,
-        group=options.group,
-        root=None if options.root is None else str(options.root.resolve()),
-        classes=named if options.label is None else None,  # with a label, they name the labels of the classifier
-        skip_unreadable=options.skip_unreadable,
-    )
+    entry = images_entry(options, named)
     images = own_images(entry)
     survey = images.survey()
     images = replace(images, ground=survey.ground)
@@ -130,6 +123,18 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
             *replaced,
         ),
         warnings=(*warnings, *(() if checked is None else checked.warnings)),
+    )
+
+
+def images_entry(options: InitOptions, named: tuple[str, ...] | None) -> ImagesEntry:
+    """What bundle.toml says about the images; `named` are the names that the user gives to classes."""
+    return ImagesEntry(
+        source=_absolute(options.images),
+        flip=options.flip,
+        group=options.group,
+        root=None if options.root is None else str(options.root.resolve()),
+        classes=named if options.label is None else None,  # with a label, they name the labels of the classifier
+        skip_unreadable=options.skip_unreadable,
     )
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 from ..answer import Answer
 from ..wording import looks, percent
 from .held import drawn
-from .panel import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet, change_picture, enlarge, outline
+from .panel import change_picture, enlarge, outline
+from .sheet import BAD, FAINT, GAP, GOOD, INK, MARGIN, Colour, Sheet
 
 SIDE = 140  # minimum of an image's longer side, in pixels
 LABELS = 300  # width of the text beside an engine's images, in pixels

@@ -10,22 +10,8 @@ from ..answer import Answer
 from ..which_regions import Cell, WhichRegions
 from ..wording import percent
 from .held import drawn
-from .panel import (
-    FAINT,
-    GAP,
-    GOOD,
-    INK,
-    LINE,
-    MARGIN,
-    PANEL_SIDE,
-    REPLACED,
-    WHITE,
-    Colour,
-    Sheet,
-    change_picture,
-    enlarge,
-    outline_mask,
-)
+from .panel import change_picture, enlarge, outline_mask
+from .sheet import FAINT, GAP, GOOD, INK, LINE, MARGIN, PANEL_SIDE, REPLACED, WHITE, Colour, Sheet
 
 STRENGTH = 0.45  # of the colour of a cell that suffices, or almost does
 

@@ -86,9 +86,9 @@ def pictures(out: Path, bundle: str) -> dict[str, str]:
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in chosen}
 
 
-def records(out: Path, bundle: str) -> dict[str, Any]:
+def records(out: Path, bundle: str) -> dict[str, object]:
     """The records of a bundle's answers, by engine and question, and its summary."""
-    result: dict[str, Any] = {}
+    result: dict[str, object] = {}
     for line in (out / f"bench-{bundle}" / "records.jsonl").read_text(encoding="utf-8").splitlines():
         record = as_schema_2(json.loads(line))
         result[f"bench {record['engine']} {record['pair']:04d}"] = record

@@ -36,7 +36,7 @@ class Call:
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
-    options: dict[str, Any]
+    options: dict[str, object]
     differentiated: bool = False
 
     def repeat(self) -> None:

@@ -62,7 +62,7 @@ margin, two of ten answers that reach the threshold would be invalid.
 """
 
 
-def settings_of(peer: str, threshold: float) -> dict[str, Any]:
+def settings_of(peer: str, threshold: float) -> dict[str, object]:
     """All settings that a peer's answers depend on, by name."""
     if peer == "wachter":
         return {"peer": peer, **WACHTER, "tol": round(1 - threshold - ROUNDING, 6)}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 FASTER = 1.2  # times as fast it must be; less is within the noise of a shared machine
 RUNS = 3  # of which the fastest counts
-SAME = 1e-4  # largest difference of the logits, relative to the largest: sums are added up in another order
+MAX_DIFFERENCE = 1e-4  # largest difference of the logits, relative to the largest: sums are added up in another order
 
 
 def prefers_channels_last(
@@ -37,7 +37,7 @@ def prefers_channels_last(
         use_channels_last(classifier)
         with torch.no_grad():
             after = classifier(images)
-        same = bool((after - before).abs().max() <= SAME * before.abs().max())
+        same = bool((after - before).abs().max() <= MAX_DIFFERENCE * before.abs().max())
         if same and FASTER * min(measure(classifier, images) for _ in range(runs)) < usual:
             return True
     except Exception:  # a foreign model may raise anything; `view`, for example, takes only the usual format

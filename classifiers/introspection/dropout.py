@@ -1,4 +1,4 @@
-"""Networks that dropout makes of one classifier, whose disagreement says how unsure it is of what it has learned."""
+"""MC dropout with fixed masks: networks made of one classifier, whose disagreement is its epistemic uncertainty."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-LARGE = 2**18  # values of a batch from which on memory is saved, for a quarter of the time
+LARGE = 2**18  # values; larger batches use activation checkpointing: less memory, 25 % slower
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -36,8 +36,8 @@ class DropoutNetworks:
         self.classifier = classifier
         self.count = count
         self.seed = seed
-        self._places = places_of_batch(classifier, image)
-        self.layers = [*self._places]
+        self._batch_dims = batch_dims(classifier, image)
+        self.layers = [*self._batch_dims]
 
     def __call__(self, images: Tensor) -> Tensor:
         networks = range(self.count)
@@ -51,14 +51,14 @@ class DropoutNetworks:
 
         def drop(module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             assert isinstance(module, DROPOUTS)
-            places = self._places[module]
-            call = calls[module] % len(places)
+            dims = self._batch_dims[module]
+            call = calls[module] % len(dims)
             calls[module] += 1
             # The same units are dropped in every pass: a batch may be split into several.
             seed = (self.seed * 1_000_003 + number) * 1_009 + self.layers.index(module) + 500_009 * call
             random = torch.Generator().manual_seed(seed % 2**63)
             units = list(output.shape)
-            units[places[call]] = 1  # the same for all images
+            units[dims[call]] = 1  # the same for all images
             if not isinstance(module, nn.Dropout):  # whole feature maps
                 units[2:] = [1] * len(units[2:])
             kept = torch.bernoulli(torch.full(units, 1 - module.p, device="cpu"), generator=random).to(output)
@@ -73,8 +73,8 @@ class DropoutNetworks:
 
 
 @torch.no_grad()
-def places_of_batch(classifier: Callable[[Tensor], Tensor], image: Tensor) -> dict[nn.Module, list[int]]:
-    """The dropout layers through which an image goes, and for each of their calls, which dimension are the images.
+def batch_dims(classifier: Callable[[Tensor], Tensor], image: Tensor) -> dict[nn.Module, list[int]]:
+    """The dropout layers through which an image goes, and for each of their calls, the dimension of the batch.
 
     It is usually the first. In networks that put sequences first, it is the second.
 
@@ -84,17 +84,17 @@ def places_of_batch(classifier: Callable[[Tensor], Tensor], image: Tensor) -> di
     """
     if not isinstance(classifier, nn.Module):
         return {}
-    alone, pair = (_shapes(classifier, torch.cat([image] * count)) for count in (1, 2))
+    single, pair = (_shapes(classifier, torch.cat([image] * count)) for count in (1, 2))
     return {
-        layer: [place_of_batch(one, two) for one, two in zip(shapes, pair[layer], strict=False)]
-        for layer, shapes in alone.items()
+        layer: [batch_dim(one, two) for one, two in zip(shapes, pair[layer], strict=False)]
+        for layer, shapes in single.items()
         if layer in pair
     }
 
 
-def place_of_batch(alone: torch.Size, pair: torch.Size) -> int:
-    """The dimension of the images in an output, by its shape for one image and for two."""
-    grown = [place for place, (one, two) in enumerate(zip(alone, pair, strict=False)) if one != two]
+def batch_dim(single: torch.Size, pair: torch.Size) -> int:
+    """The batch dimension of an output, by its shape for one image and for two."""
+    grown = [dim for dim, (one, two) in enumerate(zip(single, pair, strict=False)) if one != two]
     return grown[0] if grown else 0  # none: the classifier takes batches of one size
 
 

@@ -68,12 +68,12 @@ class SpatialFeatures:
                 return output.clone()
             if not leaf:
                 leaf.append(_leaf_for(output.detach(), rows.count))
-            own = rows.done - begin
+            count = rows.done - begin
             if len(output) < rows.count:
                 with torch.no_grad():
-                    leaf[0][begin : rows.done] = output[:own]
-            its = leaf[0][begin : rows.done]
-            return its.clone() if own == len(output) else torch.cat([its, output[own:].detach()])
+                    leaf[0][begin : rows.done] = output[:count]
+            part = leaf[0][begin : rows.done]
+            return part.clone() if count == len(output) else torch.cat([part, output[count:].detach()])
 
         logits = self._watch(images, keep)
         return leaf[0] if leaf else rows.joined(), logits

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from PIL.Image import Image
 from rich.color import Color
@@ -37,7 +36,9 @@ def half_blocks(console: Console, titled: Sequence[tuple[str, Image]]) -> Text |
 
 def colour_at(picture: Image, column: int, row: int) -> Color:
     """The colour of one pixel of an RGB picture."""
-    red, green, blue = cast(tuple[int, int, int], picture.getpixel((column, row)))
+    pixel = picture.getpixel((column, row))
+    assert isinstance(pixel, tuple)
+    red, green, blue = pixel
     return Color.from_rgb(red, green, blue)
 
 

@@ -19,7 +19,7 @@ from ..curve import About, Curve
 from ..engine import TAKES_NO_TARGET, Engine
 from ..problem import Candidates, ModelError, NothingToOffer, Problem
 from ..registry import CONTROL, by_rank, engine_names, load_engine
-from ..search.attempts import Tried, Worth, any_valid, in_words
+from ..search.attempts import Attempt, Quality, any_valid, in_words
 from ..search.trimming import trim
 from ..search.typical import Typical
 from ..settings import setting
@@ -139,7 +139,7 @@ class Auto(Engine):
 
     def find(self, problem: Problem) -> Curve:
         began, rows = time.monotonic(), problem.every_row()
-        tried: list[Tried] = []
+        attempts: list[Attempt] = []
 
         def is_time_left() -> bool:
             return self.within is None or time.monotonic() - began < self.within * len(rows)
@@ -149,71 +149,73 @@ class Auto(Engine):
         for number in range(self.searches):
             if number and not is_time_left():
                 break
-            todo = rows if not tried else rows[~self._is_settled(problem, tried[0])]
+            todo = rows if not attempts else rows[~self._is_settled(problem, attempts[0])]
             if len(todo):
-                self._try(problem, main, todo, tried, missing)
+                self._try(problem, main, todo, attempts, missing)
         for child in others:
-            todo = rows[~any_valid(tried, rows)]
+            todo = rows[~any_valid(attempts, rows)]
             if not len(todo) or not is_time_left():
                 break
-            self._try(problem, child, todo, tried, missing)
-        if not tried:
+            self._try(problem, child, todo, attempts, missing)
+        if not attempts:
             raise NothingToOffer("; ".join(dict.fromkeys(missing)))
-        return self._best(problem, tried)
+        return self._best(problem, attempts)
 
-    def _try(self, problem: Problem, child: Engine, rows: Tensor, tried: list[Tried], missing: list[str]) -> None:
+    def _try(self, problem: Problem, child: Engine, rows: Tensor, attempts: list[Attempt], missing: list[str]) -> None:
         """Search some questions with one engine; what it cannot offer is noted."""
-        own = [each for each in tried if each.engine == child.name]
-        before = [each.images_of(rows)[:, None] for each in own]
+        same_engine = [attempt for attempt in attempts if attempt.engine == child.name]
+        before = [attempt.images_of(rows)[:, None] for attempt in same_engine]
         if problem.earlier is not None:  # what each of the earlier searches has found stands for all of its searches
             before.append(problem.earlier[rows].repeat_interleave(self.searches, dim=1))
-        sub = problem.only(rows, child.working, torch.cat(before, dim=1) if before else None)
+        sub = problem.subproblem(rows, child.working, torch.cat(before, dim=1) if before else None)
         try:
             curve = child.find(sub)
-            shares, found = tighten(sub, curve)
+            t, found = tighten(sub, curve)
         except NothingToOffer as error:
             missing.append(f"{child.name}: {error}")
             return
         finally:
             problem.count_also(sub, rows)
-        tried.append(Tried(child.name, rows, sub, curve, shares, found, self._features(problem, rows, found.images)))
+        attempts.append(Attempt(child.name, rows, sub, curve, t, found, self._features(problem, rows, found.images)))
 
-    def _best(self, problem: Problem, tried: Sequence[Tried]) -> Curve:
+    def _best(self, problem: Problem, attempts: Sequence[Attempt]) -> Curve:
         """The best answer to each question, and the curve to it."""
         rows = problem.every_row()
-        worths = [self._worth(problem, each) for each in tried]
-        numbers = torch.full((len(tried), len(rows)), -torch.inf, device=rows.device)
-        for number, (each, worth) in enumerate(zip(tried, worths, strict=True)):
-            numbers[number, each.rows] = worth.as_number(each.found)
-        chosen = numbers.argmax(dim=0)
-        place, robust = torch.zeros_like(rows), torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+        qualities = [self._quality(problem, attempt) for attempt in attempts]
+        scores = torch.full((len(attempts), len(rows)), -torch.inf, device=rows.device)
+        for number, (attempt, quality) in enumerate(zip(attempts, qualities, strict=True)):
+            scores[number, attempt.rows] = quality.score(attempt.found)
+        chosen = scores.argmax(dim=0)
+        indices, robust = torch.zeros_like(rows), torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
         best: Candidates | None = None
-        for number, each in enumerate(tried):
+        for number, attempt in enumerate(attempts):
             where = torch.full_like(rows, -1)
-            where[each.rows] = torch.arange(len(each.rows), device=rows.device)
+            where[attempt.rows] = torch.arange(len(attempt.rows), device=rows.device)
             mine = chosen == number
-            place[mine] = where[mine]
-            robust[mine] = worths[number].robust[where[mine]]
+            indices[mine] = where[mine]
+            robust[mine] = qualities[number].robust[where[mine]]
             if best is None:  # the first search is of all questions
-                best = each.found.only(rows)
+                best = attempt.found.only(rows)
             elif bool(mine.any()):
-                best.replace(rows[mine], each.found, where[mine])
+                best.replace(rows[mine], attempt.found, where[mine])
         assert best is not None
         kept = self._trim(problem, best, robust)
 
         def draw(t: Tensor, rows: Tensor) -> Tensor:
             drawn = problem.factuals[rows].clone()
-            for number, each in enumerate(tried):
+            for number, attempt in enumerate(attempts):
                 mine = chosen[rows] == number
                 if bool(mine.any()):
-                    own = place[rows[mine]]
-                    drawn[mine] = each.sub.in_full(each.curve.draw(t[mine] * each.shares[own], own), own)
+                    index = indices[rows[mine]]
+                    drawn[mine] = attempt.sub.to_full_resolution(
+                        attempt.curve.draw(t[mine] * attempt.t[index], index), index
+                    )
             return torch.where(kept[rows], drawn, problem.factuals[rows])
 
         def about(t: float, row: int) -> About:
-            each, own = tried[int(chosen[row])], int(place[row])
-            said = About() if each.curve.about is None else each.curve.about(t * float(each.shares[own]), own)
-            notes = (in_words(tried, worths, int(chosen[row]), row), *said.notes)
+            attempt, index = attempts[int(chosen[row])], int(indices[row])
+            said = About() if attempt.curve.about is None else attempt.curve.about(t * float(attempt.t[index]), index)
+            notes = (in_words(attempts, qualities, int(chosen[row]), row), *said.notes)
             if bool(kept[row].all()):
                 return About(said.regions, notes)
             still = tuple(region for region in said.regions if bool(region.of(kept[row, 0]).any()))
@@ -221,13 +223,13 @@ class Auto(Engine):
 
         return Curve(draw, bisections=0, end=best, about=about)
 
-    def _worth(self, problem: Problem, each: Tried) -> Worth:
-        """What the answers of a search are worth."""
-        distance = (each.found.images - problem.factuals[each.rows]).abs().flatten(1).mean(dim=1)
-        typical = self._is_typical(problem, each, TYPICAL)
-        return Worth(
-            self._is_robust(problem, each.found, each.rows),
-            torch.ones_like(each.found.valid) if typical is None else typical,
+    def _quality(self, problem: Problem, attempt: Attempt) -> Quality:
+        """How good the answers of a search are."""
+        distance = (attempt.found.images - problem.factuals[attempt.rows]).abs().flatten(1).mean(dim=1)
+        typical = self._is_typical(problem, attempt, TYPICAL)
+        return Quality(
+            self._is_robust(problem, attempt.found, attempt.rows),
+            torch.ones_like(attempt.found.valid) if typical is None else typical,
             distance,
         )
 
@@ -271,16 +273,16 @@ class Auto(Engine):
             kept &= noisy.predicted == found.predicted
         return kept
 
-    def _is_settled(self, problem: Problem, first: Tried) -> Tensor:
+    def _is_settled(self, problem: Problem, first: Attempt) -> Tensor:
         """Which questions (N,) have so good a first answer that no second one is sought."""
         typical = self._is_typical(problem, first, SETTLED)
         return torch.zeros_like(first.found.valid) if typical is None else typical & first.found.valid
 
-    def _is_typical(self, problem: Problem, each: Tried, percentile: float) -> Tensor | None:
+    def _is_typical(self, problem: Problem, attempt: Attempt, percentile: float) -> Tensor | None:
         """Whether an answer is typical of its target, (M,) bool; None if nothing is known about that."""
-        if self._typical is None or each.features is None:
+        if self._typical is None or attempt.features is None:
             return None
-        return self._typical.holds(each.features, problem.targets[each.rows], problem.features_of, percentile)
+        return self._typical.holds(attempt.features, problem.targets[attempt.rows], problem.features_of, percentile)
 
     @cached_property
     def _typical(self) -> Typical | None:

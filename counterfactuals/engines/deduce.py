@@ -29,7 +29,7 @@ class DensityEdits(PixelEngine):
     all classes share, are those of the features of the donors; they are computed once, and these calls of the
     classifier are not counted. The covariance is shrunk, because there may be fewer donors than features.
 
-    How pixels are changed, and changes undone, says `PixelEngine`.
+    `PixelEngine` describes how pixels are changed and changes undone.
 
     Sources: Höltgen et al. 2021, DeDUCE, arXiv 2111.15639, and its code, which has steps of 0.2, the confidence 0.5
     and a covariance for each class, and needs a classifier trained with spectral normalisation; Chen et al. 2010,

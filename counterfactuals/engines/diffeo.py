@@ -15,7 +15,7 @@ from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..settings import setting
 
-RESTART = 0.3  # base standard deviations from the factual, for further answers
+RESTART_STD_BASE = 0.3  # base standard deviations from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class DiffeomorphicAscent(Engine):
             rows = problem.every_row()[~state.valid]
             state.climb(problem, state.best[rows], rows, search)
 
-        state = Ascent.at(problem.restarted(origin, RESTART))
+        state = Ascent.at(problem.restarted(origin, RESTART_STD_BASE))
         climb_with(self.prior_weight)
         if not bool(state.valid.all()):  # the rest continue from their best point with a weaker prior
             climb_with(self.prior_weight / 10)

@@ -16,7 +16,7 @@ from ..search.vae_engine import VAEEngine
 from ..settings import setting
 
 EXTRA = "cfx-toolkit[clusters]"
-RESTART = 0.1  # latent standard deviations from the factual, for further answers
+RESTART_STD_LATENT = 0.1  # latent standard deviations from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class DiVE(VAEEngine):
             return cost + self.diversity * cosines.square().sum(dim=1)
 
         search = Search(decode=decode, learning_rate=self.learning_rate, max_steps=self.max_steps, penalty=penalty)
-        begin = problem.restarted(origin, RESTART)
+        begin = problem.restarted(origin, RESTART_STD_LATENT)
         state = Ascent.at(begin)
         state.climb(problem, begin, problem.every_row(), search)
         return Curve(lambda t, rows: decode(torch.lerp(origin[rows], state.best[rows], t[:, None]), rows))

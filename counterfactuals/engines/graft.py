@@ -1,4 +1,4 @@
-"""graft: cells of real photographs of the target class are put in, and then melted along a velocity field."""
+"""graft: cells of real photographs of the target are put in, and the composite is refined along a velocity field."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FIRST_CELL = 0.5  # t on the curve from which on cells are put in
 
 @dataclass(frozen=True, kw_only=True)
 class Graft(CellSwap, FieldEngine):
-    """Melts the composites of `swap` into images without seams.
+    """Refines the composites of `swap` into images without seams: noised and denoised again, as in SDEdit.
 
     A composite is taken up to a level of noise, and lands under the target class along a velocity field. It is mixed
     with noise, which removes seams and loose bits; if what lands is not valid, it is lifted along the field instead,
     which keeps more of the composite. Levels are tried downwards, and the highest valid one wins: the more is redrawn,
     the more typical is the image. If none is valid, the composite itself is the answer. Cells are ordered by what they
-    gain; the last ones are put back if the melted image does not need them.
+    gain; the last ones are put back if the refined image does not need them.
 
     Sources: those of `swap`; Meng et al. 2022, SDEdit, arXiv 2108.01073 (noise); Cao et al. 2025, LeapFactual,
     arXiv 2510.14623 (lift). Their combination is ours.
@@ -49,22 +49,22 @@ class Graft(CellSwap, FieldEngine):
     @classmethod
     def from_models(cls, models: Models, **settings: object) -> Self:
         """As `Engine.from_models`; it works at the size of the velocity field."""
-        return super().from_models(models, **{"working": models.working if models.is_carried else None, **settings})
+        return super().from_models(models, **{"working": models.working if models.is_lowres else None, **settings})
 
     def find(self, problem: Problem) -> Curve:
-        composites = self.propose(problem.in_own_size())
-        melting = Melting(self, problem)
+        composites = self.propose(problem.at_full_resolution())
+        refiner = Refiner(self, problem)
         rows = problem.every_row()
-        proposed = melting.resized(composites.draw(torch.ones(len(rows), device=rows.device), rows))
-        best, level, lifted = self._highest_valid(problem, melting, proposed)
+        proposed = refiner.resized(composites.draw(torch.ones(len(rows), device=rows.device), rows))
+        best, level, lifted = self._highest_valid(problem, refiner, proposed)
 
         # Up to t = FIRST_CELL the level rises, and from there the number of cells.
         def cells(t: Tensor) -> Tensor:
             return ((t - FIRST_CELL) / (1 - FIRST_CELL)).clamp(min=0)
 
         def draw(t: Tensor, rows: Tensor) -> Tensor:
-            made = melting.resized(composites.draw(cells(t), rows))
-            return melting.melted(made, level[rows] * (t / FIRST_CELL).clamp(max=1), rows, lifted[rows])
+            made = refiner.resized(composites.draw(cells(t), rows))
+            return refiner.refined(made, level[rows] * (t / FIRST_CELL).clamp(max=1), rows, lifted[rows])
 
         def about(t: float, row: int) -> About:
             return composites.about(float(cells(torch.tensor(t))), row)
@@ -72,8 +72,8 @@ class Graft(CellSwap, FieldEngine):
         low = torch.full_like(level, FIRST_CELL)
         return Curve(draw, bisections=self.bisections, low=low, end=best, about=about)
 
-    def _highest_valid(self, problem: Problem, melting: Melting, proposed: Tensor) -> tuple[Candidates, Tensor, Tensor]:
-        """Melt composites from the highest level at which they are valid; those that never are stay as they are.
+    def _highest_valid(self, problem: Problem, refiner: Refiner, proposed: Tensor) -> tuple[Candidates, Tensor, Tensor]:
+        """Refine composites from the highest level at which they are valid; those that never are stay as they are.
 
         Returns:
             The candidates, and for each its level (N,) and whether it was lifted (N,).
@@ -87,7 +87,7 @@ class Graft(CellSwap, FieldEngine):
                     break
                 level = chosen.new_full((len(todo),), each)
                 lifted = was_lifted.new_full((len(todo),), lift)
-                found = problem.candidates(melting.melted(proposed[todo], level, todo, lifted), todo)
+                found = problem.candidates(refiner.refined(proposed[todo], level, todo, lifted), todo)
                 better = found.valid | (~best.valid[todo] & (found.confidence > best.confidence[todo]))
                 best.replace(todo[better], found, better)
                 chosen[todo[better]], was_lifted[todo[better]] = each, lift
@@ -95,8 +95,8 @@ class Graft(CellSwap, FieldEngine):
         return best, chosen, was_lifted
 
 
-class Melting(Landing):
-    """Melts composites."""
+class Refiner(Landing):
+    """Refines composites: they are noised and denoised again, as in SDEdit."""
 
     engine: Graft
 
@@ -105,7 +105,7 @@ class Melting(Landing):
         size = (self.problem.images.shape[2], self.problem.images.shape[3])
         return resize_batch(composites, size)
 
-    def melted(self, composites: Tensor, level: Tensor, rows: Tensor, lifted: Tensor) -> Tensor:
+    def refined(self, composites: Tensor, level: Tensor, rows: Tensor, lifted: Tensor) -> Tensor:
         """Composites (M, C, h, w) of the questions `rows`, landed under the target from levels (M,).
 
         Args:
@@ -117,9 +117,10 @@ class Melting(Landing):
         scaled = composites * 2 - 1
         states = self.restarted(self.noised(scaled, level, rows), level, rows)
         if bool(lifted.any()):
-            some, of = scaled[lifted], rows[lifted]
-            own = self.problem.condition(self.problem.log_probabilities(composites[lifted], of))
-            zero = torch.zeros_like(level[lifted])
-            states[lifted] = self.field.integrate(some, zero, level[lifted], own, steps=self.engine.lift_steps)
+            log_probabilities = self.problem.log_probabilities(composites[lifted], rows[lifted])
+            origin, zero = self.problem.condition(log_probabilities), torch.zeros_like(level[lifted])
+            states[lifted] = self.field.integrate(
+                scaled[lifted], zero, level[lifted], origin, steps=self.engine.lift_steps
+            )
         guidance = torch.full_like(level, self.engine.guidance)
         return self.landed(states, level, rows, guidance)

@@ -15,7 +15,7 @@ from ..search.ascent import Ascent, Search
 from ..search.vae_engine import VAEEngine
 from ..settings import setting
 
-RESTART = 1.0  # latent standard deviations from the factual, for further answers
+RESTART_STD_LATENT = 1.0  # latent standard deviations from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class LatentAscent(VAEEngine):
             penalty=penalty,
             accept=near,
         )
-        begin = problem.restarted(origin, RESTART)
+        begin = problem.restarted(origin, RESTART_STD_LATENT)
         state = Ascent.at(begin)
         starts = [
             lambda rows: begin[rows],

@@ -23,10 +23,10 @@ class Leap(FieldEngine):
     the level, the more is forgotten, and the lowest valid one wins. Levels are tried upwards, then again with more
     guidance; images with a valid answer leave the search.
 
-    What has landed is melted, as `Landing` says.
+    Landed images are then refined by SDEdit, as `Landing` describes.
 
     Source: Cao et al. 2025, LeapFactual, arXiv 2510.14623, which lifts and lands in the latent space of a VAE, for a
-    fixed time. In pixels, the level as the path, and melting are ours.
+    fixed time. In pixels, the level as the path, and refining are ours.
     """
 
     name: ClassVar[str] = "leap"
@@ -45,9 +45,9 @@ class Leap(FieldEngine):
     bisections: int = setting(0, "halvings between the last invalid and the first valid level", least=0)
 
     def find(self, problem: Problem) -> Curve:
-        walk = Walk(self, problem)
-        best, chosen, guidance = self._first_valid(problem, walk)
-        below, above = walk.levels[chosen - 1], walk.levels[chosen]
+        lifted_states = LiftedStates(self, problem)
+        best, chosen, guidance = self._first_valid(problem, lifted_states)
+        below, above = lifted_states.levels[chosen - 1], lifted_states.levels[chosen]
         # The level grows with t up to the highest one that is not valid, at t = low, and from there to the valid one.
         low = torch.where(below > 0, 0.5, 0.0)
 
@@ -55,12 +55,12 @@ class Leap(FieldEngine):
             first = below[rows] * t / low[rows].clamp(min=0.5)
             then = torch.lerp(below[rows], above[rows], (t - low[rows]) / (1 - low[rows]))
             level = torch.where(t < low[rows], first, then)
-            states = walk.restarted(walk.at(level, rows), level, rows)
-            return walk.landed(states, level, rows, guidance[rows])
+            states = lifted_states.restarted(lifted_states.at(level, rows), level, rows)
+            return lifted_states.landed(states, level, rows, guidance[rows])
 
         return Curve(draw, bisections=self.bisections, end=best, low=low)
 
-    def _first_valid(self, problem: Problem, walk: Walk) -> tuple[Candidates, Tensor, Tensor]:
+    def _first_valid(self, problem: Problem, lifted_states: LiftedStates) -> tuple[Candidates, Tensor, Tensor]:
         """The first valid landing of each image, or else the most convincing one.
 
         Returns:
@@ -70,12 +70,12 @@ class Leap(FieldEngine):
         best: Candidates | None = None
         chosen, weight = torch.ones_like(rows), torch.full(rows.shape, self.guidance[0], device=rows.device)
         for guidance in self.guidance:
-            for number in range(1, len(walk.levels)):
+            for number in range(1, len(lifted_states.levels)):
                 if not len(todo):
                     break
-                level, weights = walk.levels[number].expand(len(todo)), weight.new_full((len(todo),), guidance)
-                states = walk.restarted(walk.lifted(number, todo), level, todo)
-                found = problem.candidates(walk.landed(states, level, todo, weights), todo)
+                level, weights = lifted_states.levels[number].expand(len(todo)), weight.new_full((len(todo),), guidance)
+                states = lifted_states.restarted(lifted_states.lifted(number, todo), level, todo)
+                found = problem.candidates(lifted_states.landed(states, level, todo, weights), todo)
                 if best is None:
                     best, better = found, found.valid
                 else:
@@ -87,7 +87,7 @@ class Leap(FieldEngine):
         return best, chosen, weight
 
 
-class Walk(Landing):
+class LiftedStates(Landing):
     """The states of a batch's factuals at growing levels of noise, lifted when they are first needed.
 
     Several questions about one image share its states.
@@ -109,19 +109,19 @@ class Walk(Landing):
 
     def lifted(self, number: int, rows: Tensor) -> Tensor:
         """The states (M, C, h, w) of questions (M,) at the level of this number."""
-        images = self.place[rows]
-        for each in range(1, number + 1):
-            low = images[self.reached[images] < each].unique()
+        images = self.image_index[rows]
+        for step in range(1, number + 1):
+            low = images[self.reached[images] < step].unique()
             if len(low):
-                start, end = (self.levels[which].expand(len(low)) for which in (each - 1, each))
-                self.states[each, low] = self.field.integrate(
-                    self.states[each - 1, low], start, end, self.origin[self.first[low]], steps=self.engine.lift_steps
+                start, end = (self.levels[which].expand(len(low)) for which in (step - 1, step))
+                self.states[step, low] = self.field.integrate(
+                    self.states[step - 1, low], start, end, self.origin[self.first[low]], steps=self.engine.lift_steps
                 )
-                self.reached[low] = each
+                self.reached[low] = step
         return self.states[number, images]
 
     def at(self, level: Tensor, rows: Tensor) -> Tensor:
         """The states of questions (M,) at levels (M,), none of them higher than the first that was not lifted to."""
         number = torch.searchsorted(self.levels, level.contiguous(), right=True) - 1
-        below = self.states[number, self.place[rows]]
+        below = self.states[number, self.image_index[rows]]
         return self.field.integrate(below, self.levels[number], level, self.origin[rows], steps=self.engine.lift_steps)

@@ -13,7 +13,7 @@ from ..search.ascent import Penalty
 from ..settings import setting
 from .clue import Clue
 
-LEAST = 1e-6  # of the determinant
+MIN_DETERMINANT = 1e-6  # of the determinant
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +39,13 @@ class NablaClue(Clue):
         count, already = problem.earlier.shape[:2]
         known = self.vae.encode(problem.earlier.flatten(0, 1)).view(count, already, -1)
         kernel = 1 / (1 + torch.cdist(known, known))
-        kernel = kernel + LEAST * torch.eye(already, device=kernel.device)
+        kernel = kernel + MIN_DETERMINANT * torch.eye(already, device=kernel.device)
         inverse = torch.linalg.pinv(kernel)
 
         def penalty(latents: Tensor, rows: Tensor) -> Tensor:
             gaps = (latents[:, None] - known[rows]).square().sum(dim=2).add(1e-12).sqrt()
             own = 1 / (1 + gaps)
             factor = 1 - torch.einsum("mi,mij,mj->m", own, inverse[rows], own)
-            return -self.diversity_weight * factor.clamp(min=LEAST).log()
+            return -self.diversity_weight * factor.clamp(min=MIN_DETERMINANT).log()
 
         return penalty

@@ -13,7 +13,7 @@ from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..settings import setting
 
-RESTART = 0.1  # of the range of a pixel from the factual, for further answers
+RESTART_STD_PIXELS = 0.1  # of the range of a pixel from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class PixelAscent(Engine):
     def find(self, problem: Problem) -> Curve:
         shape = problem.images.shape
         start = problem.images.flatten(1)
-        begin = problem.restarted(start, RESTART)
+        begin = problem.restarted(start, RESTART_STD_PIXELS)
         state = Ascent.at(begin)
         search = Search(
             decode=lambda pixels, rows: pixels.view(-1, *shape[1:]),

@@ -14,7 +14,7 @@ from ..search.ascent import Ascent, Search
 from ..search.vae_engine import VAEEngine
 from ..settings import setting
 
-RESTART = 1.0  # latent standard deviations from the factual, for further answers
+RESTART_STD_LATENT = 1.0  # latent standard deviations from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Revise(VAEEngine):
     def find(self, problem: Problem) -> Curve:
         origin, start = self.begin(problem)
 
-        state = Ascent.at(problem.restarted(origin, RESTART))
+        state = Ascent.at(problem.restarted(origin, RESTART_STD_LATENT))
         for weight in self.distance_weights:
             rows = problem.every_row()[~state.done]
             if not len(rows):

@@ -15,7 +15,7 @@ from ..settings import setting
 
 P = 1.5  # the norm
 TINY = 1e-30
-RESTART = 0.1  # of the range of a pixel from the factual, for further answers
+RESTART_STD_PIXELS = 0.1  # of the range of a pixel from the factual, for further answers
 MNIST = 784  # values of the image for which the radii are given
 FIRST_CHECK, SHRINKS, SHORTEST = 0.22, 0.03, 0.06  # of the steps, as in AutoPGD
 ENOUGH = 0.75  # share of the steps between two checks that must have improved the image
@@ -62,7 +62,7 @@ class SparseVCE(Engine):
 
     def find(self, problem: Problem) -> Curve:
         start = problem.images
-        begin = problem.restarted(start, RESTART).clamp(0, 1)
+        begin = problem.restarted(start, RESTART_STD_PIXELS).clamp(0, 1)
         scale = (start[0].numel() / MNIST) ** (1 / P)
         rows = problem.every_row()
         best, confidence = start.clone(), torch.full((len(rows),), -1.0, device=start.device)

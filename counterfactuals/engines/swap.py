@@ -23,7 +23,7 @@ from ..settings import setting
 SMALLEST_CELL = 12  # pixels, where the image is large enough for `FEWEST_CELLS` of them
 FEWEST_CELLS, MOST_CELLS = 5, 7  # along a side; 7 is the grid of the last layer of most networks at 224 pixels
 MEASURED_UP_TO = 64 * 64  # pixels; in smaller images every swap is tried, instead of ranked by features
-SAME = 1 / 255  # mean difference below which a donor is the photograph itself
+MIN_DIFFERENCE_OF_DONOR = 1 / 255  # mean difference below which a donor is the photograph itself
 COLLAGE = 1 / 3  # share of the cells from which on photographs have little in common
 
 
@@ -115,11 +115,11 @@ class CellSwap(Engine):
         gaps = (donors.images - factual).abs().mean(dim=(1, 2, 3))
         order = gaps
         if known is not None and features is not None:
-            own = features(factual[None])[0].mean(dim=(2, 3))
+            factual_features = features(factual[None])[0].mean(dim=(2, 3))
             problem.count(torch.tensor([row]))
-            order = torch.cdist(own, known)[0]
+            order = torch.cdist(factual_features, known)[0]
         order = order + torch.where(sure, 0.0, 1e6)
-        others = (gaps >= SAME).nonzero().flatten()
+        others = (gaps >= MIN_DIFFERENCE_OF_DONOR).nonzero().flatten()
         near = others[order[others].argsort(stable=True)]
         near = near.roll(-problem.attempt * self.nearest)[: self.nearest]  # further attempts take the next ones
         images = donors.images[near]

@@ -15,7 +15,7 @@ from ..engine import Engine
 from ..problem import Problem
 from ..settings import setting
 
-RESTART = 0.7  # latent standard deviations from the factual, for further answers
+RESTART_STD_LATENT = 0.7  # latent standard deviations from the factual, for further answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,9 @@ class VCNet(Engine):
         latents = self.conditional_vae.encode(problem.images)
         origin = problem.condition(problem.log_probabilities(problem.images, rows))
         corner = F.one_hot(problem.targets, origin.shape[1]).float()
-        if problem.keeps_the_rest(self.residual):
-            problem.keep_the_rest(self.conditional_vae.decode(latents, origin))
-        begin = problem.restarted(latents, RESTART)
+        if problem.wants_residual(self.residual):
+            problem.use_residual_of(self.conditional_vae.decode(latents, origin))
+        begin = problem.restarted(latents, RESTART_STD_LATENT)
         end = begin.clone()
         reached = problem.candidates(self.conditional_vae.decode(begin, corner), rows)
         for share in self.shrinkages:

@@ -1,4 +1,4 @@
-"""Searches of several engines for the same questions, and what their answers are worth."""
+"""Searches of several engines for the same questions, and how good their answers are."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..problem import Candidates, Problem
 
 
 @dataclass(frozen=True)
-class Tried:
+class Attempt:
     """A search of one engine for some of the questions.
 
     Attributes:
         engine: its name.
         rows: (M,) the questions.
-        sub: they as a problem of their own.
+        sub: these questions as a problem of their own.
         curve: to what was found.
-        shares: (M,) of the curves.
+        t: (M,) in [0, 1], the curve parameter of each answer.
         found: what was found.
         features: (M, F) of what was found, in front of the classifier's last layer; None if they are not known.
     """
@@ -30,7 +30,7 @@ class Tried:
     rows: Tensor
     sub: Problem
     curve: Curve
-    shares: Tensor
+    t: Tensor
     found: Candidates
     features: Tensor | None
 
@@ -40,11 +40,12 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What the answers of a search are worth.
+class Quality:
+    """How good the answers of a search are.
 
     Attributes:
-        robust, typical: (M,) bool.
+        robust: (M,) bool, whether each keeps its class under noise.
+        typical: (M,) bool, whether each is typical of its target.
         distance: (M,) mean absolute change of a value, in [0, 1].
     """
 
@@ -52,34 +53,37 @@ class Worth:
     typical: Tensor
     distance: Tensor
 
-    def as_number(self, found: Candidates) -> Tensor:
-        """A number for each answer, (M,): the better the higher."""
+    def score(self, found: Candidates) -> Tensor:
+        """A score for each answer, (M,), without unit: higher is better.
+
+        Any valid answer is above any invalid one; then robust ones, typical ones and the nearest come first.
+        """
         good = 4 * self.robust.float() + 2 * self.typical.float() - self.distance
         return torch.where(found.valid, 10 + good, found.confidence - 2)
 
-    def lack(self, found: Candidates, place: int) -> str:
-        """Why the answer at a place was not chosen."""
-        if not bool(found.valid[place]):
+    def why_rejected(self, found: Candidates, index: int) -> str:
+        """Why the answer at an index was not chosen."""
+        if not bool(found.valid[index]):
             return "not valid"
-        if not bool(self.robust[place]):
+        if not bool(self.robust[index]):
             return "not the same class under noise"
-        return "farther" if bool(self.typical[place]) else "not typical"
+        return "farther" if bool(self.typical[index]) else "not typical"
 
 
-def in_words(tried: Sequence[Tried], worths: Sequence[Worth], chosen: int, row: int) -> str:
+def in_words(attempts: Sequence[Attempt], qualities: Sequence[Quality], chosen: int, row: int) -> str:
     """Which answer to a question was chosen, and why others were not."""
-    told: list[str] = []
-    for number, (each, worth) in enumerate(zip(tried, worths, strict=True)):
-        own = (each.rows == row).nonzero().flatten()
-        if number != chosen and len(own):
-            told.append(f"{each.engine} ({worth.lack(each.found, int(own[0]))})")
-    rest = f"; other answers: {', '.join(told)}" if told else ""
-    return f"auto: the answer of {tried[chosen].engine}{rest}"
+    others: list[str] = []
+    for number, (attempt, quality) in enumerate(zip(attempts, qualities, strict=True)):
+        index = (attempt.rows == row).nonzero().flatten()
+        if number != chosen and len(index):
+            others.append(f"{attempt.engine} ({quality.why_rejected(attempt.found, int(index[0]))})")
+    rest = f"; other answers: {', '.join(others)}" if others else ""
+    return f"auto: the answer of {attempts[chosen].engine}{rest}"
 
 
-def any_valid(tried: Sequence[Tried], rows: Tensor) -> Tensor:
+def any_valid(attempts: Sequence[Attempt], rows: Tensor) -> Tensor:
     """Which questions (N,) have a valid answer already, (N,) bool."""
     found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-    for each in tried:
-        found[each.rows] |= each.found.valid
+    for attempt in attempts:
+        found[attempt.rows] |= attempt.found.valid
     return found

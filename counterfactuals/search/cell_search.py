@@ -21,11 +21,11 @@ from ..problem import LARGEST_BATCH, Candidates, Problem
 SAME_PLACE = 0.5  # of the gain of the best cell of a donor, from which on the cell at the same place is preferred
 BEST_DONORS, BEST_SWAPS = 4, 8  # donors that are tried after ranking by features, and their swaps that count
 LEAST_RISE = 1.001  # factor by which a round must raise the target's probability to be worth keeping
-VALUES_AT_ONCE = 4_000_000  # of the images in one batch
-LEAST = 1e-30  # of a probability whose logarithm is taken
+VALUES_PER_BATCH = 4_000_000  # of the images in one batch
+MIN_PROBABILITY = 1e-30  # of a probability whose logarithm is taken
 
 
-class Tried(NamedTuple):
+class SwapScore(NamedTuple):
     """What the classifier said to some composites: the target's probability (M,), and whether each is valid."""
 
     confidence: Tensor
@@ -102,12 +102,12 @@ class CellSearch:
             if number == self.rounds - 1 or stuck or not proposals:  # at last, whole donors
                 proposals += [[Swap(cell, cell, donor) for cell in range(len(grid))] for donor in range(len(donors))]
             confidence, valid = yield Try(self._composites(proposals))
-            place = fewest(proposals, confidence, valid)
-            if bool(valid[place]):
-                swaps = yield from self._fewer(proposals[place], len(swaps))
+            index = fewest(proposals, confidence, valid)
+            if bool(valid[index]):
+                swaps = yield from self._fewer(proposals[index], len(swaps))
                 return (yield from self._without_needless(swaps))
-            if float(confidence[place]) > best * LEAST_RISE:
-                swaps, best = proposals[place], float(confidence[place])
+            if float(confidence[index]) > best * LEAST_RISE:
+                swaps, best = proposals[index], float(confidence[index])
             elif stuck:
                 break
             else:
@@ -131,28 +131,30 @@ class CellSearch:
         if not every:
             return []
         tried = yield Try(torch.stack([grid.composite(current, donors, [swap]) for swap in every]))
-        gains = (tried.confidence.clamp_min(LEAST).log() - math.log(max(best, LEAST))).view(len(used), -1).tolist()
+        before = math.log(max(best, MIN_PROBABILITY))
+        gains = (tried.confidence.clamp_min(MIN_PROBABILITY).log() - before).view(len(used), -1).tolist()
         return [
-            in_order(map(Ranked, of_donor, some)) for of_donor, some in zip(gains, singles, strict=True)
+            in_order(map(Ranked, donor_gains, swaps)) for donor_gains, swaps in zip(gains, singles, strict=True)
         ]  # fmt: skip
 
     def _by_features(
         self, current: Tensor, theirs: Tensor, used: Sequence[int], taken: set[int]
     ) -> Generator[Look, Any, list[list[Ranked]]]:
         """Rank swaps of all cells of the donors by their features and the gradient at the composite's."""
-        own, gradient = (each[0] for each in (yield Look(current[None], gradient=True)))
+        features, gradient = (each[0] for each in (yield Look(current[None], gradient=True)))
+        at_current = (gradient * features).sum(dim=0)[:, None]
         ranking = []
         for donor in used:
-            gains = gradient.T @ theirs[donor] - (gradient * own).sum(dim=0)[:, None]  # (cells, cells of the donor)
-            best, place = gains.max(dim=1)
+            gains = gradient.T @ theirs[donor] - at_current  # (cells, cells of the donor)
+            best, source = gains.max(dim=1)
             here = gains.diagonal()
-            place = torch.where(here >= SAME_PLACE * best, torch.arange(len(self.grid)), place)
-            gain = gains.gather(1, place[:, None]).squeeze(1)
-            pairs = zip(gain.tolist(), place.tolist(), strict=True)
+            source = torch.where(here >= SAME_PLACE * best, torch.arange(len(self.grid)), source)
+            gain = gains.gather(1, source[:, None]).squeeze(1)
+            pairs = zip(gain.tolist(), source.tolist(), strict=True)
             ranking.append(
                 in_order(
-                    Ranked(value, Swap(cell, source, donor))
-                    for cell, (value, source) in enumerate(pairs)
+                    Ranked(value, Swap(cell, source_cell, donor))
+                    for cell, (value, source_cell) in enumerate(pairs)
                     if cell not in taken
                 )
             )
@@ -170,13 +172,13 @@ class CellSearch:
     def _without_needless(self, swaps: list[Swap]) -> Generator[Try, Any, list[Swap]]:
         """Put back the cells without which the composite stays valid, as many at once as possible."""
         while len(swaps) > 1:
-            without = [[*swaps[:place], *swaps[place + 1 :]] for place in range(len(swaps))]
+            without = [[*swaps[:index], *swaps[index + 1 :]] for index in range(len(swaps))]
             tried = yield Try(self._composites(without))
-            needless = [place for place in tried.confidence.argsort(descending=True).tolist() if tried.valid[place]]
+            needless = [index for index in tried.confidence.argsort(descending=True).tolist() if tried.valid[index]]
             if not needless:
                 break
             fewer = [
-                [swap for place, swap in enumerate(swaps) if place not in needless[:count]]
+                [swap for index, swap in enumerate(swaps) if index not in needless[:count]]
                 for count in range(1, len(needless) + 1)
                 if count < len(swaps)
             ]
@@ -215,21 +217,21 @@ def run(
     return found
 
 
-def evaluated(problem: Problem, tries: Mapping[int, Tensor]) -> dict[int, Tried]:
+def evaluated(problem: Problem, tries: Mapping[int, Tensor]) -> dict[int, SwapScore]:
     """What the classifier says to the composites of several questions."""
     if not tries:
         return {}
     images = torch.cat([*tries.values()])
-    counts = [len(some) for some in tries.values()]
+    counts = [len(composites) for composites in tries.values()]
     rows = torch.tensor([row for row, count in zip(tries, counts, strict=True) for _ in range(count)])
     rows = rows.to(images.device)
     size = at_once(images)
     batches: list[Candidates] = [
-        problem.candidates(some, of) for some, of in zip(images.split(size), rows.split(size), strict=True)
+        problem.candidates(part, owners) for part, owners in zip(images.split(size), rows.split(size), strict=True)
     ]
     confidence = torch.cat([batch.confidence for batch in batches]).cpu().split(counts)
     valid = torch.cat([batch.valid for batch in batches]).cpu().split(counts)
-    return {row: Tried(*each) for row, each in zip(tries, zip(confidence, valid, strict=True), strict=True)}
+    return {row: SwapScore(*each) for row, each in zip(tries, zip(confidence, valid, strict=True), strict=True)}
 
 
 def looked_at(
@@ -237,16 +239,16 @@ def looked_at(
 ) -> tuple[Tensor, Tensor | None]:
     """The features of images for the question `row`, and the gradients of the target's log-probability, by cell."""
     cells, climbs = [], []
-    for some in request.images.split(at_once(request.images)):
-        rows = torch.full((len(some),), row, device=some.device)
+    for images in request.images.split(at_once(request.images)):
+        rows = torch.full((len(images),), row, device=images.device)
         problem.count(rows, backward=request.gradient)
         with torch.set_grad_enabled(request.gradient):
-            found, logits = features(some)
+            found, logits = features(images)
             cost = problem.cost(logits.log_softmax(dim=1), rows).sum()
         cells.append(F.adaptive_avg_pool2d(found.detach(), (grid.rows, grid.columns)).flatten(2).cpu())
         if request.gradient:
             (gradient,) = torch.autograd.grad(cost, found)
-            # Every place of a cell gets the same features, so the gradients of its places are added up.
+            # Every position of a cell gets the same features, so the gradients of its positions are added up.
             share = found.shape[2] * found.shape[3] / len(grid)
             climbs.append(-F.adaptive_avg_pool2d(gradient, (grid.rows, grid.columns)).flatten(2).cpu() * share)
     return torch.cat(cells), torch.cat(climbs) if climbs else None
@@ -273,4 +275,4 @@ def in_order(ranked: Iterable[Ranked]) -> list[Ranked]:
 
 def at_once(images: Tensor) -> int:
     """How many images of this size are evaluated in one batch."""
-    return min(LARGEST_BATCH, max(8, VALUES_AT_ONCE // images[0].numel()))
+    return min(LARGEST_BATCH, max(8, VALUES_PER_BATCH // images[0].numel()))

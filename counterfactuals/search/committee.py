@@ -57,7 +57,7 @@ class Committee:
 
         Calls of the explained classifier are counted.
         """
-        found = self.classify(clamped(problem.in_full(generated, rows))).softmax(dim=-1)
+        found = self.classify(clamped(problem.to_full_resolution(generated, rows))).softmax(dim=-1)
         for _ in range(self.calls):
             problem.count(rows, backward=found.requires_grad)
         return found
@@ -73,12 +73,15 @@ def before_and_after(problem: Problem, committee: Committee | None, generated: T
         row: its question.
     """
     rows = torch.tensor([row], device=generated.device)
-    images = torch.cat([problem.factuals[rows], problem.in_full(generated, rows).clamp(0, 1)])
-    own = problem.logits(images).softmax(dim=1)
+    images = torch.cat([problem.factuals[rows], problem.to_full_resolution(generated, rows).clamp(0, 1)])
+    probabilities = problem.logits(images).softmax(dim=1)
     if committee is None:
-        before, after = entropy(own).tolist()
+        before, after = entropy(probabilities).tolist()
         return f"entropy of the classifier: {before:.2f} nats before, {after:.2f} after; {NO_COMMITTEE}"
     others = committee.classify(images).softmax(dim=-1)
-    parts = torch.stack(split(torch.cat([own[None], others])), dim=1).tolist()
-    before, after = (f"{total:.2f} nats (aleatoric {own:.2f}, epistemic {rest:.2f})" for total, own, rest in parts)
+    parts = torch.stack(split(torch.cat([probabilities[None], others])), dim=1).tolist()
+    before, after = (
+        f"{total:.2f} nats (aleatoric {aleatoric:.2f}, epistemic {epistemic:.2f})"
+        for total, aleatoric, epistemic in parts
+    )
     return f"uncertainty of the classifier and {committee.called}: {before} before, {after} after"

@@ -14,7 +14,7 @@ from ..problem import ModelError, Problem
 from ..settings import setting
 
 SUMS_TO_ONE = 0.02  # how far a sum of stored probabilities may be from 1
-RESTART = 0.7  # share of the noise, by its standard deviation, that is drawn anew in further attempts
+RESTART_STD_NOISE = 0.7  # share of the noise, by its standard deviation, that is drawn anew in further attempts
 READ_AT = 0.4  # level of noise at which the noise of a factual is read
 
 
@@ -37,9 +37,11 @@ class FieldEngine(Engine):
 class Landing:
     """Lands the images of a batch of questions under their targets.
 
-    What lands from a level that is not its own is a little blurred. It is therefore *melted*: mixed with the noise into
-    which the factual itself is lifted, at a low level, and landed again. Where nothing has changed, this gives the
-    factual's own pixels back; elsewhere it restores fine detail.
+    To *lift* an image is to integrate the velocity field from it up to a level of noise; to *land* is to integrate from
+    that level back to an image. An image generated from another noise level than it was lifted to is slightly blurred;
+    it is *refined* by SDEdit: noised to a low level (the setting `melting`), with the noise into which the factual
+    itself is lifted, and denoised again. Where nothing has changed, this gives the factual's own pixels back; elsewhere
+    it restores fine detail.
 
     Args:
         engine: the field and the settings.
@@ -52,7 +54,7 @@ class Landing:
         origin: (N, L) the field's condition for the factuals: what the classifier sees in them.
         wanted: (N, L) the field's condition for the targets.
         first: (M,) one question about each different image.
-        place: (N,) the place of each question's image among those.
+        image_index: (N,) the index of each question's image among those.
     """
 
     def __init__(self, engine: FieldEngine, problem: Problem) -> None:
@@ -64,9 +66,9 @@ class Landing:
         for condition in (self.origin, self.wanted):
             if not (bool((condition >= 0).all()) and bool(((condition.sum(dim=1) - 1).abs() < SUMS_TO_ONE).all())):
                 raise ModelError("the part matching is conditioned on what are no probabilities: train it anew")
-        _, self.place = torch.unique(problem.images.flatten(1), dim=0, return_inverse=True)
-        self.first = torch.zeros(int(self.place.max()) + 1, dtype=torch.int64, device=rows.device)
-        self.first[self.place.flip(0)] = rows.flip(0)
+        _, self.image_index = torch.unique(problem.images.flatten(1), dim=0, return_inverse=True)
+        self.first = torch.zeros(int(self.image_index.max()) + 1, dtype=torch.int64, device=rows.device)
+        self.first[self.image_index.flip(0)] = rows.flip(0)
 
     @cached_property
     def noise(self) -> Tensor:
@@ -81,19 +83,19 @@ class Landing:
 
         As in SDEdit (Meng et al. 2022, arXiv 2108.01073), but with noise that leads back to the factual.
         """
-        return torch.lerp(scaled, self.noise[self.place[rows]], level[:, None, None, None])
+        return torch.lerp(scaled, self.noise[self.image_index[rows]], level[:, None, None, None])
 
     def restarted(self, states: Tensor, level: Tensor, rows: Tensor) -> Tensor:
         """The states (M, C, h, w) of the questions `rows` at levels (M,), in further attempts with other noise."""
         if not self.problem.attempt:
             return states
-        own = self.noise[self.place[rows]]
-        fresh = torch.randn(own.shape[1:], generator=self.problem.random(), device="cpu").to(own)
-        other = (1 - RESTART**2) ** 0.5 * own + RESTART * fresh
-        return states + level[:, None, None, None] * (other - own)
+        noise = self.noise[self.image_index[rows]]
+        fresh = torch.randn(noise.shape[1:], generator=self.problem.random(), device="cpu").to(noise)
+        other = (1 - RESTART_STD_NOISE**2) ** 0.5 * noise + RESTART_STD_NOISE * fresh
+        return states + level[:, None, None, None] * (other - noise)
 
     def landed(self, states: Tensor, level: Tensor, rows: Tensor, guidance: Tensor) -> Tensor:
-        """Images (M, C, h, w) in [0, 1] of the questions `rows`, landed from states at levels (M,), and melted.
+        """Images (M, C, h, w) in [0, 1] of the questions `rows`, landed from states at levels (M,), and refined.
 
         Raises:
             ModelError: the field gives NaN or infinity.

@@ -14,7 +14,7 @@ from ..engine import Engine
 from ..problem import LARGEST_BATCH, Problem
 from ..settings import setting
 
-RESTART = 0.5  # share of the pixels, drawn at random, that further attempts may change
+RESTART_SHARE_OF_PIXELS = 0.5  # share of the pixels, drawn at random, that further attempts may change
 CODE = "code of Höltgen et al. 2021"
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -98,7 +98,9 @@ class PixelSearch:
         highest = torch.full((len(images),), -1.0, device=images.device)
         may = torch.ones_like(changes[0], dtype=torch.bool)
         if problem.attempt:
-            may = (torch.rand(len(may), generator=problem.random(), device="cpu") < RESTART).to(may.device)
+            may = (torch.rand(len(may), generator=problem.random(), device="cpu") < RESTART_SHARE_OF_PIXELS).to(
+                may.device
+            )
         for count in range(self.max_steps + 1):
             with torch.enable_grad():
                 point = images.detach().requires_grad_(True)

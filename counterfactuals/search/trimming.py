@@ -39,14 +39,14 @@ def trim(problem: Problem, found: Candidates, rows: Tensor, accept: Accept) -> t
     kept = torch.ones_like(factuals[:, :1], dtype=torch.bool)
     few, many = torch.zeros_like(counts), counts.clone()  # regions that are taken back: accepted, and too many
     while bool((many - few > 1).any()):
-        some = (many - few > 1).nonzero().flatten()
-        middle = (few[some] + many[some]) // 2
-        mask = regions[some] >= middle[:, None, None, None]
-        tried, features = problem.candidates_with_features(torch.where(mask, images[some], factuals[some]), rows[some])
-        good = tried.valid & accept(tried, features, rows[some])
-        best.replace(some[good], tried, good)
-        kept[some[good]] = mask[good]
-        few[some[good]], many[some[~good]] = middle[good], middle[~good]
+        todo = (many - few > 1).nonzero().flatten()
+        middle = (few[todo] + many[todo]) // 2
+        mask = regions[todo] >= middle[:, None, None, None]
+        tried, features = problem.candidates_with_features(torch.where(mask, images[todo], factuals[todo]), rows[todo])
+        good = tried.valid & accept(tried, features, rows[todo])
+        best.replace(todo[good], tried, good)
+        kept[todo[good]] = mask[good]
+        few[todo[good]], many[todo[~good]] = middle[good], middle[~good]
     return best, kept
 
 

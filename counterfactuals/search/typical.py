@@ -13,7 +13,8 @@ NEIGHBOURS = 3  # real images whose mean distance counts
 
 
 class Typical:
-    """Tells which images are at least as near to training images of a class as a share of those are to one another.
+    """Whether the mean distance to the 3 nearest training images of the class (penultimate features) is at most the
+    `percentile` of that distance within the class.
 
     People who change an image into another class go on after the classifier's boundary, towards what is typical of the
     class (Delaney et al. 2022, arXiv 2212.08733, who measure it by the distance to class prototypes). An engine whose
@@ -49,10 +50,10 @@ class Typical:
         for label in labels.unique().tolist():
             if label not in self._known:
                 self._known[label] = self._look(label, of_images, features)
-            known, own = self._known[label]
-            its = labels == label
+            known, distances = self._known[label]
+            mask = labels == label
             if len(known) > NEIGHBOURS:
-                found[its] = nearest(features[its], known) <= float(own.quantile(share))
+                found[mask] = nearest(features[mask], known) <= float(distances.quantile(share))
         return found
 
     def _look(self, label: int, of_images: Callable[[Tensor], Tensor], like: Tensor) -> tuple[Tensor, Tensor]:

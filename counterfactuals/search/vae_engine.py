@@ -32,8 +32,8 @@ class VAEEngine(Engine):
             the rest is kept, their reconstructions.
         """
         origin = self.vae.encode(problem.images)
-        if not problem.keeps_the_rest(self.residual):
+        if not problem.wants_residual(self.residual):
             return origin, problem.images
         start = self.vae.decode(origin)
-        problem.keep_the_rest(start)
+        problem.use_residual_of(start)
         return origin, start

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import cfx
 from cfx.answers.asking import ask
-from cfx.answers.explain import as_picture
+from cfx.answers.given import as_picture
 from cfx.answers.pipeline import AnswerOptions, answer_batch
 from cfx.answers.question import Source
 from cfx.answers.region import Allowed, Within, placed, where_it_changes

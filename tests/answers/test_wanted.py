@@ -29,7 +29,7 @@ class Named:
     """A bundle with other names of classes."""
 
     name: ClassVar[str] = "named"
-    is_alone: ClassVar[bool] = False
+    is_standalone: ClassVar[bool] = False
 
     def __init__(self, *classes: str) -> None:
         self.classes = [*classes]

@@ -1,4 +1,4 @@
-"""graft: composites melted into images that look real, and what becomes of those that cannot be melted."""
+"""graft: composites refined into images that look real, and what becomes of those that cannot be."""
 
 from __future__ import annotations
 

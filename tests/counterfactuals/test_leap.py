@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle
-from cfx.counterfactuals.engines.leap import Leap, Walk
+from cfx.counterfactuals.engines.leap import Leap, LiftedStates
 from cfx.counterfactuals.goal import TargetClass
 from cfx.counterfactuals.problem import ModelError, Problem
 from cfx.counterfactuals.request import SearchRequest
@@ -71,7 +71,7 @@ def test_questions_about_one_image_share_its_lift(bundle: Bundle, fours: Tensor)
         problem = Problem(bundle.classifier, SearchRequest(images=images, targets=goal.targets), goal)
         field.seen = 0
         with torch.no_grad():
-            Walk(engine, problem).lifted(2, problem.every_row())
+            LiftedStates(engine, problem).lifted(2, problem.every_row())
         costs.append(field.seen)
     assert costs[0] == costs[1]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import re
 import tracemalloc
@@ -17,7 +16,6 @@ from typing import Any
 import pytest
 
 from cfx.errors import DataError
-from cfx.metrics import measure
 from cfx.metrics.catalogue import BY_NAME
 from cfx.metrics.measure import Measure
 from cfx.reports import section
@@ -110,12 +108,6 @@ WITH_PICTURES = ("scatter", "strip", "cards", "answers")
 def true_weight(section: Section) -> int:
     data = section.data()
     return size(section.html()) + (0 if data is None else size(as_script(data)))
-
-
-@pytest.mark.parametrize("module", [section, measure])
-def test_examples_in_docstrings_run(module: Any):
-    done = doctest.testmod(module)
-    assert done.attempted and not done.failed
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ from cfx.training.budget import Budget, Share
 from cfx.training.context import TrainingContext
 from cfx.training.parts.matching import LONGER, NARROW, NARROW_COST, USUAL, WEIGHT, WIDE, MatchingPart
 from cfx.training.recipe import RECIPES, recipe_for
-from cfx.training.session import TrainingSession
+from cfx.training.schedule import Schedule
 
 
 def context(tmp_path: Path, seconds: float | None, per_weight: float, device: str = "cpu", own: bool = True) -> Any:
@@ -41,22 +41,14 @@ def test_on_an_accelerator_a_bundle_of_ones_own_has_a_wide_one(tmp_path: Path):
 
 
 def test_it_is_left_out_only_if_not_even_the_narrow_one_can_be_trained(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(TrainingSession, "_seconds_per_weight", 1.0)
+    monkeypatch.setattr(Schedule, "seconds_per_weight", 1.0)
     told: list[str] = []
     wanted: list[tuple[str, ...]] = []
-
-    class Session(TrainingSession):
-        def __init__(self) -> None:
-            self.directory = Path("b")
-            self.context = SimpleNamespace(present=[0, 1], progress=SimpleNamespace(note=told.append))  # pyright: ignore[reportAttributeAccessIssue]
-
-        @property
-        def bundle(self) -> Any:
-            file = SimpleNamespace(wanted=("judge", "matching"))
-            return SimpleNamespace(file=file, update=lambda wanted_now=(), **changes: wanted.append(changes["wanted"]))
-
+    file = SimpleNamespace(wanted=("judge", "matching"))
+    bundle = SimpleNamespace(file=file, directory=Path("b"), update=lambda **changes: wanted.append(changes["wanted"]))
+    session: Any = SimpleNamespace(present=[0, 1], progress=SimpleNamespace(note=told.append), bundle=bundle)
     parts: list[Any] = [MatchingPart()]
-    assert Session()._affordable(parts, WEIGHT) == parts
-    assert Session()._affordable(parts, WEIGHT * NARROW_COST * 1.01) == parts and not told
-    assert Session()._affordable(parts, WEIGHT * NARROW_COST * 0.9) == []
+    assert Schedule(session, WEIGHT, began=0.0).affordable(parts) == parts
+    assert Schedule(session, WEIGHT * NARROW_COST * 1.01, began=0.0).affordable(parts) == parts and not told
+    assert Schedule(session, WEIGHT * NARROW_COST * 0.9, began=0.0).affordable(parts) == []
     assert wanted == [("judge",)] and "cfx train b --only matching" in told[0]

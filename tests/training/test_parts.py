@@ -19,7 +19,7 @@ from cfx.images.sets.labelled import Labelled
 from cfx.images.sets.split import Split
 from cfx.training.part import Part
 from cfx.training.parts import PARTS, parts_of, wanted_parts
-from cfx.training.parts.matching import typical_of
+from cfx.training.parts.matching import mean_confident_output
 from cfx.training.recipe import RECIPES, Recipe
 from cfx.training.session import TrainingSession, is_finished
 
@@ -178,5 +178,5 @@ def test_a_bundle_without_a_list_of_wanted_parts_stays_finished_when_cfx_gains_o
 def test_typical_probabilities_of_classes_with_few_images_and_none():
     """One image of a class is its own mean; a class that the classifier never sees stays one-hot."""
     probabilities = torch.tensor([[0.9, 0.1, 0.0]] * 50 + [[0.3, 0.7, 0.0]])
-    typical = typical_of(probabilities, present=[0, 1, 2])
+    typical = mean_confident_output(probabilities, present=[0, 1, 2])
     assert torch.allclose(typical, torch.tensor([[0.9, 0.1, 0.0], [0.3, 0.7, 0.0], [0.0, 0.0, 1.0]]))

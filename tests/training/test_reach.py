@@ -17,7 +17,7 @@ from cfx.bundles.bundle import Bundle
 from cfx.bundles.entries import Reached, ReachEntry, TrialEntry
 from cfx.counterfactuals.engines.vcnet import VCNet
 from cfx.errors import BundleError
-from cfx.training.reach import AT_ONCE, EACH, LONGEST, questions_between, try_pairs
+from cfx.training.reach import BATCH_SIZE, EACH, LONGEST, questions_between, try_pairs
 
 from .test_trial import Clock, Same
 
@@ -50,11 +50,11 @@ def test_what_is_reached_is_counted(bundle: Bundle, digits: tuple[Tensor, Tensor
     assert nowhere is not None and not any(each.reached for each in nowhere.pairs.values())
 
 
-@pytest.mark.parametrize(("seconds", "batches"), [(0.0, 0), (AT_ONCE * 2.5, 2), (AT_ONCE * 4.5, 4)])
+@pytest.mark.parametrize(("seconds", "batches"), [(0.0, 0), (BATCH_SIZE * 2.5, 2), (BATCH_SIZE * 4.5, 4)])
 def test_it_ends_in_time(bundle: Bundle, digits: tuple[Tensor, Tensor], seconds: float, batches: int):
     clock = Clock()
     reach = try_pairs(bundle, Same(clock=clock), digits[0], seconds=seconds, clock=clock)
-    assert (0 if reach is None else sum(each.asked for each in reach.pairs.values())) == batches * AT_ONCE
+    assert (0 if reach is None else sum(each.asked for each in reach.pairs.values())) == batches * BATCH_SIZE
     assert clock.now <= seconds
 
 

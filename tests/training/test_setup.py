@@ -84,7 +84,7 @@ def test_a_classifier_that_fits_is_written_down_and_opens_again(folder: Path, tm
     assert not checked.warnings
     bundle = Bundle(tmp_path / "b")
     assert bundle.classes == NAMES and bundle.shape == (1, 28, 28) and bundle.light_on_dark
-    assert bundle.is_foreign and bundle.differentiable and not bundle.is_carried
+    assert bundle.is_foreign and bundle.differentiable and not bundle.is_lowres
     images = own_images(bundle.file.images)
     data = images.load(torch.arange(64), bundle.shape).data
     expected = load_bundle("mnist").classifier(data.floats())
@@ -250,7 +250,7 @@ def test_large_images_are_worked_on_in_a_smaller_size(digits: tuple[Tensor, Tens
     )
     checked = set_up(tmp_path / "b", InitOptions(images=str(root), classifier=make))
     bundle = Bundle(tmp_path / "b")
-    assert bundle.shape == (1, 256, 192) and bundle.working == (64, 48) and bundle.is_carried
+    assert bundle.shape == (1, 256, 192) and bundle.working == (64, 48) and bundle.is_lowres
     assert checked.accuracy is not None and checked.accuracy > 0.9
     assert any("models work at 64x48, and changes are carried back" in note for note in checked.notes)
     smaller = set_up(tmp_path / "smaller", InitOptions(images=str(root), classifier=make, size=(140, 105), working=40))

@@ -50,7 +50,7 @@ class DonorsPart(Part):
             chosen.append(indices[of_label[surest]])
         places = torch.cat(chosen).sort().values
         names = [context.name("train", place) for place in places.tolist()]
-        model = Donors.of(in_full(context, places), labels[places], names)
+        model = Donors.of(to_full_resolution(context, places), labels[places], names)
         arguments: dict[str, object] = {
             "count": len(places),
             "channels": shape[0],
@@ -60,7 +60,7 @@ class DonorsPart(Part):
         return {"donors": Made(model, arguments)}
 
 
-def in_full(context: TrainingContext, places: Tensor) -> Tensor:
+def to_full_resolution(context: TrainingContext, places: Tensor) -> Tensor:
     """Training images at the classifier's resolution, (N, C, H, W) uint8, by their places (N,) in ascending order."""
     chosen: list[Tensor] = []
     begin = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,8 @@ class FlowFit(Fit):
         self.model = model
         self.learning_rate = learning_rate
         self.class_weight = class_weight
-        inference, drawing = cast(_Inference, model.infer.param_map), cast(_Drawing, model.draw.param_map)
+        inference, drawing = model.infer.param_map, model.draw.param_map
+        assert isinstance(inference, _Inference) and isinstance(drawing, _Drawing)
         inference.encoder.load_state_dict(vae.encoder.state_dict())
         drawing.decoder.load_state_dict(vae.decoder.state_dict())
         inference.requires_grad_(False)

@@ -21,7 +21,7 @@ from ..part import Made, Measured, Part, Verdict
 
 UNSURE = 0.1  # share of the images of a class, those of which the classifier is least sure
 SURE = 0.5  # share of them of which it is surest
-MOST = 400  # images of a class in either group
+MAX_IMAGES_OF_CLASS = 400  # images of a class in either group
 CONFIDENT = 0.9
 LEAST_SURE = 0.5  # share of unsure test images that a good translation makes sure
 
@@ -166,8 +166,8 @@ def groups(probabilities: Tensor, present: Sequence[int]) -> tuple[dict[int, Ten
         if len(rows) < 2:
             continue
         order = rows[confidence[rows].argsort()]
-        unsure[label] = order[: max(1, min(MOST, round(UNSURE * len(rows))))]
-        sure[label] = order[-max(1, min(MOST, round(SURE * len(rows)))) :]
+        unsure[label] = order[: max(1, min(MAX_IMAGES_OF_CLASS, round(UNSURE * len(rows))))]
+        sure[label] = order[-max(1, min(MAX_IMAGES_OF_CLASS, round(SURE * len(rows)))) :]
     return unsure, sure
 
 

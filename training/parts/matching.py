@@ -147,7 +147,7 @@ class MatchingPart(Part):
         )
         context.fit("matching", fit)
         model = fit.finished()
-        model.typical.copy_(typical_of(probabilities, context.present))
+        model.typical.copy_(mean_confident_output(probabilities, context.present))
         return {"matching": Made(model, arguments)}
 
     @torch.inference_mode()
@@ -192,7 +192,7 @@ def draw(model: VelocityField, labels: Tensor, seed: int = 0) -> Tensor:
     return in_batches(of, noise, labels)
 
 
-def typical_of(probabilities: Tensor, present: Sequence[int]) -> Tensor:
+def mean_confident_output(probabilities: Tensor, present: Sequence[int]) -> Tensor:
     """Mean probabilities (K, K) of the images of which the classifier is surest, by class; one-hot where it has none.
 
     Args:

@@ -39,7 +39,7 @@ REMEDY = "`cfx init` and `cfx train` make a bundle that has it"
 
 
 @dataclass(frozen=True)
-class Alone:
+class StandaloneClassifier:
     """A classifier without a bundle.
 
     Attributes:
@@ -57,7 +57,9 @@ Photos = Callable[[tuple[int, int, int], str], Tensor]
 """Reads some of the images to explain in a shape (C, H, W), resized as one of `RESIZES`: (N, C, H, W) in [0, 1]."""
 
 
-def open_with_images(foreign: Foreign, source: str, options: ClassifierOptions, device: str = "cpu") -> Alone:
+def open_with_images(
+    foreign: Foreign, source: str, options: ClassifierOptions, device: str = "cpu"
+) -> StandaloneClassifier:
     """Examine a classifier on labelled images, as `cfx init` does.
 
     Args:
@@ -91,12 +93,12 @@ def open_with_images(foreign: Foreign, source: str, options: ClassifierOptions, 
     )
     bundle = opened(replace(file, engine=ENGINE_WITH_IMAGES), foreign, checked.classifier, device)
     bundle.models.put("donors", FolderDonors(images, matched, sizes, scale))
-    return Alone(bundle, notes, checked.warnings)
+    return StandaloneClassifier(bundle, notes, checked.warnings)
 
 
 def open_with_photos(
     foreign: Foreign, photos: Photos, found: tuple[int, int], channels: int, options: ClassifierOptions, device: str
-) -> Alone:
+) -> StandaloneClassifier:
     """Open a classifier with the preprocessing that its source declares or the user sets.
 
     Args:
@@ -140,7 +142,7 @@ def open_with_photos(
     gradients = foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     entry = entry_of(probe, Adaptation(adapted, declared), Matched(classes, classes), differentiable=gradients)
     file = description(foreign, sizes, Matched(classes, classes), entry, looks_light_on_dark(sample))
-    return Alone(opened(file, foreign, adapted, device), tuple(notes))
+    return StandaloneClassifier(opened(file, foreign, adapted, device), tuple(notes))
 
 
 def description(
@@ -177,7 +179,7 @@ def opened(file: BundleFile, foreign: Foreign, classifier: Adapted, device: str)
         device = next((str(tensor.device) for tensor in model.parameters()), "cpu")
     else:
         model = placed(model, device).requires_grad_(False)
-    return Bundle(Path(foreign.name), device, alone=(file, model))
+    return Bundle(Path(foreign.name), device, standalone=(file, model))
 
 
 def first_photos(paths: Sequence[Path]) -> tuple[tuple[int, int], int]:

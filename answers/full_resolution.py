@@ -13,18 +13,18 @@ from .answer import Answer
 from .seen import probabilities_of
 
 
-def can_be_carried(answer: Answer, bundle: Bundle) -> bool:
+def has_larger_photo(answer: Answer, bundle: Bundle) -> bool:
     """Whether the question is about a photo with more pixels than the models take."""
     placement = answer.question.source.placement
-    return bundle.is_carried and placement is not None and placement.shrinks
+    return bundle.is_lowres and placement is not None and placement.shrinks
 
 
-def write_full(path: Path, answer: Answer, bundle: Bundle) -> str:
+def write_full_resolution(path: Path, answer: Answer, bundle: Bundle) -> str:
     """Write the photo with the change applied, read the file again, and check whether it is still valid.
 
     Args:
         path: file to write.
-        answer: an answer for which `can_be_carried` is true.
+        answer: an answer for which `has_larger_photo` is true.
         bundle: holds the classifier.
 
     Returns:
