@@ -45,7 +45,7 @@ def ask(
     """
     probabilities = probabilities_of(bundle.classifier, images)
     factuals, classes = seen_in(probabilities, bundle.classes), bundle.classes
-    choose = wanted if callable(wanted) else lambda row, _: [wanted[row]]
+    choose = as_choice(wanted)
     questions: list[Question] = []
     rows: list[int] = []
     targets: list[int] = []
@@ -71,6 +71,11 @@ def ask(
     return QuestionBatch(questions, asked, torch.tensor(targets, dtype=torch.int64, device=images.device))
 
 
+def as_choice(wanted: Sequence[Wanted] | Choose) -> Choose:
+    """What is asked of each image, as a function."""
+    return wanted if callable(wanted) else lambda row, _: [wanted[row]]
+
+
 def ask_each(
     bundle: Bundle,
     images: Tensor,
@@ -85,7 +90,7 @@ def ask_each(
     Returns:
         The questions, and the errors by the rows of their images.
     """
-    choose = wanted if callable(wanted) else lambda row, _: [wanted[row]]
+    choose = as_choice(wanted)
 
     def some(rows: Sequence[int]) -> QuestionBatch:
         return ask(

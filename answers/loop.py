@@ -14,6 +14,7 @@ from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import BrokenEngine, ModelError, NothingToOffer
 from ..documents import Table
 from ..memory import is_out_of_memory
+from ..progress import SILENT
 from .answer import Answer
 from .bisecting import bisected
 from .pipeline import AnswerOptions, answer_batch
@@ -69,8 +70,8 @@ class Failed:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What identifies the record in a run, as that of an answer."""
-        return (*self.question.key, self.engine, "1")
+        """What identifies the record in a run; different from the keys of answers."""
+        return (*self.question.key, self.engine, "failed")
 
     def as_json(self) -> dict[str, object]:
         """The JSON object in the records of a run."""
@@ -115,10 +116,6 @@ class Failed:
         )
 
 
-def silent(text: str) -> None:
-    """Takes a note, and tells nobody."""
-
-
 @dataclass
 class AnswerLoop:
     """Answers questions with engines, for every command and for `cfx.explain`.
@@ -132,13 +129,16 @@ class AnswerLoop:
         options: how questions are answered.
         batch_size: largest number of questions in a batch.
         note: called with a sentence when batches become smaller.
+        bisects: search again for the images of a batch on which a model or an engine fails, to find out on which; else
+            all questions of the batch have failed.
     """
 
     bundle: Bundle
     engines: Mapping[str, Engine]
     options: AnswerOptions
     batch_size: int = BATCH_SIZE
-    note: Callable[[str], None] = silent
+    note: Callable[[str], None] = SILENT.note
+    bisects: bool = True
 
     def run(self, batches: Iterable[QuestionBatch]) -> Iterator[Answered | Failed]:
         """Answer batches with every engine, one after another, as their answers are asked for."""
@@ -172,7 +172,7 @@ class AnswerLoop:
                 if not is_out_of_memory(error) or len(part) == 1:
                     raise
                 self.batch_size = len(part) // 2
-                self.note(f"out of memory; continuing with --batch-size {self.batch_size}")
+                self.note(f"out of memory; continuing with batches of {self.batch_size}")
             else:
                 yield from done
                 start += len(part)
@@ -189,10 +189,10 @@ class AnswerLoop:
             return by_question(answer_batch(self.bundle, name, engine, batch.only(rows), options))
 
         results: list[Answered | Failed] = []
-        for rows, done in bisected(range(len(batch)), some):
+        for rows, done in bisected(range(len(batch)), some, to_the_end=self.bisects):
             questions = [batch.questions[row] for row in rows]
             if isinstance(done, ModelError):
-                results.append(Failed.of(questions[0], name, done))
+                results += [Failed.of(question, name, done) for question in questions]
                 continue
             for question, answers in zip(questions, done, strict=True):
                 results.append(Answered(question=question, engine=name, answers=tuple(answers)))

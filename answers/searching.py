@@ -38,7 +38,7 @@ def search(
         bundle: holds the classifier.
         engine: the engine.
         batch: the N questions.
-        request: for the batch, as `request_of` makes it.
+        request: for the batch, as `AnswerOptions.request` makes it.
 
     Returns:
         The questions with the targets and the regions of their answers, and the counterfactuals, one row per question.

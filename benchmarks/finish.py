@@ -46,7 +46,7 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
     return_freed_memory()
     without: dict[tuple[str, str], list[str]] = {}
     for name, each in columns.items():
-        values, missing = score_set(sets.of(name, torch.from_numpy(each.valid | each.control)))
+        values, missing = score_set(sets.of(name, torch.from_numpy(each.valid | (each.control & each.answered))))
         each.sets |= values
         return_freed_memory()
         for metric, why in missing.items():
@@ -84,13 +84,13 @@ def missing_notes(run: Run) -> list[str]:
     notes = [*dict.fromkeys(note for answer in run.answers for note in answer.notes)]
     failures = Counter(each.engine for each in run.failed)
     examples = {each.engine: each for each in reversed(run.failed)}
-    notes += [
+    failed = [
         f"{name}: no attempt at {count} of {len(run.questions)} questions, such as "
         f"{examples[name].question.source.name}: {examples[name].reason}"
         for name, count in failures.items()
     ]
     rest = [f"{len(notes) - LISTED} more notes are in the records"] if len(notes) > LISTED else []
-    return [*dict.fromkeys(reasons), *notes[:LISTED], *rest]
+    return [*failed, *dict.fromkeys(reasons), *notes[:LISTED], *rest]
 
 
 class Sets:

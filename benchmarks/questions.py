@@ -24,6 +24,7 @@ from ..answers.seen import Seen
 from ..answers.targets import ListedTargets, TargetPolicy, Which, is_among
 from ..answers.wanted import Wanted, goal_of
 from ..bundles.bundle import Bundle
+from ..counterfactuals.problem import ModelError
 from ..documents import Table, to_json
 from ..errors import DataError, ImageError, UsageError
 from ..images.reading import read_image
@@ -136,6 +137,8 @@ class QuestionSampler:
             [Source(name=self.inputs.name(index)) for index in indices],
             lambda row, probabilities: self._choose(indices[row], probabilities.cpu()),
         )
+        if len(failed) == len(images):
+            raise ModelError(f"{self.inputs.name(indices[0])}: {failed[0]}; so it is with {len(failed)} images")
         self.unreadable += [f"{self.inputs.name(indices[row])}: {error}" for row, error in failed.items()]
         files: dict[str, tuple[str, str]] = {}
         first = len({question.file for question in self.questions})

@@ -108,15 +108,18 @@ class Runner:
     def _warm_up(self, name: str, batch: QuestionBatch) -> None:
         """Search for few questions, because the first search is slower than later ones; then choose the batch size."""
         first = self._seconds(name, batch, WARM_UP)
-        if not self.by_speed or name in self.run.batch_sizes:
+        if first is None or not self.by_speed or name in self.run.batch_sizes:
             return
         size = self.run.batch_size
         if first > 1:  # otherwise even the largest batch is short enough
-            size = min(size, size_by_speed(first, self._seconds(name, batch, 2 * WARM_UP)))
+            twice = self._seconds(name, batch, 2 * WARM_UP)
+            if twice is None:
+                return
+            size = min(size, size_by_speed(first, twice))
         self.run.set_batch_size(name, size)
 
-    def _seconds(self, name: str, batch: QuestionBatch, count: int) -> float:
-        """How long a search for few questions takes, or until it fails, of which the loop makes records later."""
+    def _seconds(self, name: str, batch: QuestionBatch, count: int) -> float | None:
+        """How long a search for few questions takes; None if it fails, of which the loop makes records later."""
         few, began = batch.only(range(min(count, len(batch)))), perf_counter()
         try:
             found = self.loop.engines[name].answer(self.loop.bundle.classifier, self.loop.options.request(few))
@@ -124,6 +127,7 @@ class Runner:
         except Exception as error:
             if not isinstance(error, ModelError) and not is_out_of_memory(error):
                 raise
+            return None
         return perf_counter() - began
 
     def _answer(self, name: str, batch: QuestionBatch) -> None:
@@ -135,7 +139,11 @@ class Runner:
             start += len(part)
             if self.run.has(name, part.questions):
                 continue
-            done = record(self.run, [*self.loop.answer(name, part)])
+            results: list[Answered | Failed] = []
+            try:
+                results.extend(self.loop.answer(name, part))
+            finally:  # what was found before the memory ran out is kept
+                done = record(self.run, results)
             self._valid[name] += sum(isinstance(each, Answer) and each.valid and each.place == 1 for each in done)
             there = len(self.run.answered.get(name, ()))
             new = len({each.question.number for each in done})

@@ -22,7 +22,7 @@ from ..progress import SILENT, Progress
 from ..reports.summary import Summary
 from ..runs.directory import PAGE
 from ..runs.identity import RunIdentity
-from ..runs.inputs import FileInputs, Inputs, check_rows, open_inputs, own_inputs, read_targets
+from ..runs.inputs import FileInputs, Inputs, check_trained, open_inputs, own_inputs, read_targets
 from ..training.recipe import shipped_test_images
 from .controls import controls, is_control
 from .finish import finish
@@ -147,25 +147,12 @@ class Benchmark:
         if wanted not in POLICIES:
             directory = None if images is None else expanded(images)
             paths, self.listed = read_targets(expanded(wanted), self.bundle.classes, directory)
-            self._check_trained(self.listed)
+            check_trained(self.listed, self.bundle, wanted)
             return FileInputs(paths, self.bundle, window)
         if images is None:
             return own_inputs(self.bundle, lambda: shipped_test_images(self.bundle, self.settings.data))
         recursive, labelled = self.settings.recursive, wanted == LABEL
         return open_inputs(self.bundle, images, recursive=recursive, window=window, labelled=labelled)
-
-    def _check_trained(self, listed: ListedTargets) -> None:
-        """Raise a DataError if a row asks for a class of which the bundle's models have seen no image."""
-        bundle, wanted = self.bundle, self.settings.targets
-        check_rows(
-            {
-                line: f"{wanted}: line {line}: bundle {bundle.name} was trained without images of "
-                f"{bundle.classes[target]!r}"
-                for rows in listed.asked
-                for line, target in rows
-                if target not in bundle.present
-            }
-        )
 
     def _names(self) -> dict[str, str]:
         """Where the images and the targets come from."""

@@ -40,6 +40,11 @@ class Columns:
     sets: dict[str, float | None]
 
     @property
+    def answered(self) -> np.ndarray:
+        """Whether each question has an answer, valid or not, (N,) bool."""
+        return ~np.isnan(self.values["confidence"])
+
+    @property
     def valid(self) -> np.ndarray:
         """Whether each question has a valid answer, (N,) bool."""
         return self.values["validity"] == 1

@@ -94,7 +94,11 @@ def bench(
         ),
     ] = None,
     images: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Directory of images to use instead of the data set's test split.")
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Images to use instead of the data set's test split; with --targets label also a CSV of image,label.",
+        ),
     ] = None,
     data: Annotated[
         Path | None,

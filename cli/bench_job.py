@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -25,6 +26,8 @@ from .exit_code import ExitCode
 from .gated_job import GatedJob
 from .terminal.tables import print_changes, print_summary
 from .terminal.terminal import Terminal
+
+TOLD = 3  # failures of an engine; more are counted
 
 
 def run(options: BenchOptions, terminal: Terminal) -> ExitCode:
@@ -81,8 +84,21 @@ class BenchJob(GatedJob):
             load_scoring(benchmark.bundle)
             with terminal.work(f"bench: {len(run.questions)} questions, engines {', '.join(benchmark.engines)}"):
                 self.summary = benchmark.answer(run, terminal)
-        for failed in run.failed:
-            terminal.note(f"no attempt: {failed}")
+        for engine in dict.fromkeys(failed.engine for failed in run.failed):
+            failures = [failed for failed in run.failed if failed.engine == engine]
+            for failed in failures[:TOLD]:
+                terminal.note(f"no attempt: {failed}")
+            if len(failures) > TOLD:
+                terminal.note(f"no attempt: engine {engine} on {len(failures) - TOLD} more questions")
+
+    def faults(self) -> Sequence[str]:
+        total, failures = len(self.results.questions), Counter(failed.engine for failed in self.results.failed)
+        reasons = {failed.engine: failed.reason for failed in self.results.failed}
+        return [
+            f"engine {name}: no attempt at any of the {total} questions: {reasons[name]}"
+            for name, count in failures.items()
+            if count == total
+        ]
 
     def figures(self) -> Figures:
         return self.summary.figures

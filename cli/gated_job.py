@@ -67,6 +67,10 @@ class GatedJob(ABC):
         """How long each subject took, for the report; by default it is not known."""
         return {}
 
+    def faults(self) -> Sequence[str]:
+        """What is wrong besides gates, a sentence each, so that the exit code is 2; by default nothing is."""
+        return ()
+
     def check_gates(self, subjects: Sequence[str], baseline: Sequence[str] | None = None) -> None:
         """Raise a UsageError if a gate names a subject that the run, or the earlier run, does not have."""
         check_subjects(self.gating.gates, self.gating.vocabulary, subjects, baseline)
@@ -111,9 +115,13 @@ class GatedJob(ABC):
         self.show(outcomes)
         for outcome in outcomes:
             self.terminal.gate(outcome.says, outcome.passed)
+        faults = self.faults()
+        for text in faults:
+            self.terminal.error(text)
         what = "; ".join(unreadable) if len(unreadable) < 4 else f"{len(unreadable)} images, such as {unreadable[0]}"
-        self._report("unreadable-input" if unreadable else None, what, outcomes)
-        if unreadable:
+        kind = "no-attempt" if faults else "unreadable-input" if unreadable else None
+        self._report(kind, "; ".join(filter(None, (*faults, what))), outcomes)
+        if kind is not None:
             return ExitCode.WRONG_USAGE
         return ExitCode.DONE if all(outcome.passed for outcome in outcomes) else ExitCode.ANSWERED_NO
 

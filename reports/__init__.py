@@ -1,1 +1,1 @@
-"""Reports of runs: pages, tables in every format, run directories, gates and JUnit files."""
+"""Pages of sections, the summary of a run, tables in every format, plots."""

@@ -22,8 +22,9 @@ from typing import Generic, Protocol, TypeVar
 from ..documents import Table, to_json
 from ..errors import DataError, UsageError
 from ..files import HELD, append_text, locked, write_bytes
+from ..progress import SILENT
 from .identity import RunIdentity
-from .listing import FILES, PARTIAL, FileList, untold
+from .listing import FILES, PARTIAL, FileList
 from .manifest import MANIFEST, Manifest, machine, versions
 from .step import Step
 
@@ -71,7 +72,7 @@ class RunDirectory(Generic[R]):
         note: called with a sentence about what had to be made again, or is not deleted.
     """
 
-    def __init__(self, path: Path, kind: RunKind[R], note: Callable[[str], None] = untold) -> None:
+    def __init__(self, path: Path, kind: RunKind[R], note: Callable[[str], None] = SILENT.note) -> None:
         self.path = path
         self.kind = kind
         self.note = note
@@ -100,6 +101,7 @@ class RunDirectory(Generic[R]):
         self._check_is_ours(fresh=fresh)
         with locked(directory / LOCK):
             begun = (directory / MANIFEST).exists()
+            repair(directory / FILES)
             if fresh or not begun:  # what a killed command wrote before its manifest is of no use
                 self.files.clear(self.note)
             elif found := identity.differences(Manifest.read(directory).config):
@@ -125,11 +127,17 @@ class RunDirectory(Generic[R]):
                     f"--out {directory}: holds a run of `cfx {found}`, not of `cfx {self.kind.command}`; choose "
                     "another directory"
                 )
-            if fresh and not (directory / FILES).exists():
+            unlisted = (directory / RECORDS).exists() and RECORDS not in self.files.names()
+            if fresh and (unlisted or not (directory / FILES).exists()):
                 raise UsageError(
-                    f"--fresh {directory}: the run has no list of its files ({FILES}), so nothing was deleted; choose "
-                    "another directory, or delete it yourself"
+                    f"--fresh {directory}: the run's list of its files ({FILES}) is missing, or lacks its records, so "
+                    "nothing was deleted; choose another directory, or delete it yourself"
                 )
+        elif (directory / RECORDS).exists() and not fresh and RECORDS in self.files.names():
+            raise UsageError(
+                f"--out {directory}: holds the records of a run, and no {MANIFEST}; "
+                "restore it, or start anew with --fresh"
+            )
         elif directory.is_dir():
             ours = {LOCK, LOCK + HELD, FILES, *(PurePosixPath(name).parts[0] for name in self.files.names())}
             strangers = sorted(
@@ -240,7 +248,7 @@ class RunDirectory(Generic[R]):
                         reason = str(error).removeprefix(f"{where}: ")
                         raise DataError(f"{where} is not a record ({reason}); {remedy}") from error
                     if record.key in seen:
-                        raise DataError(f"{where} is a second record of {', '.join(record.key)}; {remedy}")
+                        raise DataError(f"{where} has the key of an earlier record ({', '.join(record.key)}); {remedy}")
                     seen.add(record.key)
                     yield record
         except FileNotFoundError:

@@ -203,6 +203,18 @@ def check_rows(wrong: Mapping[int, str]) -> None:
         raise DataError(first + more)
 
 
+def check_trained(listed: ListedTargets, bundle: Bundle, name: str) -> None:
+    """Raise a DataError if a row of a file names a class of which the bundle's models have seen no image."""
+    check_rows(
+        {
+            line: f"{name}: line {line}: bundle {bundle.name} was trained without images of {bundle.classes[target]!r}"
+            for rows in listed.asked
+            for line, target in rows
+            if target not in bundle.present
+        }
+    )
+
+
 def open_inputs(
     bundle: Bundle, images: str, *, recursive: bool = False, window: tuple[float, float] | None = None, labelled: bool
 ) -> FileInputs:
@@ -221,7 +233,11 @@ def open_inputs(
         DataError: as `read_targets`.
     """
     if labelled and images.lower().endswith(".csv"):
-        paths, listed = read_targets(expanded(images), bundle.classes)
+        path = expanded(images)
+        if not path.is_file():
+            raise DataError(f"--images {path}: no such file; give a folder for each class, or a CSV of image,label")
+        paths, listed = read_targets(path, bundle.classes)
+        check_trained(listed, bundle, str(path))
         several = [str(path) for path, rows in zip(paths, listed.asked, strict=True) if len(rows) > 1]
         if several:
             raise DataError(f"{images}: {few(several)}: more than one class; an image has one label")

@@ -53,9 +53,8 @@ class JUnitReport:
         about = {"name": _text(f"cfx {self.command} {self.run}".rstrip()), **counts, "skipped": "0", "timestamp": began}
         suite = ElementTree.SubElement(root, "testsuite", about)
         for outcome, name in zip(self.outcomes, unique([outcome.gate for outcome in self.outcomes]), strict=True):
-            case = self._case(
-                suite, f"cfx.{self.command}.{outcome.subject}", name, self.subject_seconds.get(outcome.subject, 0.0)
-            )
+            seconds = self.subject_seconds.get(outcome.subject, 0.0)
+            case = self._case(suite, self._classname(outcome.subject), name, seconds)
             if outcome.passed:
                 ElementTree.SubElement(case, "system-out").text = _text(outcome.says)
             else:
@@ -63,9 +62,17 @@ class JUnitReport:
                 self._fault(case, "failure", kind, outcome.says)
         if self.error is not None:
             kind, message = self.error
-            self._fault(self._case(suite, f"cfx.{self.command}", "run", self.seconds), "error", kind, message)
+            self._fault(
+                self._case(suite, ".".join(filter(None, ("cfx", self.command))), "run", self.seconds),
+                "error",
+                kind,
+                message,
+            )
         ElementTree.indent(root)
         write_bytes(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+
+    def _classname(self, *subject: str) -> str:
+        return ".".join(filter(None, ("cfx", self.command, *subject)))
 
     @staticmethod
     def _case(suite: ElementTree.Element, classname: str, name: str, seconds: float) -> ElementTree.Element:

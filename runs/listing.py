@@ -10,13 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from ..documents import to_json
 from ..errors import OutputError, reason_of
+from ..progress import SILENT
 
 FILES = "files.jsonl"
 PARTIAL = re.compile(r"\.(.+)\.\d+\.partial")  # what `write_bytes` leaves if the process is killed
-
-
-def untold(text: str) -> None:
-    """Takes a note, and tells nobody."""
 
 
 class FileList:
@@ -33,7 +30,7 @@ class FileList:
         self.last = last
         self._listed: set[str] | None = None
 
-    def names(self, note: Callable[[str], None] = untold) -> list[str]:
+    def names(self, note: Callable[[str], None] = SILENT.note) -> list[str]:
         """The files that are listed; `note` is called with a sentence for each line that names none."""
         try:
             lines = self.path.read_bytes().split(b"\n")[:-1]
@@ -69,7 +66,7 @@ class FileList:
             ) from error
         self._listed.update(new)
 
-    def clear(self, note: Callable[[str], None] = untold) -> None:
+    def clear(self, note: Callable[[str], None] = SILENT.note) -> None:
         """Delete the files that are listed, and nothing else; `last` and the list itself go last.
 
         `note` is called with a sentence for each line that names no file.
@@ -79,6 +76,10 @@ class FileList:
         """
         directory = self.directory
         paths = [directory / name for name in self.names(note) if name != self.last]
+        for path in [path for path in paths if path.is_dir() and not path.is_symlink()]:
+            note(f"{self.path}: {path.relative_to(directory)} is a directory; it is not deleted")
+            paths.remove(path)
+        paths.sort(key=lambda path: len(path.parts))  # what says that a run is finished goes before its pictures
         folders = {folder for path in paths for folder in path.parents if directory in folder.parents}
         starts = {(path.parent, path.name[:40]) for path in (*paths, directory / self.last)}
         try:

@@ -52,7 +52,7 @@ def try_pairs(
     limit = LONGEST if seconds is None else min(seconds, LONGEST)
     rows, seen, targets = questions_between(bundle, images)
     asked: dict[tuple[int, int], list[bool]] = {}
-    loop = AnswerLoop(bundle, {engine.name: engine}, AnswerOptions(metrics=frozenset(("judge_agrees",))))
+    loop = AnswerLoop(bundle, {engine.name: engine}, AnswerOptions(metrics=frozenset(("judge_agrees",))), bisects=False)
     for start in range(0, len(rows), BATCH_SIZE):
         now = clock()
         if now - began + longest >= limit:

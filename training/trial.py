@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..answers.answer import Answer
-from ..answers.asking import ask
+from ..answers.asking import ask_each
 from ..answers.loop import Answered, AnswerLoop, Failed
 from ..answers.pipeline import AnswerOptions
 from ..answers.question import QuestionBatch, Source
@@ -45,7 +45,7 @@ def try_engines(
         By engine, what its answers are worth. An engine that fails, or for which no time is left, is left out.
     """
     batch = questions(bundle, images[:QUESTIONS])
-    loop = AnswerLoop(bundle, engines, AnswerOptions(metrics=frozenset(MEASURED)))
+    loop = AnswerLoop(bundle, engines, AnswerOptions(metrics=frozenset(MEASURED)), bisects=False)
     began, longest = clock(), 0.0
     # Those without gradients first, which are faster: where time is short, they are tried at least.
     tallies = {name: _Tally() for name in sorted(engines, key=lambda name: engines[name].gradients)}
@@ -59,7 +59,7 @@ def try_engines(
             if not done and seconds is not None and clock() - began > seconds:
                 del tallies[name]
                 continue
-            tallies[name].ask(loop, name, batch.only(range(*some.indices(len(batch)))), clock)
+            tallies[name].ask(loop, name, batch.only(range(*some.indices(len(batch)))))
             if tallies[name].failed:
                 del tallies[name]
         done += len(batch.questions[some])
@@ -77,7 +77,8 @@ def questions(bundle: Bundle, images: Tensor) -> QuestionBatch:
         return [Wanted("target", (others[int(torch.randint(len(others), (1,), generator=generator))],))]
 
     sources = [Source(name=f"held-out image {index}") for index in range(len(images))]
-    return ask(bundle, images.to(bundle.device), sources, choose)
+    batch, _ = ask_each(bundle, images.to(bundle.device), sources, choose)
+    return batch
 
 
 def is_whole(trial: Mapping[str, TrialEntry], engines: Collection[str], count: int) -> bool:
@@ -113,13 +114,10 @@ class _Tally:
     def __init__(self) -> None:
         self.failed = False
         self._answers: list[Answer] = []
-        self._seconds = 0.0
 
-    def ask(self, loop: AnswerLoop, name: str, batch: QuestionBatch, clock: Callable[[], float]) -> None:
+    def ask(self, loop: AnswerLoop, name: str, batch: QuestionBatch) -> None:
         """Answer some questions; whether the engine fails on one of them, says `failed`."""
-        start = clock()
         results = [*loop.answer(name, batch)]
-        self._seconds += clock() - start
         self.failed = any(isinstance(each, Failed) for each in results)
         self._answers += [answer for each in results if isinstance(each, Answered) for answer in each.answers]
 
@@ -131,7 +129,7 @@ class _Tally:
             valid=round(sum(answer.valid for answer in self._answers) / count, 3),
             judges_agree=shares["judge_agrees"],
             looks_real=shares["looks_real"],
-            seconds=round(self._seconds / count, 3),
+            seconds=round(sum(answer.cost.seconds for answer in self._answers) / count, 3),
         )
 
 

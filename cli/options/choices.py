@@ -68,7 +68,7 @@ def check_targets(targets: str) -> None:
 def check_run(option: str, directory: Path | None) -> None:
     """Raise a UsageError if the directory holds no run."""
     if directory is not None and not (directory / "manifest.json").is_file():
-        raise UsageError(f"{option} {directory}: no run there (no manifest.json); `cfx bench` makes one")
+        raise UsageError(f"{option} {directory}: no run there (no manifest.json)")
 
 
 def window(black: float | None, white: float | None) -> tuple[float, float] | None:

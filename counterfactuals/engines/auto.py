@@ -16,8 +16,8 @@ from ...bundles.parts import Models
 from ...errors import BundleError, UsageError, unknown_name
 from ...generative.donors import DonorSource
 from ..curve import About, Curve
-from ..engine import TAKES_NO_TARGET, Engine
-from ..problem import Candidates, ModelError, NothingToOffer, Problem
+from ..engine import TAKES_NO_TARGET, Engine, blaming_plugin
+from ..problem import BrokenEngine, Candidates, ModelError, NothingToOffer, Problem
 from ..registry import CONTROL, by_rank, engine_names, load_engine
 from ..search.attempts import Attempt, Quality, any_valid, in_words
 from ..search.trimming import trim
@@ -169,9 +169,10 @@ class Auto(Engine):
             before.append(problem.earlier[rows].repeat_interleave(self.searches, dim=1))
         sub = problem.subproblem(rows, child.working, torch.cat(before, dim=1) if before else None)
         try:
-            curve = child.find(sub)
-            t, found = tighten(sub, curve)
-        except NothingToOffer as error:
+            with blaming_plugin(type(child)):
+                curve = child.find(sub)
+                t, found = tighten(sub, curve)
+        except (NothingToOffer, BrokenEngine) as error:  # the others may answer
             missing.append(f"{child.name}: {error}")
             return
         finally:

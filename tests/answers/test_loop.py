@@ -93,7 +93,7 @@ def test_too_large_a_batch_is_halved_and_so_are_later_ones(bundle: Bundle, batch
     for _ in range(2):
         results = [*loop.answer("picky", batch)]
         assert len(results) == 10 and all(isinstance(each, Answered) for each in results)
-    assert told == [f"out of memory; continuing with --batch-size {size}" for size in (4, 2)]
+    assert told == [f"out of memory; continuing with batches of {size}" for size in (4, 2)]
     alone = AnswerLoop(bundle, {"picky": Picky(limit=1e9, most=0)}, OPTIONS)
     with pytest.raises(MemoryError):
         [*alone.answer("picky", batch)]

@@ -159,3 +159,16 @@ def test_nothing_to_ask_is_an_error(bundle: Bundle, tmp_path):
 def test_a_directory_without_a_run(tmp_path):
     with pytest.raises(UsageError, match="no run there"):
         read_questions(tmp_path)
+
+
+def test_labels_of_files_may_stand_in_a_table(bundle: Bundle, folder, tmp_path):
+    names = sorted(path.name for path in folder.iterdir())
+    table = tmp_path / "labels.csv"
+    table.write_text("image,label\n" + "".join(f"{folder / name},{name.split('-')[1][0]}\n" for name in names))
+    inputs = open_inputs(bundle, str(table), labelled=True)
+    assert inputs.labels is not None and inputs.labels.tolist() == [int(name.split("-")[1][0]) for name in names]
+    table.write_text(f"image,label\n{folder / names[0]},0\n{folder / names[0]},1\n")
+    with pytest.raises(DataError, match="more than one class; an image has one label"):
+        open_inputs(bundle, str(table), labelled=True)
+    with pytest.raises(DataError, match=r"gone.csv: no such file; give a folder for each class, or a CSV"):
+        open_inputs(bundle, str(tmp_path / "gone.csv"), labelled=True)

@@ -73,7 +73,9 @@ def test_an_answer_given_twice_is_refused(make, perform):
     records = perform(make()).path / "records.jsonl"
     lines = records.read_text().splitlines()
     records.write_text("\n".join([*lines, lines[0]]) + "\n")
-    with pytest.raises(DataError, match=r"line 21 is a second record of .*-\d\.png, target, \d, vcnet, 1"):
+    with pytest.raises(
+        DataError, match=r"line 21 has the key of an earlier record \(.*-\d\.png, target, \d, vcnet, 1\)"
+    ):
         perform(make())
 
 
@@ -155,7 +157,7 @@ def test_out_of_memory_halves_the_batch(make, perform, witness, error):
     benchmark.engines = {"greedy": Greedy(error=error)}
     watcher = witness()
     run = perform(benchmark, watcher)
-    assert watcher.notes == [f"out of memory; continuing with --batch-size {size}" for size in (4,)]
+    assert watcher.notes == [f"out of memory; continuing with batches of {size}" for size in (4,)]
     assert len(run.answers) == 20
 
 
@@ -196,6 +198,15 @@ def test_what_fails_on_one_image_costs_only_its_own_answer(make, perform, witnes
     watcher = witness()
     perform(benchmark, watcher)
     assert watcher.batches == [], "it is a record: a resumed run does not search for it again"
+
+
+def test_a_control_that_fails_on_one_image_ends_nothing(make, perform, digits):
+    benchmark = make("vcnet")
+    sums = sorted(digits[0][::20].sum(dim=(1, 2, 3)).tolist())
+    benchmark.engines["pixel"] = Picky(limit=(sums[-1] + sums[-2]) / 2)  # by its name a control
+    run = perform(benchmark)
+    assert [failed.engine for failed in run.failed] == ["pixel"]
+    assert Summary.read(run.path).engines["pixel"].control
 
 
 def test_auto_picks_a_power_of_two_that_fits(bundle, monkeypatch):

@@ -291,9 +291,9 @@ def die() -> None:
 
 # What a run calls when it may be killed, and the number of the call that never ends.
 SEAMS = {
-    "cfx.benchmarks.runner:write_png": 6,
+    "cfx.benchmarks.runner:as_png": 6,
     "cfx.benchmarks.run:Run.append": 3,
-    "cfx.benchmarks.finish:write_page": 1,
+    "cfx.reports.page:Page.write": 1,
     "cfx.reports.summary:Summary.write": 1,
 }
 
@@ -422,3 +422,20 @@ def test_several_answers_are_recorded_and_the_first_are_compared(run, tmp_path):
     assert [(line["pair"], line["engine"], line["place"]) for line in again] == keys
     other = run(*asked, "--answers", "2", "--out", tmp_path / "run")
     assert other.code == 2 and "answers" in other.error
+
+
+def test_an_engine_without_any_attempt_is_an_error_and_the_rest_is_done(bench, monkeypatch, tmp_path):
+    from cfx.counterfactuals.engines.pixel import PixelAscent
+    from cfx.counterfactuals.problem import NothingToOffer
+
+    def find(self, problem):
+        raise NothingToOffer("no pixel to begin with")
+
+    monkeypatch.setattr(PixelAscent, "find", find)
+    result = bench("--out", "a", "--fail-under", "pixel.validity>=0", "--junit", "gates.xml")
+    assert result.code == 2
+    assert (
+        "error: engine pixel: no attempt at any of the " in result.stderr and "no pixel to begin with" in result.stderr
+    )
+    assert (tmp_path / "a" / "summary.json").exists() or Path("a/summary.json").exists()
+    assert 'type="no-attempt"' in Path("gates.xml").read_text()

@@ -252,7 +252,7 @@ def test_no_valid_counterfactual_is_answered_no(explain: Run, engines: None):
 
 
 def test_all_engines_are_compared(explain: Run, engines: None, monkeypatch: pytest.MonkeyPatch):
-    calm = {k: v for k, v in registry._by_name().items() if k not in ("interrupted", "broken", "hungry")}
+    calm = {k: v for k, v in registry._by_name().items() if k not in ("interrupted", "broken", "picky", "hungry")}
     monkeypatch.setattr(registry, "_by_name", lambda: calm)
     result = explain(example("four"), "--engine", "all")
     assert result.code == 1  # stubborn found none

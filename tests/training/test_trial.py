@@ -86,7 +86,7 @@ def test_no_more_rounds_than_there_is_time_for(
 ):
     clock = Clock()
     trial = try_engines(bundle, {"same": Same(clock=clock)}, digits[0], seconds=seconds, clock=clock)
-    assert trial["same"].questions == asked and trial["same"].seconds == 1
+    assert trial["same"].questions == asked and 0 <= trial["same"].seconds < 1, "the search's own, by the real clock"
 
 
 def test_without_time_there_is_no_trial_and_an_engine_that_fails_is_left_out(
