@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..answers.answer import Answer
 from ..answers.loop import AnswerLoop, Failed
@@ -22,15 +23,8 @@ from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import OutputError
 from ..files import make_directory
-from ..images.writing import as_png
 from ..memory import keep_freed_memory
 from ..metrics.evaluate import load_scoring, with_lpips
-from ..reports.gallery import GalleryItem, WorstAnswers
-from ..reports.page import Page
-from ..reports.sections.gallery import Gallery
-from ..reports.sections.glossary import OF_COUNTERFACTUALS
-from ..runs.directory import PAGE
-from ..runs.manifest import versions
 from .exit_code import ExitCode
 from .explain_files import AnswerFiles, record_of
 from .explain_inputs import STDIN, Errors, Input, find, temporary_directory
@@ -40,6 +34,9 @@ from .explain_subject import open_subject
 from .naming import file_names
 from .terminal.answers import MEASURED, RunningMeans, print_card, print_comparison, print_row
 from .terminal.terminal import Terminal
+
+if TYPE_CHECKING:
+    from .explain_page import ExplainPage
 
 CARDS = 4  # up to this many images are printed as cards; more are printed as lines
 
@@ -114,7 +111,7 @@ class Explainer:
         self.loop = AnswerLoop(self.bundle, engines, answering, options.batch_size, terminal.note)
         self.files = AnswerFiles(options.out, self.bundle, file_names(self.bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
-        self.worst = WorstAnswers()
+        self.page = _page() if options.html else None
         self.pairs: set[tuple[str, str]] = set()
         self.done = 0
 
@@ -144,8 +141,9 @@ class Explainer:
                 if len(by_engine) > 1 or self.options.count > 1:
                     for each in batch.inputs:
                         self._write_overview(each, [own for answers in by_engine for own in answers.get(each, [])])
-            if self.worst.count:
-                self._write_page()
+            page = None if self.page is None else self.page.write(self.options, self.bundle)
+            if page is not None:
+                self.terminal.note(f"{page}: a page with all answers")
             self._close()
 
     def _batches(self) -> Iterator[Batch]:
@@ -217,9 +215,8 @@ class Explainer:
         means = self.means.setdefault(answer.label, RunningMeans())
         means.add(answer, alone=len(self.inputs) == 1)
         factual, counterfactual = drawn(answer.pictures)
-        if self.options.html:
-            # The counterfactual has a file, the factual at the models' size has none.
-            self.worst.add(GalleryItem.of(answer, as_png(factual), Path(answer.files["counterfactual"])))
+        if self.page is not None:
+            self.page.add(answer)
         if self.options.format == "json":
             self.terminal.json(record_of(answer))
         elif len(self.inputs) > CARDS:
@@ -230,21 +227,6 @@ class Explainer:
             self.terminal.pictures(*titled)
             print_card(self.terminal.out, answer)
 
-    def _write_page(self) -> None:
-        """Write the page with all answers."""
-        facts = {
-            "images": " ".join(self.options.images),
-            "asked for": self.options.asked,
-            "confidence": f"{self.options.confidence:g}",
-            "bundle": f"{self.bundle.name}, sha256 {self.bundle.digest[:12]}",
-            "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
-        }
-        facts |= {"note": "; ".join(self.bundle.notes)} if self.bundle.notes else {}
-        path = self.options.out / PAGE
-        sections = [OF_COUNTERFACTUALS, Gallery(worst=self.worst)]
-        Page(title=f"cfx explain: {self.worst.count} answers", facts=facts, sections=sections).write(path)
-        self.terminal.note(f"{path}: a page with all answers")
-
     def _close(self) -> None:
         """Print the comparison and the legend that end the output."""
         if self.options.format == "json" or not self.means:
@@ -252,3 +234,10 @@ class Explainer:
         if len(self.means) > 1 or len(self.inputs) > 1:
             print_comparison(self.terminal.out, self.means)
         self.terminal.out.print(MEASURED, style="dim")
+
+
+def _page() -> ExplainPage:
+    """A page to be; few commands ask for one, so that its modules are imported here."""
+    from .explain_page import ExplainPage
+
+    return ExplainPage()
