@@ -17,6 +17,7 @@ from ...errors import BundleError, UsageError, unknown_name
 from ...generative.donors import DonorSource
 from ..curve import About, Curve
 from ..engine import TAKES_NO_TARGET, Engine
+from ..fidelity import Fidelity
 from ..problem import Candidates, ModelError, NothingToOffer, Problem
 from ..registry import CONTROL, by_rank, engine_names, load_engine
 from ..search.attempts import Attempt, Quality, any_valid, in_words
@@ -48,6 +49,11 @@ class Auto(Engine):
     name: ClassVar[str] = "auto"
     summary: ClassVar[str] = "the bundle's engine, a second time where it pays, others where it fails; the best answer"
     paper: ClassVar[str] = "ours"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "ours",
+        "no paper describes it: the order of engines, the rules of choice and the trimming are ours, chosen by "
+        "judges' figures for training images",
+    )
     rank: ClassVar[int] = 1
     uses: ClassVar[tuple[str, ...]] = ("donors",)
     gradients: ClassVar[bool] = False

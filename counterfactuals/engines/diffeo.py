@@ -11,6 +11,7 @@ from torch import Tensor
 from ...generative.flow import ImageFlow
 from ..curve import Curve
 from ..engine import Engine
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..settings import setting
@@ -30,6 +31,12 @@ class DiffeomorphicAscent(Engine):
     name: ClassVar[str] = "diffeo"
     summary: ClassVar[str] = "gradient ascent in the base space of a normalizing flow"
     paper: ClassVar[str] = "Dombrowski et al. 2022, Diffeomorphic Counterfactuals, arXiv 2206.05075"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "the paper follows the classifier alone, in the whole base space of a flow; here the flow is made of a "
+        "VAE, labels give it a class-conditional base that pulls towards the target, and the classifier's "
+        "gradient moves only the VAE's latents",
+    )
     rank: ClassVar[int] = 20
     needs: ClassVar[tuple[str, ...]] = ("flow",)
 

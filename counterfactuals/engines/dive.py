@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import UsageError
 from ..curve import Curve
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..search.vae_engine import VAEEngine
@@ -40,6 +41,12 @@ class DiVE(VAEEngine):
     name: ClassVar[str] = "dive"
     summary: ClassVar[str] = "diverse perturbations of a VAE's latent, in other coordinates each time"
     paper: ClassVar[str] = "Rodríguez et al. 2021, DiVE, arXiv 2103.10226"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "DiVE seeks all perturbations at once in a beta-TCVAE, with the Fisher information of the data set; here "
+        "one after another in the bundle's VAE, with that of one gradient of the image, the first without diversity, "
+        "and with other weights and steps",
+    )
     rank: ClassVar[int] = 17
     candidate: ClassVar[bool] = False
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...generative.anchors import LatentAnchors
 from ..curve import Curve
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..search.vae_engine import VAEEngine
@@ -36,6 +37,11 @@ class LatentAscent(VAEEngine):
     name: ClassVar[str] = "latent"
     summary: ClassVar[str] = "gradient ascent in the latent space of a VAE, pulled towards real images"
     paper: ClassVar[str] = "Balasubramanian et al. 2020, Latent-CF, arXiv 2012.09301"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "Latent-CF only follows the classifier; the pull towards real images of the target, the limit on the "
+        "distance from them, the second start and a VAE trained to interpolate are additions",
+    )
     rank: ClassVar[int] = 10
     needs: ClassVar[tuple[str, ...]] = ("vae", "anchors")
 

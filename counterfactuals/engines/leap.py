@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..curve import Curve
+from ..fidelity import Fidelity
 from ..problem import Candidates, Problem
 from ..search.landing import FieldEngine, Landing
 from ..settings import setting
@@ -32,6 +33,12 @@ class Leap(FieldEngine):
     name: ClassVar[str] = "leap"
     summary: ClassVar[str] = "forget part of the image along a velocity field, and remember it as the target"
     paper: ClassVar[str] = "Cao et al. 2025, LeapFactual, arXiv 2510.14623"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "LeapFactual makes many small leaps in a VAE's latent space and asks the classifier again after each; "
+        "here one lift and one landing in pixels, with guidance and refining, end at the first of a few levels "
+        "that is valid",
+    )
     rank: ClassVar[int] = 5
     needs: ClassVar[tuple[str, ...]] = ("matching",)
     gradients: ClassVar[bool] = False

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Penalty
 from ..settings import setting
@@ -29,6 +30,11 @@ class NablaClue(Clue):
     name: ClassVar[str] = "nabla-clue"
     summary: ClassVar[str] = "as clue, away from the answers found before: a diverse set"
     paper: ClassVar[str] = "Ley et al. 2022, nabla-CLUE, arXiv 2112.02646"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "answers are sought one after another from starts near the image, with the logarithm of the determinant, "
+        "and end at the first valid image, which leaves the diversity term few steps",
+    )
     rank: ClassVar[int] = 82
 
     diversity_weight: float = setting(5.0, "nats for a factor of e in the determinant", least=0)

@@ -9,6 +9,7 @@ import torch
 
 from ..curve import Curve
 from ..engine import Engine
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..settings import setting
@@ -26,6 +27,11 @@ class PixelAscent(Engine):
     name: ClassVar[str] = "pixel"
     summary: ClassVar[str] = "control: gradient ascent on the pixels, finds adversarial noise"
     paper: ClassVar[str] = "Wachter et al. 2017, arXiv 1711.00399"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "ours",
+        "a control, not the method of Wachter et al.: their search also keeps the image near, and this ascent has"
+        " no distance term",
+    )
     caution: ClassVar[str | None] = (
         "pixel finds adversarial noise: it shows how little convinces the classifier, not what the target looks like"
     )

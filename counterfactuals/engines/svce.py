@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..curve import Curve
 from ..engine import Engine
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..settings import setting
 
@@ -40,6 +41,12 @@ class SparseVCE(Engine):
     name: ClassVar[str] = "svce"
     summary: ClassVar[str] = "most confident image within a sparse ball, by Frank-Wolfe; for robust classifiers"
     paper: ClassVar[str] = "Boreiko et al. 2022, Sparse VCEs, arXiv 2205.07972"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "the paper fixes the radius, starts at random and keeps the most confident image; here the search starts "
+        "at the factual and stops at the first image that reaches the confidence, and radii are tried upwards and"
+        " halved",
+    )
     caution: ClassVar[str | None] = (
         "svce follows the classifier's own gradients: unless that is robust, as --classifier robust_classifier is, "
         "what it finds is adversarial noise"

@@ -12,6 +12,7 @@ from torch import Tensor
 from ...generative.contract import ConditionalModel
 from ..curve import Curve
 from ..engine import Engine
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..settings import setting
 
@@ -32,6 +33,12 @@ class VCNet(Engine):
     name: ClassVar[str] = "vcnet"
     summary: ClassVar[str] = "conditional VAE, condition moved from the prediction to the target"
     paper: ClassVar[str] = "Guyomard et al. 2022, VCNet, arXiv 2212.10847"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "VCNet trains predictor and generator together and answers in one pass; here the classifier is frozen, "
+        "the generator is trained with five losses that VCNet has not, the condition moves along a line, and the "
+        "latent is shrunk where that is not enough",
+    )
     rank: ClassVar[int] = 30
     needs: ClassVar[tuple[str, ...]] = ("conditional_vae",)
     gradients: ClassVar[bool] = False
