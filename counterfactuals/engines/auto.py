@@ -39,11 +39,11 @@ class Auto(Engine):
 
     Of the answers to a question the best one is given: valid before invalid; then one that keeps its class under noise
     and another rounding; then one that is typical of the target, in the features of the explained classifier; then the
-    nearest. Changes that it does not need to remain so are taken back. No judge has a say. The other answers are named
+    nearest. Changes that it does not need to remain so are taken back. No judge is asked. The other answers are named
     in a note.
 
-    The rules were chosen on training images (docs/engines.md). The idea of choosing among engines is that of ensembles
-    of counterfactual methods; the order and the criteria are ours.
+    The rules were chosen by judges' figures for training images (docs/engines.md). Choosing among engines is the idea
+    of ensembles of counterfactual methods; the order and the criteria are ours.
     """
 
     name: ClassVar[str] = "auto"

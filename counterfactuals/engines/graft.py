@@ -36,7 +36,7 @@ class Graft(CellSwap, FieldEngine):
 
     name: ClassVar[str] = "graft"
     summary: ClassVar[str] = "cells of real images of the target class, melted into the image along a velocity field"
-    paper: ClassVar[str] = "Meng et al. 2022, SDEdit, arXiv 2108.01073"
+    paper: ClassVar[str] = "ours, after Meng et al. 2022, SDEdit, arXiv 2108.01073"
     fidelity: ClassVar[Fidelity] = Fidelity(
         "ours",
         "the combination is ours: the composite of swap, noised as in SDEdit or lifted as in LeapFactual, and "

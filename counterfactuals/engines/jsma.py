@@ -25,7 +25,7 @@ class SaliencyMap(PixelEngine):
     """
 
     name: ClassVar[str] = "jsma"
-    summary: ClassVar[str] = "baseline: the pixels with the largest gradient, changed one after the other"
+    summary: ClassVar[str] = "baseline of deduce: the pixels with the largest gradient, changed one after the other"
     paper: ClassVar[str] = "Papernot et al. 2016, Jacobian saliency map attack, arXiv 1511.07528"
     fidelity: ClassVar[Fidelity] = Fidelity(
         "variant",

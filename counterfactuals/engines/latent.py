@@ -31,7 +31,7 @@ class LatentAscent(VAEEngine):
     Sources: latent ascent from Joshi et al. 2019 (REVISE, arXiv 1907.09615) and Balasubramanian et al. 2020
     (Latent-CF, arXiv 2012.09301); prototypes of the nearest images from Van Looveren and Klaise 2019
     (arXiv 1907.02584, eq. 5), where they are fixed and chosen for the factual. The distance limit and the second
-    start are ours.
+    start are ours, and the bundle's VAE is trained to draw well between images, too.
     """
 
     name: ClassVar[str] = "latent"

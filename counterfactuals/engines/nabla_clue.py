@@ -24,11 +24,13 @@ class NablaClue(Clue):
     Diversity is the determinant of a kernel K_ij = 1 / (1 + |z_i - z_j|) over the set. What a new answer multiplies it
     by is 1 - k^T K^-1 k, with its own kernel values k; the logarithm of that is added to the objective.
 
-    Source: Ley et al. 2022, arXiv 2112.02646, section 3 (determinantal point processes, the sequential scheme).
+    Source: Ley et al. 2022, arXiv 2112.02646, section 3 (determinantal point processes, the sequential scheme). As
+    in `clue`, each search starts near the image and ends at the first valid image, so that the
+    term has few steps in which to act.
     """
 
     name: ClassVar[str] = "nabla-clue"
-    summary: ClassVar[str] = "as clue, away from the answers found before: a diverse set"
+    summary: ClassVar[str] = "as clue, away from the answers found before"
     paper: ClassVar[str] = "Ley et al. 2022, nabla-CLUE, arXiv 2112.02646"
     fidelity: ClassVar[Fidelity] = Fidelity(
         "variant",

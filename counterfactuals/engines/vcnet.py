@@ -26,8 +26,10 @@ class VCNet(Engine):
     If the end of the line is not valid, the latent is also scaled towards the mean of its prior, where the decoder
     generates the class's most typical image.
 
-    Source: Guyomard et al. 2022, VCNet, arXiv 2212.10847, section 3.2. There the predictor is trained together with
-    the generator. Here it is any frozen classifier, whose probabilities are the condition.
+    Source: Guyomard et al. 2022, VCNet, arXiv 2212.10847, section 3.2. There predictor and generator share layers, are
+    trained together, and answer in one pass. Here the predictor is any frozen classifier, whose probabilities are the
+    condition; the generator has an encoder of its own, and is trained with five losses that VCNet has not
+    (`training/parts/conditional_vae.py`); the line of conditions and the shrinking are ours.
     """
 
     name: ClassVar[str] = "vcnet"
