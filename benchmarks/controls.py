@@ -19,6 +19,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from ..bundles.bundle import Bundle
 from ..counterfactuals.curve import Curve
 from ..counterfactuals.engine import Engine
+from ..counterfactuals.fidelity import Fidelity
 from ..counterfactuals.problem import Problem
 from ..counterfactuals.registry import CONTROL
 from ..errors import ImageError, UsageError
@@ -28,6 +29,7 @@ from ..images.resizing import resize_batch
 from ..runs.inputs import Inputs
 from .settings import CONTROLS
 
+OF_A_CONTROL = Fidelity("ours", "a control: no search, and an answer whose quality is known")
 POOL = 5000  # images; enough of every class, and few enough to compare each with a factual
 BISECTIONS = 12  # of the width of a blur, which is then known to a thousandth
 
@@ -44,6 +46,7 @@ class Factual(Engine):
     name: ClassVar[str] = "factual"
     summary: ClassVar[str] = "the factual itself: no change at all"
     paper: ClassVar[str] = "control"
+    fidelity: ClassVar[Fidelity] = OF_A_CONTROL
 
     def find(self, problem: Problem) -> Curve:
         return Curve(lambda t, rows: problem.images[rows], bisections=0)
@@ -68,7 +71,7 @@ class RealImage(Engine):
     """Answers with a real image of the target class from a pool."""
 
     paper: ClassVar[str] = "control"
-
+    fidelity: ClassVar[Fidelity] = OF_A_CONTROL
     gradients: ClassVar[bool] = False
 
     pool: RealPool

@@ -24,7 +24,6 @@ from .run import Outcome, Run, image_file
 LARGEST = 256  # images; larger batches are not faster on a CPU
 LONGEST = 20.0  # seconds that a batch should take at most
 WARM_UP = 2  # questions
-GROWTH = 1.05  # of the memory after the first batch, beyond which freed memory is returned; always would cost a tenth
 FLOATS_A_VALUE = 400  # floats that a search keeps in memory for each value of an image; measured
 
 
@@ -102,7 +101,7 @@ class Runner:
                     warm.add(name)
                 self._answer(name, batch)
             first = first or resident() or 0
-            if (resident() or 0) > GROWTH * first:
+            if (resident() or 0) > first:  # not after each batch, which would cost the fastest engines a tenth
                 return_freed_memory()
 
     def _warm_up(self, name: str, batch: QuestionBatch) -> None:

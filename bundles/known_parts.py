@@ -41,7 +41,7 @@ KNOWN_PARTS = (
     ),
     KnownPart(
         "retrained",
-        "the classifier retrained with other seeds, for robustness",
+        "classifiers trained like the explained one with other seeds, for robustness",
         ("judges.retrained:Retrained",),
         judge=True,
     ),

@@ -79,6 +79,7 @@ def engine_about(name: str, engine: type[Engine]) -> EngineAbout:
         needs=engine.needs,
         uses=engine.uses,
         paper=engine.paper,
+        fidelity=engine.fidelity,
         default=name == DEFAULT_ENGINE,
         control=name == CONTROL,
         plugin=plugin_of(name),

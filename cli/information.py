@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from ..counterfactuals.fidelity import Fidelity
+
 SCHEMA = 1
 
 
@@ -19,13 +21,14 @@ class DeviceAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineAbout:
-    """An engine: what it does, which parts of a bundle it needs, and which it uses where there are any."""
+    """An engine: what it does, how near it is to its source, and which parts of a bundle it needs or may use."""
 
     name: str
     summary: str
     needs: tuple[str, ...]
     uses: tuple[str, ...]
     paper: str
+    fidelity: Fidelity
     default: bool
     control: bool
     plugin: str | None

@@ -59,7 +59,7 @@ def train(
         ),
     ] = Path("data"),
     joint: Annotated[
-        bool, typer.Option("--joint", help="With --recipe: train classifier and conditional VAE jointly, as in VCNet.")
+        bool, typer.Option("--joint", help="With --recipe: train classifier and conditional VAE jointly, in one loss.")
     ] = False,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,

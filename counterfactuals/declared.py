@@ -6,6 +6,7 @@ from dataclasses import MISSING, fields
 from inspect import isabstract
 
 from .engine import Engine
+from .fidelity import fault_in
 from .settings import out_of_range, settings_of, text_of
 
 
@@ -20,6 +21,9 @@ def fault_of(engine: object, name: str) -> str | None:
         return f"it calls itself {engine.name!r}; the entry point must have the same name"
     if isabstract(engine):
         return f"it lacks the method {', '.join(sorted(engine.__abstractmethods__))}"
+    unfaithful = fault_in(engine.fidelity)
+    if unfaithful is not None:
+        return unfaithful
     if "__dataclass_fields__" not in vars(engine):
         return "it is not a dataclass; decorate it with @dataclass(frozen=True, kw_only=True)"
     known = {each.name: each for each in fields(engine) if each.init}

@@ -25,6 +25,7 @@ from ..classifiers.introspection.frozen import frozen_eval
 from ..errors import BundleError, CfxError, UsageError, first_line
 from ..memory import is_out_of_memory
 from .curve import About, Curve
+from .fidelity import UNSTATED, Fidelity
 from .goal import Certain, Requirement, TargetClass
 from .problem import BrokenEngine, Classifier, Problem
 from .request import SearchRequest
@@ -144,6 +145,9 @@ class Engine(ABC):
     summary: ClassVar[str]
     """What the engine does, in one line."""
     paper: ClassVar[str]
+    """The source of the method, or "ours"."""
+    fidelity: ClassVar[Fidelity] = UNSTATED
+    """How near the engine is to that source, and how it departs from it."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of the parts that the engine uses; each is passed to the field of the same name. No part may be a judge."""
     gradients: ClassVar[bool] = True

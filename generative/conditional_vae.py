@@ -11,8 +11,8 @@ from .layers import Decoder, Encoder, GaussianPosterior, Size
 class ConditionalVAE(GaussianPosterior):
     """Encoder to class-free latents and decoder conditioned on class probabilities; a `ConditionalModel`.
 
-    This is the generator of VCNet (Guyomard et al. 2022, arXiv 2212.10847), adapted to images. The condition is the
-    vector of K probabilities that the explained classifier returns; see `Decoder` for where it enters.
+    Its condition is that of the generator of VCNet (Guyomard et al. 2022, arXiv 2212.10847): the vector of K
+    probabilities that the classifier returns; see `Decoder` for where it enters. Its encoder is its own.
 
     Args:
         channels: number of image channels.

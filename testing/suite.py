@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..bundles.bundle import Bundle, load_bundle
 from ..bundles.known_parts import JUDGES
 from ..counterfactuals.engine import Counterfactuals, Engine
+from ..counterfactuals.fidelity import KINDS
 from ..counterfactuals.problem import NothingToOffer
 from ..counterfactuals.registry import engine_names, load_engine
 from ..counterfactuals.settings import parse_settings, settings_of, text_of
@@ -93,6 +94,13 @@ class EngineSuite:
         assert kind.summary and kind.paper
         ours = kind.__module__.startswith("cfx.")
         assert ours or "contract" in vars(kind), "state the version of the contract that it was written for"
+
+    def test_it_says_how_near_it_is_to_its_source(self) -> None:
+        kind = load_engine(self.engine)
+        assert kind.fidelity.kind in KINDS
+        assert kind.fidelity.kind == "paper" or kind.fidelity.departs.strip(), "say how it departs from its source"
+        ours = kind.__module__.startswith("cfx.")
+        assert not ours or "fidelity" in vars(kind), "an engine of cfx states its own fidelity"
 
     def test_it_sees_no_judge(self) -> None:
         kind = load_engine(self.engine)

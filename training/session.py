@@ -46,7 +46,7 @@ class TrainingSession:
         directory: of the bundle; if it has a bundle.toml with a classifier, that one is explained.
         command: recorded in bundle.toml as the way to remake it.
         progress: receives every fit as a task.
-        joint: train classifier and conditional VAE in one loss, as in VCNet's paper.
+        joint: train classifier and conditional VAE in one loss.
         budget: seconds for all parts; None runs each fit for as long as the recipe says.
         began: start of the budget's time, on `time.monotonic`'s clock; now, if None.
         device, photos, names: as in `TrainingContext`.

@@ -9,8 +9,8 @@ The peers are two searches of alibi, by Seldon, with the settings of its own MNI
 anything here:
 
 - `proto`: Van Looveren and Klaise, "Interpretable Counterfactual Explanations Guided by Prototypes"
-  (arXiv 1907.02584). It requires the target to be the most probable class, and has no setting for the confidence. It
-  is not deterministic: alibi updates both variables of a step in one `session.run`, in no fixed order.
+  (arXiv 1907.02584). As in the example, it requires the target to be the most probable class, and no confidence
+  (kappa 0). It is not deterministic: alibi updates both variables of a step in one `session.run`, in no fixed order.
 - `proto-confident`: the same with kappa = 2 * threshold - 1, the only setting that demands more. The target's
   probability must then exceed the factual class's by kappa, as at the threshold if the two share all probability.
 - `wachter`: Wachter, Mittelstadt and Russell, "Counterfactual Explanations without Opening the Black Box"

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ...counterfactuals.fidelity import Fidelity
 from ...counterfactuals.settings import text_of
 from ..information import BundleAbout, EngineAbout, EngineDetails, Information, PartAbout
 
@@ -46,13 +47,19 @@ def uses(engine: EngineAbout) -> str:
     return f"; uses {', '.join(engine.uses)} if the bundle has it" if engine.uses else ""
 
 
+def faithful(fidelity: Fidelity) -> str:
+    """How near an engine is to its source, and how it departs from it."""
+    return f"fidelity: {fidelity.kind}" + (f"; {fidelity.departs}" if fidelity.departs else "")
+
+
 def print_engine(console: Console, details: EngineDetails) -> None:
     """Print what an engine does, what it needs, and its settings."""
     engine = details.engine
     needs = ", ".join(engine.needs) or "no part of a bundle"
     gradients = "gradients of the classifier" if details.gradients else "no gradients: it explains black boxes, too"
     console.print(Text.assemble((engine.name, "bold"), f": {engine.summary}"))
-    console.print(Text(f"{engine.paper}\nneeds {needs}, and {gradients}{uses(engine)}", "dim"))
+    source = f"{engine.paper}\n{faithful(engine.fidelity)}"
+    console.print(Text(f"{source}\nneeds {needs}, and {gradients}{uses(engine)}", "dim"))
     if engine.plugin is not None:
         console.print(Text(f"from the package {engine.plugin}", "dim"))
     if details.caution is not None:

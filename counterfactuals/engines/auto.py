@@ -17,6 +17,7 @@ from ...errors import BundleError, UsageError, unknown_name
 from ...generative.donors import DonorSource
 from ..curve import About, Curve
 from ..engine import TAKES_NO_TARGET, Engine, blaming_plugin
+from ..fidelity import Fidelity
 from ..problem import BrokenEngine, Candidates, ModelError, NothingToOffer, Problem
 from ..registry import CONTROL, by_rank, engine_names, load_engine
 from ..search.attempts import Attempt, Quality, any_valid, in_words
@@ -38,16 +39,21 @@ class Auto(Engine):
 
     Of the answers to a question the best one is given: valid before invalid; then one that keeps its class under noise
     and another rounding; then one that is typical of the target, in the features of the explained classifier; then the
-    nearest. Changes that it does not need to remain so are taken back. No judge has a say. The other answers are named
+    nearest. Changes that it does not need to remain so are taken back. No judge is asked. The other answers are named
     in a note.
 
-    The rules were chosen on training images (docs/engines.md). The idea of choosing among engines is that of ensembles
-    of counterfactual methods; the order and the criteria are ours.
+    The rules were chosen by judges' figures for training images (docs/engines.md). Choosing among engines is the idea
+    of ensembles of counterfactual methods; the order and the criteria are ours.
     """
 
     name: ClassVar[str] = "auto"
     summary: ClassVar[str] = "the bundle's engine, a second time where it pays, others where it fails; the best answer"
     paper: ClassVar[str] = "ours"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "ours",
+        "no paper describes it: the order of engines, the rules of choice and the trimming are ours, chosen by "
+        "judges' figures for training images",
+    )
     rank: ClassVar[int] = 1
     uses: ClassVar[tuple[str, ...]] = ("donors",)
     gradients: ClassVar[bool] = False

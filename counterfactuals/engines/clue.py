@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...classifiers.introspection.uncertainty import entropy
 from ..curve import About, Curve
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Ascent, Penalty, Search
 from ..search.committee import Committee, Ensemble, before_and_after
@@ -32,6 +33,11 @@ class Clue(VAEEngine):
     name: ClassVar[str] = "clue"
     summary: ClassVar[str] = "what would make the classifier sure: least uncertainty near the image, in a VAE"
     paper: ClassVar[str] = "Antorán et al. 2021, CLUE, arXiv 2006.06848"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "the entropies of the classifier and of an ensemble's mean stand in for that of a Bayesian network, and "
+        "the search ends at the first valid image, which is tightened, instead of at a plateau",
+    )
     rank: ClassVar[int] = 80
     uses: ClassVar[tuple[str, ...]] = ("ensemble",)
     any_class: ClassVar[bool] = True

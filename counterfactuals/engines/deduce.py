@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...generative.donors import DonorSource
 from ..curve import About, Curve
+from ..fidelity import Fidelity
 from ..problem import NothingToOffer, Problem
 from ..search.cell_search import at_once
 from ..search.pixel_edits import PixelEngine
@@ -39,6 +40,11 @@ class DensityEdits(PixelEngine):
     name: ClassVar[str] = "deduce"
     summary: ClassVar[str] = "few pixels changed, towards features of the classifier that are typical of the target"
     paper: ClassVar[str] = "Höltgen et al. 2021, DeDUCE, arXiv 2111.15639"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "one covariance for all classes instead of one for each, steps of a whole pixel, changes undone that are "
+        "not needed, and any classifier with a linear last layer instead of one with spectral normalisation",
+    )
     caution: ClassVar[str | None] = (
         "deduce shows how few pixels convince the classifier: unless judges agree, they are adversarial noise"
     )

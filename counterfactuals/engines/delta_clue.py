@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..settings import setting
 from .clue import Clue
@@ -25,6 +26,11 @@ class DeltaClue(Clue):
     name: ClassVar[str] = "delta-clue"
     summary: ClassVar[str] = "as clue, within a ball around the image's latent, from a random start"
     paper: ClassVar[str] = "Ley et al. 2022, delta-CLUE, arXiv 2112.02646"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "one random start for each answer, in the same direction for every image, where the paper has many; the "
+        "ball is kept by rescaling the latent inside the objective instead of projecting each step",
+    )
     rank: ClassVar[int] = 81
 
     delta: float = setting(3.0, "radius of the ball, in latent standard deviations", least=0.01)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...generative.translations import LatentTranslations
 from ..curve import About, Curve
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.committee import Committee, Ensemble, before_and_after
 from ..search.vae_engine import VAEEngine
@@ -29,6 +30,11 @@ class GlamClue(VAEEngine):
     name: ClassVar[str] = "glam-clue"
     summary: ClassVar[str] = "what would make the classifier sure: one translation learned before, no search"
     paper: ClassVar[str] = "Ley et al. 2022, GLAM-CLUE, arXiv 2112.02646"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "the paper applies the translation once; here it is lengthened where that is not enough, and halved back "
+        "to the first valid point",
+    )
     rank: ClassVar[int] = 83
     needs: ClassVar[tuple[str, ...]] = ("vae", "glam")
     uses: ClassVar[tuple[str, ...]] = ("ensemble",)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...bundles.parts import Models
 from ...images.resizing import resize_batch
 from ..curve import About, Curve
+from ..fidelity import Fidelity
 from ..problem import Candidates, Problem
 from ..search.landing import FieldEngine, Landing
 from ..settings import setting
@@ -35,7 +36,12 @@ class Graft(CellSwap, FieldEngine):
 
     name: ClassVar[str] = "graft"
     summary: ClassVar[str] = "cells of real images of the target class, melted into the image along a velocity field"
-    paper: ClassVar[str] = "Meng et al. 2022, SDEdit, arXiv 2108.01073"
+    paper: ClassVar[str] = "ours, after Meng et al. 2022, SDEdit, arXiv 2108.01073"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "ours",
+        "the combination is ours: the composite of swap, noised as in SDEdit or lifted as in LeapFactual, and "
+        "landed with guidance from the highest level that is valid",
+    )
     caution: ClassVar[str | None] = None
     rank: ClassVar[int] = 6
     needs: ClassVar[tuple[str, ...]] = ("donors", "matching")

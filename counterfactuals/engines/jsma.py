@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ..curve import Curve
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.pixel_edits import PixelEngine
 
@@ -24,8 +25,13 @@ class SaliencyMap(PixelEngine):
     """
 
     name: ClassVar[str] = "jsma"
-    summary: ClassVar[str] = "baseline: the pixels with the largest gradient, changed one after the other"
+    summary: ClassVar[str] = "baseline of deduce: the pixels with the largest gradient, changed one after the other"
     paper: ClassVar[str] = "Papernot et al. 2016, Jacobian saliency map attack, arXiv 1511.07528"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "not Papernot's saliency map of pairs of pixels: the greedy search over single pixels, by the gradient of"
+        " the loss, that DeDUCE compares with; undoing is ours",
+    )
     caution: ClassVar[str | None] = (
         "jsma is an attack: it shows how few pixels convince the classifier, not what the target looks like"
     )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...generative.anchors import LatentAnchors
 from ..curve import Curve
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..search.vae_engine import VAEEngine
@@ -30,12 +31,17 @@ class LatentAscent(VAEEngine):
     Sources: latent ascent from Joshi et al. 2019 (REVISE, arXiv 1907.09615) and Balasubramanian et al. 2020
     (Latent-CF, arXiv 2012.09301); prototypes of the nearest images from Van Looveren and Klaise 2019
     (arXiv 1907.02584, eq. 5), where they are fixed and chosen for the factual. The distance limit and the second
-    start are ours.
+    start are ours, and the bundle's VAE is trained to draw well between images, too.
     """
 
     name: ClassVar[str] = "latent"
     summary: ClassVar[str] = "gradient ascent in the latent space of a VAE, pulled towards real images"
     paper: ClassVar[str] = "Balasubramanian et al. 2020, Latent-CF, arXiv 2012.09301"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "Latent-CF only follows the classifier; the pull towards real images of the target, the limit on the "
+        "distance from them, the second start and a VAE trained to interpolate are additions",
+    )
     rank: ClassVar[int] = 10
     needs: ClassVar[tuple[str, ...]] = ("vae", "anchors")
 

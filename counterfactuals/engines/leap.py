@@ -1,4 +1,4 @@
-"""leap: forget the image up to a level of noise, remember it as the target, and take the lowest level that is valid."""
+"""leap: forget the image up to a level of noise, remember it as the target, and take the first level that is valid."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..curve import Curve
+from ..fidelity import Fidelity
 from ..problem import Candidates, Problem
 from ..search.landing import FieldEngine, Landing
 from ..settings import setting
@@ -20,18 +21,27 @@ class Leap(FieldEngine):
 
     The lift follows the field that is conditioned on the classifier's own probabilities of the factual: landing under
     the same probabilities gives the factual back. Landing under the target's changes what the target needs. The higher
-    the level, the more is forgotten, and the lowest valid one wins. Levels are tried upwards, then again with more
-    guidance; images with a valid answer leave the search.
+    the level, the more is forgotten. Levels are tried upwards, then again with more guidance, and the first that is
+    valid is the answer; lower ones between those that are tried may be valid, too (`bisections` looks for them). An
+    answer is therefore often far surer than was asked for.
 
     Landed images are then refined by SDEdit, as `Landing` describes.
 
-    Source: Cao et al. 2025, LeapFactual, arXiv 2510.14623, which lifts and lands in the latent space of a VAE, for a
-    fixed time. In pixels, the level as the path, and refining are ours.
+    Source: Cao et al. 2025, LeapFactual, arXiv 2510.14623, which makes many small leaps in the latent space of a
+    VAE, each a lift over the whole time at a fraction of the velocity under the probabilities that the classifier gives
+    by then, and a landing under the target. One leap, in pixels, to levels that are tried upwards, the guidance, the
+    condition of a typical image of the target instead of a one-hot one, and refining are ours.
     """
 
     name: ClassVar[str] = "leap"
     summary: ClassVar[str] = "forget part of the image along a velocity field, and remember it as the target"
     paper: ClassVar[str] = "Cao et al. 2025, LeapFactual, arXiv 2510.14623"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "LeapFactual makes many small leaps in a VAE's latent space and asks the classifier again after each; "
+        "here one lift and one landing in pixels, with guidance and refining, end at the first of a few levels "
+        "that is valid",
+    )
     rank: ClassVar[int] = 5
     needs: ClassVar[tuple[str, ...]] = ("matching",)
     gradients: ClassVar[bool] = False

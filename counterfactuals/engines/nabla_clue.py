@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Penalty
 from ..settings import setting
@@ -23,12 +24,19 @@ class NablaClue(Clue):
     Diversity is the determinant of a kernel K_ij = 1 / (1 + |z_i - z_j|) over the set. What a new answer multiplies it
     by is 1 - k^T K^-1 k, with its own kernel values k; the logarithm of that is added to the objective.
 
-    Source: Ley et al. 2022, arXiv 2112.02646, section 3 (determinantal point processes, the sequential scheme).
+    Source: Ley et al. 2022, arXiv 2112.02646, section 3 (determinantal point processes, the sequential scheme). As
+    in `clue`, each search starts near the image and ends at the first valid image, so that the
+    term has few steps in which to act.
     """
 
     name: ClassVar[str] = "nabla-clue"
-    summary: ClassVar[str] = "as clue, away from the answers found before: a diverse set"
+    summary: ClassVar[str] = "as clue, away from the answers found before"
     paper: ClassVar[str] = "Ley et al. 2022, nabla-CLUE, arXiv 2112.02646"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "answers are sought one after another from starts near the image, with the logarithm of the determinant, "
+        "and end at the first valid image, which leaves the diversity term few steps",
+    )
     rank: ClassVar[int] = 82
 
     diversity_weight: float = setting(5.0, "nats for a factor of e in the determinant", least=0)

@@ -9,6 +9,7 @@ import torch
 
 from ..curve import Curve
 from ..engine import Engine
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..settings import setting
@@ -18,14 +19,21 @@ RESTART_STD_PIXELS = 0.1  # of the range of a pixel from the factual, for furthe
 
 @dataclass(frozen=True, kw_only=True)
 class PixelAscent(Engine):
-    """Gradient ascent with the identity as generative model (Wachter et al. 2017, arXiv 1711.00399, eq. 2).
+    """Gradient ascent on the classifier's log-probability of the target, in pixels.
+
+    It is not the search of Wachter et al. 2017, arXiv 1711.00399, whose equation 2 has a distance as well.
 
     Its results fool the classifier and nobody else. A judge that rates them as realistic is not a useful judge.
     """
 
     name: ClassVar[str] = "pixel"
     summary: ClassVar[str] = "control: gradient ascent on the pixels, finds adversarial noise"
-    paper: ClassVar[str] = "Wachter et al. 2017, arXiv 1711.00399"
+    paper: ClassVar[str] = "control; compare Wachter et al. 2017, arXiv 1711.00399"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "ours",
+        "a control, not the method of Wachter et al.: their search also keeps the image near, and this ascent has"
+        " no distance term",
+    )
     caution: ClassVar[str | None] = (
         "pixel finds adversarial noise: it shows how little convinces the classifier, not what the target looks like"
     )

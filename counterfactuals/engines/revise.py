@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..curve import Curve
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..search.ascent import Ascent, Search
 from ..search.vae_engine import VAEEngine
@@ -34,6 +35,11 @@ class Revise(VAEEngine):
     name: ClassVar[str] = "revise"
     summary: ClassVar[str] = "gradient ascent in the latent space of a VAE, near the image in pixels"
     paper: ClassVar[str] = "Joshi et al. 2019, REVISE, arXiv 1907.09615"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "REVISE has one weight of the distance and plain gradient descent; here the weight falls where an image "
+        "is not valid, and steps are normalised",
+    )
     rank: ClassVar[int] = 15
 
     distance_weights: tuple[float, ...] = setting(

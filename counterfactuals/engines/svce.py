@@ -1,4 +1,4 @@
-"""svce: the most confident image within a ball of the norm L1.5 around the factual, and the smallest valid ball."""
+"""svce: towards the target within a ball of the norm L1.5 around the factual, as small a ball as is found."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..curve import Curve
 from ..engine import Engine
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..settings import setting
 
@@ -28,18 +29,25 @@ class SparseVCE(Engine):
 
     The norm lies between L1, whose solutions are single pixels, and L2, whose solutions are a haze: changes are few and
     large. Every step goes towards the point of the feasible set that the gradient favours most (`linear_step`), so that
-    no projection is needed. Radii are tried upwards; the smallest one with a valid image is found by bisection.
+    no projection is needed. The search in a ball stops at its first valid image, so that its answer is hardly surer
+    than was asked for. Radii are tried upwards, and the smallest with a valid image is narrowed down by bisection.
 
     On a classifier that was trained as usual this finds adversarial noise. It explains robust classifiers, whose
     gradients show what their classes look like.
 
     Source: Boreiko et al. 2022, Sparse Visual Counterfactual Explanations in Image Space, arXiv 2205.07972,
-    section 4 and algorithm 1. There the radius is fixed; the smallest one is ours.
+    section 4 and algorithm 1. There the radius is fixed, the start is random, and the most confident image is kept.
     """
 
     name: ClassVar[str] = "svce"
-    summary: ClassVar[str] = "most confident image within a sparse ball, by Frank-Wolfe; for robust classifiers"
+    summary: ClassVar[str] = "first valid image in a small sparse ball, by Frank-Wolfe; for robust classifiers"
     paper: ClassVar[str] = "Boreiko et al. 2022, Sparse VCEs, arXiv 2205.07972"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "the paper fixes the radius, starts at random and keeps the most confident image; here the search starts "
+        "at the factual and stops at the first image that reaches the confidence, and radii are tried upwards and"
+        " halved",
+    )
     caution: ClassVar[str | None] = (
         "svce follows the classifier's own gradients: unless that is robust, as --classifier robust_classifier is, "
         "what it finds is adversarial noise"

@@ -16,6 +16,7 @@ from ...generative.donors import DonorSource, OfClass
 from ...images.composites import Grid, Swap, aligned
 from ..curve import About, Curve, Region
 from ..engine import Engine
+from ..fidelity import Fidelity
 from ..problem import NothingToOffer, Problem
 from ..search.cell_search import CellSearch, at_once, run
 from ..settings import setting
@@ -53,6 +54,11 @@ class CellSwap(Engine):
     name: ClassVar[str] = "swap"
     summary: ClassVar[str] = "cells of the image replaced by cells of real images of the target class"
     paper: ClassVar[str] = "Goyal et al. 2019, Counterfactual Visual Explanations, arXiv 1904.07451"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "the papers exchange cells of feature maps; here cells of pixels are aligned, blended and put back where "
+        "they are not needed, and the image itself must be valid",
+    )
     caution: ClassVar[str | None] = (
         "swap puts real photographs together: it shows which parts decide, not what a new photograph would look like"
     )

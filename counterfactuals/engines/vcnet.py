@@ -12,6 +12,7 @@ from torch import Tensor
 from ...generative.contract import ConditionalModel
 from ..curve import Curve
 from ..engine import Engine
+from ..fidelity import Fidelity
 from ..problem import Problem
 from ..settings import setting
 
@@ -25,13 +26,21 @@ class VCNet(Engine):
     If the end of the line is not valid, the latent is also scaled towards the mean of its prior, where the decoder
     generates the class's most typical image.
 
-    Source: Guyomard et al. 2022, VCNet, arXiv 2212.10847, section 3.2. There the predictor is trained together with
-    the generator. Here it is any frozen classifier, whose probabilities are the condition.
+    Source: Guyomard et al. 2022, VCNet, arXiv 2212.10847, section 3.2. There predictor and generator share layers, are
+    trained together, and answer in one pass. Here the predictor is any frozen classifier, whose probabilities are the
+    condition; the generator has an encoder of its own, and is trained with five losses that VCNet has not
+    (`training/parts/conditional_vae.py`); the line of conditions and the shrinking are ours.
     """
 
     name: ClassVar[str] = "vcnet"
     summary: ClassVar[str] = "conditional VAE, condition moved from the prediction to the target"
     paper: ClassVar[str] = "Guyomard et al. 2022, VCNet, arXiv 2212.10847"
+    fidelity: ClassVar[Fidelity] = Fidelity(
+        "variant",
+        "VCNet trains predictor and generator together and answers in one pass; here the classifier is frozen, "
+        "the generator is trained with five losses that VCNet has not, the condition moves along a line, and the "
+        "latent is shrunk where that is not enough",
+    )
     rank: ClassVar[int] = 30
     needs: ClassVar[tuple[str, ...]] = ("conditional_vae",)
     gradients: ClassVar[bool] = False

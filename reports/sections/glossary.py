@@ -39,6 +39,8 @@ OF_COUNTERFACTUALS = Glossary(
     terms={
         "factual": "the original image",
         "counterfactual": "an image near the factual that the explained classifier sees as the target class",
+        "engine": "a way to search for counterfactuals; most are variants of the method they are named after, and "
+        "cfx info --engine NAME says how they depart from it",
         "valid": "the target has the highest probability, and at least the confidence asked for. Adversarial noise can "
         "be valid, too: look at the judges",
         "judges": "independently trained models that no engine can see or use; they agree if they see the target, too",

@@ -45,6 +45,7 @@ def test_what_there_is(run: Run, installed: Path):
         {name: load_engine(name) for name in engine_names()}
     )
     assert all(engine["summary"] and engine["paper"] for engine in found["engines"])
+    assert {engine["name"]: engine["fidelity"]["kind"] for engine in found["engines"]}["graft"] == "ours"
     assert [engine["name"] for engine in found["engines"] if engine["default"]] == ["auto"]
     (toy,) = found["bundles"]
     assert toy["name"] == "toy" and toy["verified"] and toy["problem"] is None and toy["shape"] == [1, 28, 28]
@@ -67,7 +68,10 @@ def test_one_engine_with_its_settings(run: Run):
     about = json.loads(run("info", "--engine", "latent", "--format", "json").stdout)
     steps = next(each for each in about["settings"] if each["name"] == "max_steps")
     assert (steps["type"], steps["default"], steps["least"]) == ("int", 40, 1)
+    fidelity = load_engine("latent").fidelity
+    assert about["engine"]["fidelity"] == {"kind": "variant", "departs": fidelity.departs}
     text = run("info", "--engine", "latent").stdout
+    assert f"fidelity: variant; {fidelity.departs}" in " ".join(text.split())
     assert "needs vae, anchors, and gradients" in text and "steps at most (>= 1)" in text
     text = run("info", "--engine", "clue").stdout
     assert "needs vae, and gradients of the classifier; uses ensemble if the bundle has it" in " ".join(text.split())

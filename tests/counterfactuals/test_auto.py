@@ -13,7 +13,7 @@ from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.engines.auto import Auto
-from cfx.counterfactuals.problem import Problem
+from cfx.counterfactuals.problem import NothingToOffer, Problem
 from cfx.counterfactuals.registry import load_engine
 from cfx.counterfactuals.settings import parse_settings, text_of
 from cfx.errors import BundleError, UsageError
@@ -55,6 +55,28 @@ def test_it_takes_the_bundles_own_engine_and_then_those_without_gradients(bundle
     models._entries.clear()
     with pytest.raises(BundleError, match="no engine to choose from"):
         Auto.from_models(models)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken(Stuck):
+    """An engine of another package that fails."""
+
+    name: ClassVar[str] = "broken"
+
+    def find(self, problem: Problem) -> Curve:
+        raise ZeroDivisionError("oh")
+
+
+def test_where_one_engine_fails_the_others_answer(bundle: Bundle, questions: tuple[Tensor, Tensor]):
+    images, targets = (values[:3] for values in questions)
+    engine = built(bundle, "vcnet")
+    engine._children.insert(0, Broken())
+    found = engine.search(bundle.classifier, images, targets)
+    assert bool(found.valid.all()) and found.about is not None
+    assert all(each.notes[0].startswith("auto: the answer of vcnet") for each in found.about)
+    engine._children[1:] = []
+    with pytest.raises(NothingToOffer, match=r"broken: it fails \(ZeroDivisionError: oh\); tell the author of tests"):
+        engine.search(bundle.classifier, images, targets)
 
 
 def test_it_chooses_among_the_engines_that_are_named_in_their_order(bundle: Bundle):

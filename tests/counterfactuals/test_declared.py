@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,8 +15,9 @@ from cfx.bundles.bundle import Bundle
 from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.declared import fault_of
 from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.fidelity import Fidelity
 from cfx.counterfactuals.problem import BrokenEngine, Problem
-from cfx.counterfactuals.registry import engine_names, load_engine
+from cfx.counterfactuals.registry import engine_names, load_engine, plugin_of
 from cfx.counterfactuals.settings import setting
 
 
@@ -57,6 +59,26 @@ class FarDefault(Whole):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FidelityAsText(Whole):
+    fidelity: ClassVar[Any] = "variant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnknownFidelity(Whole):
+    fidelity: ClassVar[Any] = Fidelity("exact", "in nothing")  # pyright: ignore[reportArgumentType]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepartsSomehow(Whole):
+    fidelity: ClassVar[Fidelity] = Fidelity("variant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsInThePaper(Whole):
+    fidelity: ClassVar[Fidelity] = Fidelity("paper")
+
+
+@dataclass(frozen=True, kw_only=True)
 class NoFind(Engine):
     name: ClassVar[str] = "mine"
     summary: ClassVar[str] = "nothing"
@@ -82,6 +104,13 @@ class NoWords(Engine):
         (NeedsText, "needs is 'vae'; write a tuple of names of parts"),
         (NoDefault, "its field 'rate' has no default and is no part that it needs or uses"),
         (FarDefault, "the default of its setting rate, 20, is out of range: choose 10 or less"),
+        (
+            FidelityAsText,
+            'fidelity is \'variant\'; write Fidelity("variant", "how it differs from its source")',
+        ),
+        (UnknownFidelity, "the kind of its fidelity is 'exact'; choose paper, variant or ours"),
+        (DepartsSomehow, "its fidelity, variant, does not say in departs how it differs from its source"),
+        (AsInThePaper, None),
         (Whole, None),
     ],
 )
@@ -96,6 +125,18 @@ def test_an_engine_has_the_name_of_its_entry_point():
 @pytest.mark.parametrize("name", engine_names())
 def test_our_engines_lack_nothing(name: str):
     assert fault_of(load_engine(name), name) is None
+
+
+def test_an_engine_that_does_not_say_how_near_it_is_to_its_source_is_a_variant():
+    assert Whole.fidelity == Fidelity("variant", "its author does not say")
+
+
+@pytest.mark.parametrize("name", [name for name in engine_names() if plugin_of(name) is None])
+def test_the_docs_say_how_each_engine_departs_from_its_source(name: str):
+    engine = load_engine(name)
+    assert "fidelity" in vars(engine), "it must state its own"
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    assert f"| `{name}` | {engine.fidelity.kind} | {engine.fidelity.departs} |" in page
 
 
 def raises(error: Exception) -> Callable[[Problem], Any]:

@@ -35,8 +35,8 @@ from ..part import Made, Measured, Part, Sample, Verdict
 class ConditionalVAEFit(ElboFit[ConditionalVAE]):
     """ELBO, a class adversary on the latents, and training on swapped conditions.
 
-    A plain conditional VAE ignores its condition, because the latent carries the class. Five loss terms are added, with
-    the names of their weights:
+    A plain conditional VAE ignores its condition, because the latent carries the class. Five loss terms are added,
+    none of which VCNet has, with the names of their weights:
 
     - *invariance*: a small network predicts the class from the latent, and the encoder is trained to make it predict
       at random (Lample et al. 2017, Fader Networks, arXiv 1706.00409);
@@ -55,7 +55,7 @@ class ConditionalVAEFit(ElboFit[ConditionalVAE]):
             probabilities (N, K) of the images of `data` if running it at every step would be slow.
         guides: classifiers that supervise the swapped images.
         beta, likelihood, prelude: as in `ElboFit`.
-        joint: also train `predictor`, in the same loss, as VCNet's paper does; otherwise it is frozen.
+        joint: also train `predictor`, in the same loss; otherwise it is frozen.
         present: (P,) the classes that have images, the only targets of swapped conditions. All, if None.
     """
 

@@ -1,4 +1,4 @@
-"""classifier and conditional_vae, trained jointly in one loss as in VCNet's paper."""
+"""classifier and conditional_vae, trained jointly in one loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from .conditional_vae import ConditionalVAEPart
 
 @dataclass(frozen=True, kw_only=True)
 class JointPart(Part):
-    """The explained classifier as the predictor of VCNet (Guyomard et al. 2022, arXiv 2212.10847, section 3.1)."""
+    """The explained classifier as the predictor of the conditional VAE, trained with it.
+
+    The idea is that of VCNet (Guyomard et al. 2022, arXiv 2212.10847, section 3.1), where both share layers, and whose
+    loss lacks five terms of this one (`ConditionalVAEFit`).
+    """
 
     makes: ClassVar[tuple[str, ...]] = ("classifier", "conditional_vae")
     needs: ClassVar[tuple[str, ...]] = ("judge",)

@@ -1,4 +1,4 @@
-"""retrained: the explained classifier trained again with other seeds."""
+"""retrained: classifiers like the explained one, trained on its images with other seeds."""
 
 from __future__ import annotations
 

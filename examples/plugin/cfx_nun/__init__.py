@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
+from cfx.counterfactuals.fidelity import Fidelity
 from cfx.counterfactuals.problem import NothingToOffer, Problem
 from cfx.counterfactuals.settings import setting
 from cfx.generative.donors import DonorSource
@@ -25,6 +26,7 @@ class NearestUnlikeNeighbour(Engine):
     name: ClassVar[str] = "nun"
     summary: ClassVar[str] = "the nearest real image of the target class"
     paper: ClassVar[str] = "Nugent and Cunningham 2005, A Case-Based Explanation System for Black-Box Systems"
+    fidelity: ClassVar[Fidelity] = Fidelity("variant", "cases are compared pixel by pixel, among those that are valid")
     contract: ClassVar[int] = 1
     rank: ClassVar[int] = 60
     needs: ClassVar[tuple[str, ...]] = ("donors",)
