@@ -33,7 +33,7 @@ class Candidates:
 
     Attributes:
         images: (N, C, H, W), rounded to 8 bits.
-        valid: (N,) bool, whether each meets the goal.
+        valid: (N,) bool, whether each meets the goal and, where more is required, that (`SearchRequest.typical`).
         confidence: (N,) the target's probability.
         predicted: (N,) int64, the most probable class.
         predicted_confidence: (N,) its probability.

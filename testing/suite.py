@@ -20,11 +20,10 @@ from ..counterfactuals.registry import engine_names, load_engine
 from ..counterfactuals.settings import parse_settings, settings_of, text_of
 from ..counterfactuals.tightening import PATH_FRAMES
 from ..errors import BundleError, UsageError
-from ..generative.donors import Donors
+from .subjects import Counting, Never, Undecided, questions_of
 
 LEVEL = 1 / 255  # of an 8-bit image
 ON_AN_ACCELERATOR = 0.5  # share of the images that must come out the same alone and in a batch there
-PER_CLASS = 20  # real images that are looked at for each class, to find one that the classifier gets right
 
 
 class EngineSuite:
@@ -272,62 +271,6 @@ class EngineSuite:
 def with_steps(engine: Engine, count: int) -> Engine:
     """The engine with at most so many steps, if it iterates."""
     return replace(engine, max_steps=count) if hasattr(engine, "max_steps") else engine
-
-
-class Counting(nn.Module):
-    """Counts the images that pass through a classifier."""
-
-    def __init__(self, classifier: nn.Module) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.seen = 0
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.seen += len(images)
-        return self.classifier(images)
-
-
-class Undecided(nn.Module):
-    """Adds other noise to a classifier's logits at each evaluation."""
-
-    def __init__(self, classifier: nn.Module, noise: float = 5.0) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.noise = noise
-        self.generator = torch.Generator().manual_seed(0)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits = self.classifier(images)
-        return logits + self.noise * torch.randn(logits.shape, generator=self.generator).to(logits)
-
-
-class Never(nn.Module):
-    """A classifier that never sees some classes."""
-
-    def __init__(self, classifier: nn.Module, classes: Tensor) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.classes = classes
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(images).index_fill(1, self.classes, -50.0)
-
-
-def questions_of(bundle: Bundle, count: int) -> tuple[Tensor, Tensor]:
-    """Real images of a bundle that its classifier gets right, (N, C, H, W), and another class as target of each."""
-    donors, present = bundle.part("donors", Donors), torch.tensor(bundle.present, device=bundle.device)
-    labels = bundle.labelling.labels_of(present)
-    images: list[Tensor] = []
-    targets: list[int] = []
-    with torch.no_grad():
-        for place in range(count):
-            turn, own = divmod(place, len(present))
-            candidates = donors.of_label(int(labels[own])).images[turn : turn + PER_CLASS]
-            right = bundle.classifier(candidates).argmax(dim=1) == present[own]
-            images.append(candidates[int(right.int().argmax())])
-            other = 1 + place % (len(present) - 1)
-            targets.append(int(present[(own + other) % len(present)]))
-    return torch.stack(images), torch.tensor(targets, dtype=torch.int64, device=images[0].device)
 
 
 def _state(model: nn.Module) -> tuple[object, ...]:

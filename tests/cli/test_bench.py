@@ -422,6 +422,9 @@ def test_several_answers_are_recorded_and_the_first_are_compared(run, tmp_path):
     assert [(line["pair"], line["engine"], line["place"]) for line in again] == keys
     other = run(*asked, "--answers", "2", "--out", tmp_path / "run")
     assert other.code == 2 and "answers" in other.error
+    assert len([*(tmp_path / "run" / "images" / "vcnet").iterdir()]) == len(lines)
+    assert run(*asked, "--fresh", "--out", tmp_path / "run").code == 0
+    assert len([*(tmp_path / "run" / "images" / "vcnet").iterdir()]) == 6, "no second answer of the earlier run is left"
 
 
 def test_an_engine_without_any_attempt_is_an_error_and_the_rest_is_done(bench, monkeypatch, tmp_path):
