@@ -17,10 +17,9 @@ from ..images.writing import as_png
 from ..metrics.evaluate import Value
 from .pictures.held import InRun, Pictures, drawn
 from .pictures.panel import draw_panel
-from .question import Question, Source
+from .question import Question
 from .region import Within
 from .seen import Seen
-from .wanted import goal_of
 from .which_regions import WhichRegions
 from .wording import rounded
 
@@ -235,7 +234,7 @@ class Answer:
         Raises:
             DataError: a field is missing or has the wrong type.
         """
-        factual, counterfactual, metrics, cost = map(table.need_table, ("factual", "counterfactual", "metrics", "cost"))
+        counterfactual, metrics, cost = map(table.need_table, ("counterfactual", "metrics", "cost"))
         files = table.mapping("files", str)
         values: dict[str, Value] = {}
         for name, value in metrics.values.items():
@@ -243,15 +242,7 @@ class Answer:
                 raise metrics.wrong(name, "a number, true, false or null", value)
             values[name] = value
         return cls(
-            question=Question(
-                source=Source(name=table.need("input", str)),
-                factual=Seen.from_json(factual),
-                target=table.need("target", str),
-                goal=goal_of(table),
-                among=table.several("among", str) or (),
-                number=table.get("pair", int),
-                file=files.get("factual"),
-            ),
+            question=Question.from_json(table),
             engine=table.need("engine", str),
             place=table.need("place", int),
             of=table.get("of", int) or 1,

@@ -18,9 +18,7 @@ from ..progress import SILENT
 from .answer import Answer
 from .bisecting import bisected
 from .pipeline import AnswerOptions, answer_batch
-from .question import Question, QuestionBatch, Source
-from .seen import Seen
-from .wanted import goal_of
+from .question import Question, QuestionBatch
 
 BATCH_SIZE = 256  # questions
 
@@ -101,15 +99,7 @@ class Failed:
         if fault not in known:
             raise error.wrong("fault", " or ".join(known), fault)
         return cls(
-            question=Question(
-                source=Source(name=table.need("input", str)),
-                factual=Seen.from_json(table.need_table("factual")),
-                target=table.need("target", str),
-                goal=goal_of(table),
-                among=table.several("among", str) or (),
-                number=table.get("pair", int),
-                file=table.mapping("files", str).get("factual"),
-            ),
+            question=Question.from_json(table),
             engine=table.need("engine", str),
             reason=error.need("reason", str),
             fault=known[fault],

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
+from ..documents import Table
 from ..images.resizing import Placement
 from ..images.scale import Scale
 from .region import Within, stacked
 from .seen import Seen
-from .wanted import GoalName
+from .wanted import GoalName, goal_of
 from .wording import with_article
 
 
@@ -69,6 +70,24 @@ class Question:
     number: int | None = None
     file: str | None = None
     sha256: str | None = None
+
+    @classmethod
+    def from_json(cls, table: Table) -> Question:
+        """Read a question from a line of a run: of its questions, or of its records.
+
+        Raises:
+            DataError: a field is missing or has the wrong type.
+        """
+        return cls(
+            source=Source(name=table.need("input", str)),
+            factual=Seen.from_json(table.need_table("factual")),
+            target=table.need("target", str),
+            goal=goal_of(table),
+            among=table.several("among", str) or (),
+            number=table.get("pair", int),
+            file=table.mapping("files", str).get("factual"),
+            sha256=table.get("sha256", str),
+        )
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -82,12 +81,10 @@ def missing_notes(run: Run) -> list[str]:
     """The reasons why metrics have no value, and the answers' first notes, each once."""
     reasons = in_sentences(pair for answer in run.answers for pair in answer.missing.items())
     notes = [*dict.fromkeys(note for answer in run.answers for note in answer.notes)]
-    failures = Counter(each.engine for each in run.failed)
-    examples = {each.engine: each for each in reversed(run.failed)}
     failed = [
-        f"{name}: no attempt at {count} of {len(run.questions)} questions, such as "
-        f"{examples[name].question.source.name}: {examples[name].reason}"
-        for name, count in failures.items()
+        f"{name}: no attempt at {len(failures)} of {len(run.questions)} questions, such as "
+        f"{failures[0].question.source.name}: {failures[0].reason}"
+        for name, failures in run.failures.items()
     ]
     rest = [f"{len(notes) - LISTED} more notes are in the records"] if len(notes) > LISTED else []
     return [*failed, *dict.fromkeys(reasons), *notes[:LISTED], *rest]

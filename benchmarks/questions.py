@@ -20,9 +20,8 @@ from torch import Tensor
 from ..answers.asking import ask_each
 from ..answers.question import Question, QuestionBatch, Source, targets_of
 from ..answers.region import Within
-from ..answers.seen import Seen
 from ..answers.targets import ListedTargets, TargetPolicy, Which, is_among
-from ..answers.wanted import Wanted, goal_of
+from ..answers.wanted import Wanted
 from ..bundles.bundle import Bundle
 from ..counterfactuals.problem import ModelError
 from ..documents import Table, to_json
@@ -204,18 +203,11 @@ def read_questions(directory: Path) -> list[Question]:
         for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
             try:
                 table = Table(json.loads(line), f"{path}: line {number}", DataError)
-                questions.append(
-                    Question(
-                        source=Source(name=table.need("input", str)),
-                        factual=Seen.from_json(table.need_table("factual")),
-                        target=table.need("target", str),
-                        goal=goal_of(table),
-                        number=table.need("pair", int),
-                        file=table.mapping("files", str)["factual"],
-                        sha256=table.get("sha256", str),
-                    )
-                )
-            except (ValueError, KeyError, DataError) as error:
+                question = Question.from_json(table)
+                table.need("pair", int)
+                table.need_table("files").need("factual", str)
+                questions.append(question)
+            except (ValueError, DataError) as error:
                 raise DataError(f"{path}: line {number} is not a question; start anew with --fresh") from error
     except FileNotFoundError as error:
         raise UsageError(f"{directory}: no run there (no {QUESTIONS}); `cfx bench` makes one") from error

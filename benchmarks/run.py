@@ -101,6 +101,14 @@ class Run:
         return {name: table.values for name, table in self.manifest.settings.tables("engines").items()}
 
     @property
+    def failures(self) -> dict[str, list[Failed]]:
+        """The questions without even an attempt, by engine."""
+        found: dict[str, list[Failed]] = {}
+        for failed in self.failed:
+            found.setdefault(failed.engine, []).append(failed)
+        return found
+
+    @property
     def batch_size(self) -> int:
         """The largest number of questions in a batch, which `auto` chose by the free memory."""
         return self.manifest.own.need("batch_size", int)

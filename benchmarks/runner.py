@@ -100,8 +100,9 @@ class Runner:
                     self._warm_up(name, batch)
                     warm.add(name)
                 self._answer(name, batch)
-            first = first or resident() or 0
-            if (resident() or 0) > first:  # not after each batch, which would cost the fastest engines a tenth
+            now = resident() or 0
+            first = first or now
+            if now > first:  # not after each batch, which would cost the fastest engines a tenth
                 return_freed_memory()
 
     def _warm_up(self, name: str, batch: QuestionBatch) -> None:

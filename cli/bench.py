@@ -173,8 +173,6 @@ def bench(
         GATES, fail_under, least=min_pairs, timeout=timeout, baseline=baseline, junit=junit, fresh=fresh
     )
     check_subjects(gating.gates, GATES, [*chosen.names, *(CONTROLS if controls else ())])
-    if junit is not None:
-        junit.unlink(missing_ok=True)  # a report of an earlier run must not be taken for one of this run
     options = BenchOptions(
         bundle=bundle,
         explained=classifier,

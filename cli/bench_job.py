@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
@@ -84,20 +83,18 @@ class BenchJob(GatedJob):
             load_scoring(benchmark.bundle)
             with terminal.work(f"bench: {len(run.questions)} questions, engines {', '.join(benchmark.engines)}"):
                 self.summary = benchmark.answer(run, terminal)
-        for engine in dict.fromkeys(failed.engine for failed in run.failed):
-            failures = [failed for failed in run.failed if failed.engine == engine]
+        for engine, failures in run.failures.items():
             for failed in failures[:TOLD]:
                 terminal.note(f"no attempt: {failed}")
             if len(failures) > TOLD:
                 terminal.note(f"no attempt: engine {engine} on {len(failures) - TOLD} more questions")
 
     def faults(self) -> Sequence[str]:
-        total, failures = len(self.results.questions), Counter(failed.engine for failed in self.results.failed)
-        reasons = {failed.engine: failed.reason for failed in self.results.failed}
+        total = len(self.results.questions)
         return [
-            f"engine {name}: no attempt at any of the {total} questions: {reasons[name]}"
-            for name, count in failures.items()
-            if count == total
+            f"engine {name}: no attempt at any of the {total} questions: {failures[-1].reason}"
+            for name, failures in self.results.failures.items()
+            if len(failures) == total
         ]
 
     def figures(self) -> Figures:

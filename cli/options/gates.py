@@ -74,7 +74,9 @@ def gate_options(
     junit: Path | None = None,
     fresh: bool = False,
 ) -> GateOptions:
-    """Check and parse the options of a command with gates; the arguments are the options as they were given.
+    """Check and parse the options of a command with gates, and delete the report of an earlier run.
+
+    The arguments are the options as they were given.
 
     Raises:
         UsageError: a gate or the time cannot be parsed, there is nothing to report, or a path cannot be what it is for.
@@ -83,11 +85,15 @@ def gate_options(
     check_run("--baseline", baseline)
     if junit is not None and not fail_under:
         raise UsageError("--junit: reports gates, and there are none; give at least one --fail-under")
+    gates = tuple(parse_gate(text, vocabulary, baseline=baseline is not None) for text in fail_under or ())
+    limit = None if timeout is None else seconds("--timeout", timeout)
+    if junit is not None:
+        junit.unlink(missing_ok=True)  # a report of an earlier run must not be taken for one of this run
     return GateOptions(
         vocabulary=vocabulary,
-        gates=tuple(parse_gate(text, vocabulary, baseline=baseline is not None) for text in fail_under or ()),
+        gates=gates,
         least=least,
-        seconds=None if timeout is None else seconds("--timeout", timeout),
+        seconds=limit,
         baseline=baseline,
         junit=junit,
         fresh=fresh,
