@@ -55,6 +55,7 @@ class Curve:
         end: the candidates at t = 1, if the engine has already evaluated them.
         accept: accept(t (M,), rows (M,)) -> (M,) bool, which points the engine accepts if they are valid; None: all
             of them. Tightening treats the others like invalid points.
+        least: confidence below which tightening treats a point like an invalid one.
         about: about(t, row) -> what the engine says about the point of a row at t; None: nothing.
     """
 
@@ -64,4 +65,5 @@ class Curve:
     low: Tensor | None = None
     end: Candidates | None = None
     accept: Callable[[Tensor, Tensor], Tensor] | None = None
+    least: float = 0.0
     about: Callable[[float, int], About] | None = None

@@ -31,7 +31,8 @@ def tighten(problem: Problem, curve: Curve) -> tuple[Tensor, Candidates]:
     def evaluate(at: Tensor, rows: Tensor) -> tuple[Candidates, Tensor]:
         """The points at t = `at` on the curves `rows`, and whether each is valid and accepted by the engine."""
         points = problem.candidates(curve.draw(at, rows), rows)
-        return points, points.valid if curve.accept is None else points.valid & curve.accept(at, rows)
+        good = points.valid & (points.confidence >= curve.least)
+        return points, good if curve.accept is None else good & curve.accept(at, rows)
 
     if curve.grid:
         grid = torch.tensor(curve.grid, device=rows.device)

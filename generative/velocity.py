@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -16,6 +17,33 @@ FINEST = 2  # side of the squares of pixels that are folded into channels, which
 COARSEST = 8  # pixels; the feature maps are halved until their longer side is at most this
 FREQUENCIES = 32  # of the sinusoidal encoding of the level
 LOG_FLOOR = -8.0  # log-probabilities below this are not told apart
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Keeps what a field generates near given images.
+
+    At each step the image that the field predicts, x - t v, is replaced by argmin_y |y - x + t v|^2 / 2 + w |y - to|_1:
+    pixels move towards `to` by at most w, and those that are within w of it become equal to it (the proximal operator
+    of the L1 distance; Parikh and Boyd 2014, Proximal Algorithms, section 6.5.2). Han et al. 2023, ProxEdit, arXiv
+    2306.05414, apply such an operator to the effect of the guidance.
+
+    Attributes:
+        to: (N, C, H, W), scaled to [-1, 1].
+        weight: (N,) w, in units of the scaled range, of width 2; 0 does nothing.
+        above: the level above which it acts; below, the field alone draws the fine detail.
+    """
+
+    to: Tensor
+    weight: Tensor
+    above: float = 0.3
+
+    def applied(self, velocity: Tensor, noised: Tensor, level: Tensor) -> Tensor:
+        """The velocity (N, C, H, W), of images (N, C, H, W) at levels (N,), that leads to the replaced images."""
+        levels, most = level[:, None, None, None], self.weight[:, None, None, None]
+        difference = self.to - (noised - levels * velocity)
+        pulled = velocity - torch.clamp(difference, -most, most) / levels.clamp(min=self.above)
+        return torch.where(levels > self.above, pulled, velocity)
 
 
 class VelocityField(nn.Module):
@@ -128,6 +156,7 @@ class VelocityField(nn.Module):
         *,
         steps: int,
         guidance: Tensor | None = None,
+        pull: Pull | None = None,
     ) -> Tensor:
         """Follow the field from one level to another, with Heun's method.
 
@@ -137,16 +166,22 @@ class VelocityField(nn.Module):
             condition: (N, K) probabilities.
             steps: of equal length, each with two evaluations.
             guidance: as in `guided`.
+            pull: keeps the images near others; None: nothing does.
 
         Returns:
             (N, C, H, W), scaled to [-1, 1] and not clamped.
         """
         size = (end - start) / steps
         wide = size[:, None, None, None]
+
+        def velocity(noised: Tensor, level: Tensor) -> Tensor:
+            found = self.guided(noised, level, condition, guidance)
+            return found if pull is None else pull.applied(found, noised, level)
+
         for step in range(steps):
             level = start + size * step
-            here = self.guided(noised, level, condition, guidance)
-            there = self.guided(noised + wide * here, level + size, condition, guidance)
+            here = velocity(noised, level)
+            there = velocity(noised + wide * here, level + size)
             noised = noised + wide * (here + there) / 2
         return noised
 

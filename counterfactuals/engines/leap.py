@@ -15,6 +15,9 @@ from ..search.landing import FieldEngine, Landing
 from ..settings import setting
 
 
+RISEN = 0.5  # t on the curve from which on the level stays
+
+
 @dataclass(frozen=True, kw_only=True)
 class Leap(FieldEngine):
     """Lifts the factual to a level of noise along a velocity field, and lands under the target class.
@@ -52,23 +55,31 @@ class Leap(FieldEngine):
     guidance: tuple[float, ...] = setting(
         (2.0, 5.0), "weights of the condition when landing, tried one after the other", least=0
     )
-    bisections: int = setting(0, "halvings between the last invalid and the first valid level", least=0)
+    pull: float = setting(
+        1.6, "strongest pull towards the factual while landing, in pixels from -1 to 1; 0: none", least=0, most=2
+    )
+    margin: float = setting(
+        0.5,
+        "how much surer than asked for an answer remains under the pull, as a share of the way to certainty",
+        least=0,
+        most=1,
+    )
+    bisections: int = setting(3, "halvings of the pull, or without one, of the way to the first valid level", least=0)
 
     def find(self, problem: Problem) -> Curve:
         lifted_states = LiftedStates(self, problem)
         best, chosen, guidance = self._first_valid(problem, lifted_states)
-        below, above = lifted_states.levels[chosen - 1], lifted_states.levels[chosen]
-        # The level grows with t up to the highest one that is not valid, at t = low, and from there to the valid one.
-        low = torch.where(below > 0, 0.5, 0.0)
+        highest = lifted_states.levels[chosen]
 
+        # With t the level rises, under the strongest pull; from t = RISEN on the pull falls to nothing.
         def draw(t: Tensor, rows: Tensor) -> Tensor:
-            first = below[rows] * t / low[rows].clamp(min=0.5)
-            then = torch.lerp(below[rows], above[rows], (t - low[rows]) / (1 - low[rows]))
-            level = torch.where(t < low[rows], first, then)
+            level = highest[rows] * (t / RISEN).clamp(max=1)
+            pull = self.pull * ((1 - t) / (1 - RISEN)).clamp(0, 1)
             states = lifted_states.restarted(lifted_states.at(level, rows), level, rows)
-            return lifted_states.landed(states, level, rows, guidance[rows])
+            return lifted_states.landed(states, level, rows, guidance[rows], pull)
 
-        return Curve(draw, bisections=self.bisections, end=best, low=low)
+        least = self.confidence + self.margin * (1 - self.confidence)
+        return Curve(draw, bisections=self.bisections, low=torch.full_like(highest, RISEN), end=best, least=least)
 
     def _first_valid(self, problem: Problem, lifted_states: LiftedStates) -> tuple[Candidates, Tensor, Tensor]:
         """The first valid landing of each image, or else the most convincing one.

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ...generative.velocity import VelocityField
+from ...generative.velocity import Pull, VelocityField
 from ..engine import Engine
 from ..problem import ModelError, Problem
 from ..settings import setting
@@ -94,14 +94,26 @@ class Landing:
         other = (1 - RESTART_STD_NOISE**2) ** 0.5 * noise + RESTART_STD_NOISE * fresh
         return states + level[:, None, None, None] * (other - noise)
 
-    def landed(self, states: Tensor, level: Tensor, rows: Tensor, guidance: Tensor) -> Tensor:
+    def landed(
+        self, states: Tensor, level: Tensor, rows: Tensor, guidance: Tensor, pull: Tensor | None = None
+    ) -> Tensor:
         """Images (M, C, h, w) in [0, 1] of the questions `rows`, landed from states at levels (M,), and refined.
+
+        Args:
+            states: (M, C, h, w).
+            level: (M,).
+            rows: (M,).
+            guidance: (M,) weights of the condition.
+            pull: (M,) how strongly the factuals pull, as in `Pull`; None: not at all.
 
         Raises:
             ModelError: the field gives NaN or infinity.
         """
         wanted, zero, engine = self.wanted[rows], torch.zeros_like(level), self.engine
-        landed = self.field.integrate(states, level, zero, wanted, steps=engine.land_steps, guidance=guidance)
+        near = None if pull is None else Pull(self.problem.images[rows] * 2 - 1, pull)
+        landed = self.field.integrate(
+            states, level, zero, wanted, steps=engine.land_steps, guidance=guidance, pull=near
+        )
         if engine.melting:
             low = level.clamp(max=engine.melting)
             mixed = self.noised(landed.clamp(-1, 1), low, rows)
