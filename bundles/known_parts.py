@@ -41,8 +41,14 @@ KNOWN_PARTS = (
     ),
     KnownPart(
         "retrained",
-        "classifiers trained like the explained one with other seeds, for robustness",
+        "narrower classifiers trained on the images of the explained one with other seeds, for robustness",
         ("judges.retrained:Retrained",),
+        judge=True,
+    ),
+    KnownPart(
+        "referee",
+        "a third independent classifier, by which nothing is ever chosen",
+        ("judges.mixer:ConvMixer",),
         judge=True,
     ),
     KnownPart("vae", "variational autoencoder", ("generative.vae:VAE",)),
@@ -83,7 +89,7 @@ KNOWN_PARTS = (
     ),
     KnownPart(
         "reference",
-        "the judge's features of real images, for the realism percentile",
+        "features, sharpness and noise of real images, for the realism percentiles",
         ("judges.real_images:RealImages",),
         judge=True,
     ),

@@ -6,4 +6,4 @@ from ..classifiers.ensemble import Ensemble
 
 
 class Retrained(Ensemble):
-    """Several classifiers trained with the same recipe and different seeds; they only score."""
+    """Several classifiers trained on the explained one's images with other seeds, often narrower; they only score."""

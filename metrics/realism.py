@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .ranges import REALISM, SHARPNESS
+from .ranges import CLASS, NOISE, REALISM, SHARPNESS
 from .scene import Scene
 
 NEIGHBOURS = 5  # as in CARLA's yNN
@@ -18,6 +18,14 @@ def judge_agrees(scene: Scene) -> Tensor:
     After the oracle score of Hvilshøj et al. 2021, arXiv 2111.00177.
     """
     return scene.judges_probabilities.argmax(dim=1) == scene.labels
+
+
+def referee_agrees(scene: Scene) -> Tensor:
+    """Whether the referee gives the target the highest probability: (N,) bool.
+
+    The referee is a judge that nothing is ever chosen by: no engine, setting, trial or verdict.
+    """
+    return scene.judge("referee")(scene.judges_input).argmax(dim=1) == scene.labels
 
 
 def judge_confidence(scene: Scene) -> Tensor:
@@ -60,7 +68,7 @@ def im2(scene: Scene) -> Tensor:
 
 
 def realism_percentile(scene: Scene) -> Tensor:
-    """Percentage of real test images of the target class that are at least as far from the class, in [0, 100].
+    """Percentage of real images of the target class that are at least as far from the class, in [0, 100].
 
     The distance is the mean distance to the nearest real images of the class in the judge's features. A
     counterfactual as typical as the median real image gets 50; one farther away than every real image gets 0.
@@ -77,9 +85,26 @@ def sharpness_percentile(scene: Scene) -> Tensor:
     return scene.sharpness
 
 
+def noise_percentile(scene: Scene) -> Tensor:
+    """Percentage of real images of the target class that are at least as noisy, in [0, 100].
+
+    Noise is what fills areas that are quiet in real images (`judges.noise.Noise`). No network has a part in it.
+    """
+    return scene.noise
+
+
+def class_percentile(scene: Scene) -> Tensor:
+    """Percentage of real images of the target class that are at least as near to another class, in [0, 100].
+
+    What is compared is the distance of `realism_percentile` to the target over that to the nearest other class.
+    """
+    return scene.class_percentile
+
+
 def looks_real(scene: Scene) -> Tensor:
-    """Whether realism and sharpness percentile are both within the range of real images: (N,) bool."""
-    return REALISM.holds(scene.percentile) & SHARPNESS.holds(scene.sharpness)
+    """Whether realism, class, sharpness and noise percentile are all within the range of real images: (N,) bool."""
+    typical = REALISM.holds(scene.percentile) & CLASS.holds(scene.class_percentile)
+    return typical & SHARPNESS.holds(scene.sharpness) & NOISE.holds(scene.noise)
 
 
 def knn_agreement(scene: Scene, neighbours: int = NEIGHBOURS) -> Tensor:

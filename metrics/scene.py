@@ -15,11 +15,12 @@ from ..bundles.parts import Judges
 from ..errors import CfxError
 from ..images.resizing import resize_batch
 from ..judges.autoencoders import ClassAutoencoders
+from ..judges.matched_filter import MatchedFilter
 from ..judges.real_images import RealImages
 from ..judges.residual import ResidualNet
 
 CLASSIFIER_JUDGES = ("judge", "second_judge")
-"""The judges that are classifiers, each of another architecture. Features come from the first."""
+"""The judges that are classifiers, each of another architecture, but the referee. Features come from the first."""
 
 
 class Missing(CfxError):
@@ -150,17 +151,40 @@ class Scene:
         return self.reference.percentile(self.features, self.labels)
 
     @cached_property
+    def class_percentile(self) -> Tensor:
+        """Percentage of real images of the target at least as near to another class, (N,), in [0, 100].
+
+        Raises:
+            Missing: the features of real images were stored without their margins.
+        """
+        self._must_have(self.reference.noise)
+        return self.reference.class_percentile(self.features, self.labels)
+
+    @cached_property
     def sharpness(self) -> Tensor:
         """Percentage of real images of the target with at most as much fine detail, (N,), in [0, 100].
 
         Raises:
             Missing: the features of real images were stored without their sharpness.
         """
-        if self.reference.sharpness is None:
+        return self._must_have(self.reference.sharpness).percentile(self.judges_input, self.labels)
+
+    @cached_property
+    def noise(self) -> Tensor:
+        """Percentage of real images of the target that are at least as noisy, (N,), in [0, 100].
+
+        Raises:
+            Missing: the features of real images were stored without their noise.
+        """
+        return self._must_have(self.reference.noise).percentile(self.judges_input, self.labels)
+
+    def _must_have(self, found: MatchedFilter | None) -> MatchedFilter:
+        """What a reference has unless an earlier version made it, in which case `Missing` is raised."""
+        if found is None:
             raise Missing(
                 "the bundle's reference was made by an earlier version; `cfx train DIR --only reference` makes it anew"
             )
-        return self.reference.sharpness.percentile(self.judges_input, self.labels)
+        return found
 
     @property
     def autoencoders(self) -> ClassAutoencoders:

@@ -51,8 +51,8 @@ with socket.socket(socket.AF_UNIX) as server:
 """  # of the process of forking.py: what runs instead of `cfx`
 EXAMPLES = REPOSITORY / "examples"
 SCORES = {
-    "judge_agrees": True, "judge_confidence": 0.98, "looks_real": True, "realism_percentile": 62.0,
-    "sharpness_percentile": 41.0,
+    "judge_agrees": True, "referee_agrees": True, "judge_confidence": 0.98, "looks_real": True,
+    "realism_percentile": 62.0, "class_percentile": 57.0, "sharpness_percentile": 41.0, "noise_percentile": 88.0,
     "l0": 0.25, "l1": 23.4, "l2": 3.2, "linf": 0.9, "lpips": None, "im1": 0.83, "im2": 0.021,
 }  # fmt: skip
 NOT_IN_A_COPY = (".venv", ".git", "build", "dist", "cfx-out", "*.egg-info", "__pycache__")

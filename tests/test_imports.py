@@ -19,6 +19,6 @@ def test_there_is_no_import_circle():
 
 
 def test_no_installed_engine_needs_a_judge():
-    assert {"judge", "second_judge", "retrained", "autoencoders", "reference"} == JUDGES
+    assert {"judge", "second_judge", "referee", "retrained", "autoencoders", "reference"} == JUDGES
     for name in engine_names():
         assert JUDGES.isdisjoint(load_engine(name).needs), name

@@ -122,6 +122,7 @@ RECIPES = {
         parts={  # sized so that the bundle stays below 21 MB
             "classifier": {"network": {"width": 32, "hidden": 128, "mean": 0.286, "std": 0.353}},
             "second_judge": {"epochs": 16.0},
+            "referee": {"epochs": 12.0},
             "retrained": {"epochs": 12.0, "network": {"width": 12, "hidden": 64}},
             "conditional_vae": {"epochs": 9.0},
             "flow": {"network": {"couplings": 3}},

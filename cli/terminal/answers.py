@@ -81,16 +81,25 @@ def judgement(answer: Answer) -> Text:
         return line("cannot say: there are none")
     verdict = ("agree", "green") if agrees else ("disagree", "bold yellow")
     target = answer.target
-    text = line(verdict, f": classifiers that no engine uses give {target} {percent(sure)}")
+    text = line(verdict, f": classifiers that no engine uses give {target} {percent(sure)}", *referee(answer))
     realism, sharpness = answer.value("realism_percentile"), answer.value("sharpness_percentile")
     if realism is None:
         return text
     typical = f"more typical than {realism:.0f} % of real images of {target}"
-    if sharpness is None:
-        why = answer.missing.get("looks_real", "the sharpness of real images is not known")
+    real = answer.metrics.get("looks_real")
+    if real is None or sharpness is None:
+        why = answer.missing.get("looks_real", "the sharpness and noise of real images are not known")
         return line(text, "\n", typical, f"; whether it looks real is not known: {why}")
-    style = "green" if answer.metrics.get("looks_real") else "bold yellow"
+    style = "green" if real else "bold yellow"
     return line(text, "\n", (looks(answer.metrics), style), f"; {typical}, sharper than {sharpness:.0f} %")
+
+
+def referee(answer: Answer) -> list[str | tuple[str, str]]:
+    """What the referee sees in the counterfactual; nothing without one."""
+    agrees = answer.metrics.get("referee_agrees")
+    if agrees is None:
+        return []
+    return ["; the referee ", ("agrees", "green") if agrees else ("disagrees", "bold yellow")]
 
 
 def changes(answer: Answer) -> str:

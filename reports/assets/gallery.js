@@ -185,6 +185,7 @@ function verdicts(entry) {
   return make("ul", "verdicts",
     make("li", entry.valid ? "yes" : "no", entry.valid ? "✓ valid" : "✗ not valid"),
     verdict("judge_agrees", "judges agree", "judges disagree"),
+    verdict("referee_agrees", "referee agrees", "referee disagrees"),
     verdict("looks_real", "looks real", `does not look real${whyNotReal(entry)}`));
 }
 

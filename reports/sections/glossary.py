@@ -44,8 +44,11 @@ OF_COUNTERFACTUALS = Glossary(
         "valid": "the target has the highest probability, and at least the confidence asked for. Adversarial noise can "
         "be valid, too: look at the judges",
         "judges": "independently trained models that no engine can see or use; they agree if they see the target, too",
+        "referee": "one more such model, by which neither engines nor their settings are chosen; it agrees if it sees "
+        "the target, too",
         "looks real": "as 95 % of real images of the target class do: in the features of a judge it is not too far "
-        "from others (else it is called untypical), and it has as much fine detail (else: blurred, or noisy)",
+        "from others (else it is called untypical) nor too near to another class, it has as much fine detail (else: "
+        "blurred, or too sharp), and its smooth areas are as smooth (else: noisy)",
         "L1, L2, Linf": "how far the counterfactual is from the factual; pixel values run from 0 to 1",
         "change": "counterfactual minus factual, by brightness; full colour means the largest change in that image, "
         "which is printed below it",

@@ -110,9 +110,13 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "classifier": ("ConvNet", {"width": 4}),
         "judge": ("ResidualNet", {"width": 4}),
         "second_judge": ("PatchTransformer", {"width": 8, "depth": 1}),
+        "referee": ("ConvMixer", {"width": 4, "depth": 1}),
         "retrained": ("Retrained", {"width": 4}),
         "autoencoders": ("ClassAutoencoders", {}),
-        "reference": ("RealImages", {"classes": 10, "count": 8, "features": 16, "levels": 20, "details": 30}),
+        "reference": (
+            "RealImages",
+            {"classes": 10, "count": 8, "features": 16, "levels": 20, "details": 30, "noises": 33},
+        ),
     }
     for name, (architecture, arguments) in parts.items():
         torch.manual_seed(0)
@@ -122,8 +126,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(model, RealImages):
             model.features.uniform_()
             model.distances.copy_(torch.rand_like(model.distances).sort(dim=1).values)
-            assert model.sharpness is not None
-            model.sharpness.blurs.copy_(torch.randn_like(model.sharpness.blurs).sort(dim=1).values)
+            assert model.sharpness is not None and model.noise is not None
+            for quantiles in (model.margins, model.sharpness.blurs, model.noise.noises):
+                quantiles.copy_(torch.randn_like(quantiles).sort(dim=1).values)
         entry = PartEntry(architecture=architecture, arguments=arguments, measured={"test_accuracy": 0.5})
         bundle.save_part(name, model, entry)
     return directory

@@ -176,7 +176,7 @@ def test_json_is_clean_and_complete(explain: Run, toy: Path, prediction: See):
     assert record["settings"]["confidence"] == 0.9 and "max_steps" in record["settings"]
     assert set(record["metrics"]) == {
         *("l0", "l1", "l2", "linf", "lpips", "cout", "im1", "im2", "realism_percentile", "knn_agreement"),
-        "sharpness_percentile",
+        *("class_percentile", "sharpness_percentile", "noise_percentile", "referee_agrees"),
         *("robust_noise", "robust_retrained", "judge_agrees", "judge_confidence", "non_trivial", "looks_real"),
     }
     assert set(record["cost"]) == {"steps", "forward_calls", "backward_calls", "seconds"}
@@ -328,7 +328,7 @@ def test_a_bundle_without_judges_leaves_nulls(explain: Run, toy: Path, tmp_path:
     result = explain(example("four"), "--bundle", alone, "--format", "json")
     record = result.records[0]
     assert result.code == 0 and record["metrics"]["judge_agrees"] is None and record["metrics"]["im1"] is None
-    for name in ("judge_agrees", "im1", "realism_percentile", "sharpness_percentile", "looks_real"):
+    for name in ("judge_agrees", "referee_agrees", "im1", "realism_percentile", "sharpness_percentile", "looks_real"):
         assert name in record["missing"]
     assert "cannot say: there are none" in explain(example("four"), "--bundle", alone).stdout
 

@@ -20,7 +20,7 @@ from cfx.judges.real_images import RealImages
 from cfx.metrics import perceptual, proximity, realism
 from cfx.metrics.catalogue import METRICS, Group
 from cfx.metrics.evaluate import evaluate, function_of, score
-from cfx.metrics.ranges import why_not_real
+from cfx.metrics.ranges import RANGES, why_not_real
 from cfx.metrics.scene import Scene
 
 
@@ -70,17 +70,33 @@ def test_percentile_by_hand():
         assert reference.percentile(place, label).item() == pytest.approx(percentile)
 
 
-def test_looks_real_needs_both_percentiles():
-    cases = ((60.0, 50.0, ""), (2.5, 2.0, ""), (100.0, 99.5, ""), (2.4, 50.0, "untypical"), (60.0, 1.9, "blurred"),
-             (60.0, 99.6, "noisy"), (0.0, 0.0, "untypical, blurred"))  # fmt: skip
+def test_looks_real_needs_all_percentiles():
+    cases = (
+        (60.0, 50.0, 50.0, 50.0, ""), (1.5, 1.5, 1.5, 4.0, ""), (100.0, 100.0, 99.5, 100.0, ""),
+        (1.4, 50.0, 50.0, 50.0, "untypical"), (60.0, 1.4, 50.0, 50.0, "like another class"),
+        (60.0, 50.0, 1.4, 50.0, "blurred"), (60.0, 50.0, 99.6, 50.0, "too sharp"), (60.0, 50.0, 50.0, 3.9, "noisy"),
+        (0.0, 0.0, 0.0, 0.0, "untypical, like another class, blurred, noisy"),
+    )  # fmt: skip
     scene = scene_of(torch.zeros(len(cases), 1, 2, 2), torch.zeros(len(cases), 1, 2, 2))
-    scene.percentile, scene.sharpness = (torch.tensor([case[place] for case in cases]) for place in (0, 1))
-    assert realism.looks_real(scene).tolist() == [not fault for _, _, fault in cases]
-    for typical, sharp, fault in cases:
-        found = {"looks_real": not fault, "realism_percentile": typical, "sharpness_percentile": sharp}
+    columns = [torch.tensor([case[place] for case in cases]) for place in range(4)]
+    scene.percentile, scene.class_percentile, scene.sharpness, scene.noise = columns
+    assert realism.looks_real(scene).tolist() == [not case[-1] for case in cases]
+    for *percentiles, fault in cases:
+        found = {"looks_real": not fault, **{each.metric: p for each, p in zip(RANGES, percentiles, strict=True)}}
         assert why_not_real(found) == fault
         assert looks(found) == (f"does not look real: {fault}" if fault else "looks real")
     assert why_not_real({"realism_percentile": None}) == ""
+
+
+def test_margin_by_hand():
+    reference = RealImages(classes=3, count=1, features=1, levels=4, neighbours=1, noises=1)
+    reference.features[0], reference.features[2] = torch.tensor([[0.0]]), torch.tensor([[4.0]])  # none of class 1
+    reference.margins[0] = torch.tensor([-2.0, -1.0, 0.0, 1.0])
+    places, labels = torch.tensor([[1.0], [3.0], [3.0]]), torch.tensor([0, 0, 2])
+    assert reference.margin(places, labels).exp().tolist() == pytest.approx([1 / 3, 3, 1 / 3])
+    assert reference.class_percentile(places[:2], labels[:2]).tolist() == [75.0, 0.0], (
+        "as near as 75 %, farther than all"
+    )
 
 
 def test_im1_of_real_sevens_is_lower_for_seven_than_for_one(bundle: Bundle, digits):
@@ -170,10 +186,11 @@ def test_each_judge_looks_once_at_a_batch(bundle: Bundle, digits, monkeypatch):
 
     images, targets = digits[0][:4], torch.tensor([9, 9, 9, 9])
     found = load_engine("vcnet").from_bundle(bundle).search(bundle.classifier, images, targets)
-    for name in ("judge", "second_judge", "retrained"):
+    names = ["judge", "referee", "retrained", "second_judge"]
+    for name in names:
         watch(name)
     evaluate(bundle, images, targets, found)
-    assert sorted(asked) == ["judge", "retrained", "second_judge"]
+    assert sorted(asked) == names
 
 
 def test_every_function_of_the_catalogue_is_there_and_says_what_it_needs(bundle: Bundle, digits):
@@ -199,6 +216,7 @@ def test_every_function_of_the_catalogue_is_there_and_says_what_it_needs(bundle:
         (("judge",), {"looks_real", "realism_percentile", "knn_agreement"}, {"judge_agrees", "im1"}),
         (("judge", "second_judge"), {"judge_agrees", "judge_confidence", "looks_real"}, {"im1", "l1"}),
         (("autoencoders",), {"im1", "im2"}, {"judge_agrees", "looks_real"}),
+        (("referee",), {"referee_agrees"}, {"judge_agrees", "looks_real"}),
         (("retrained",), {"robust_retrained"}, {"judge_agrees", "looks_real"}),
     ],
 )

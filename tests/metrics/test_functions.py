@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cfx.bundles.bundle import Bundle
+from cfx.counterfactuals.engines.auto import COPIES
 from cfx.counterfactuals.registry import load_engine
 from cfx.judges import real_images
 from cfx.judges.real_images import RealImages
@@ -222,6 +223,22 @@ def test_robust_noise_by_hand():
     expected = [0.0, float((0.49 + 0.1 * noise > 0.5).float().mean()), float((0.51 + 0.1 * noise < 0.5).float().mean())]
     assert found[:3].tolist() == pytest.approx(expected, abs=0.02)  # rounding to 8 bits moves a copy or two
     assert found[3] == 1
+
+
+def test_the_noise_is_not_that_of_an_engines_questions():
+    """`auto` tests its answers with noise of the seed of its questions; scored with the same, it would only pass."""
+    images = torch.zeros(1, 1, 28, 28)
+    patterns = robustness.noise_patterns(images)
+    for seed in range(101):
+        random = torch.Generator().manual_seed(seed)
+        for _ in range(COPIES):  # as in `auto`
+            of_engine = torch.randn(images.shape[1:], generator=random)
+            assert not any(torch.equal(of_engine, pattern) for pattern in patterns)
+    same = robustness.noise_patterns(images, seed=3)[1]
+    random = torch.Generator().manual_seed(3)
+    assert [torch.equal(torch.randn(images.shape[1:], generator=random), same) for _ in range(2)] == [False, True], (
+        "with the same seed they would coincide"
+    )
 
 
 def test_real_images_hold_under_noise(bundle: Bundle, right: Digits):

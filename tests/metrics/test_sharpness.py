@@ -1,4 +1,4 @@
-"""The second half of realism: real images pass, and blurred, redrawn or noisy ones do not."""
+"""The half of realism that needs no network: real images pass, and blurred, redrawn or noisy ones do not."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from cfx.answers.pictures.overview import findings
 from cfx.bundles.bundle import Bundle, load_bundle
-from cfx.images.detail import FINEST, fine_power, frequencies, measure_detail, power
+from cfx.images.detail import FINEST, fine_power, frequencies, measure_detail, measure_noise, power
 from cfx.images.resizing import resize_batch
 from cfx.images.sets.labelled import Labelled
+from cfx.judges.matched_filter import MatchedFilter
+from cfx.judges.noise import Noise
 from cfx.judges.real_images import RealImages
 from cfx.judges.sharpness import Sharpness
 from cfx.metrics.evaluate import score
+from cfx.metrics.ranges import NOISE as NOISE_RANGE
 from cfx.metrics.ranges import SHARPNESS
 from cfx.metrics.scene import Scene
+from cfx.training.matched_filter import BLUR, INVISIBLE, NOISE, fit_filter, measure_effects
 from cfx.training.parts.reference import ReferencePart
-from cfx.training.sharpness import Details, fit_sharpness
 
 Digits = tuple[Tensor, Tensor]
 
@@ -38,6 +41,18 @@ def sharpness(bundle: Bundle) -> Sharpness:
     return found
 
 
+@pytest.fixture(scope="module")
+def noise(bundle: Bundle) -> Noise:
+    found = bundle.part("reference", RealImages).noise
+    assert found is not None
+    return found
+
+
+def noisy(images: Tensor, deviation: float) -> Tensor:
+    random = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    return ((images + deviation * random).clamp(0, 1) * 255).round() / 255
+
+
 # Measures of detail
 
 
@@ -49,6 +64,10 @@ def test_the_transform_keeps_the_power_and_measures_are_finite_and_per_image(sha
     assert found.isfinite().all() and torch.allclose(found[2:3], measure_detail(images[2:3]), atol=1e-5)
     assert measure_detail(torch.zeros_like(images)).isfinite().all()
     assert measure_detail(images[:0]).shape == (0, found.shape[1])
+    more = measure_noise(images)
+    assert more.shape == (5, found.shape[1] + 3) and torch.equal(more[:, :-3], found)
+    assert more.isfinite().all() and torch.allclose(more[2:3], measure_noise(images[2:3]), atol=1e-5)
+    assert measure_noise(images[:0]).shape == (0, more.shape[1])
 
 
 def test_the_finest_octave_is_what_changes_from_pixel_to_pixel():
@@ -74,8 +93,8 @@ def test_real_images_have_all_percentiles_alike(sharpness: Sharpness, digits: Di
 
 def test_blur_lowers_it_and_noise_raises_it(sharpness: Sharpness, digits: Digits):
     images, labels = digits
-    found = [sharpness.blur(images, labels)]
-    found += [sharpness.blur(blurred(images, sigma), labels) for sigma in (0.35, 0.5, 0.7, 1.0)]
+    found = [sharpness.strength(images, labels)]
+    found += [sharpness.strength(blurred(images, sigma), labels) for sigma in (0.35, 0.5, 0.7, 1.0)]
     for less, more in pairwise(found):
         assert (less < more).float().mean() > 0.99
     assert found[0].mean().abs() < 0.1 and found[2].mean() == pytest.approx(1, abs=0.1), "the unit is a blur by half"
@@ -98,11 +117,11 @@ def test_a_blurred_image_does_not_look_real_though_the_judge_sees_nothing(bundle
 def test_a_reference_of_an_earlier_version_says_how_to_make_it_anew(bundle: Bundle, digits: Digits, answer):
     new = bundle.part("reference", RealImages)
     old = RealImages(*new.features.shape, levels=new.distances.shape[1])
-    old.load_state_dict({name: each for name, each in new.state_dict().items() if not name.startswith("sharpness")})
+    old.load_state_dict({name: each for name, each in new.state_dict().items() if name in ("features", "distances")})
     opened = load_bundle("mnist")
     opened.judges.put("reference", old)
     scores = score(Scene.of(opened, digits[0][:2], digits[0][:2], digits[1][:2]))
-    for name in ("looks_real", "sharpness_percentile"):
+    for name in ("looks_real", "class_percentile", "sharpness_percentile", "noise_percentile"):
         assert scores.columns[name] is None
         assert scores.missing[name] == (
             "the bundle's reference was made by an earlier version; `cfx train DIR --only reference` makes it anew"
@@ -113,10 +132,41 @@ def test_a_reference_of_an_earlier_version_says_how_to_make_it_anew(bundle: Bund
     assert "realism percentile 62" in told and not any("look" in text for text in told)
 
 
+def test_a_reference_without_noise_keeps_its_other_percentiles(bundle: Bundle, digits: Digits):
+    new = bundle.part("reference", RealImages)
+    old = RealImages(*new.features.shape, levels=new.distances.shape[1], details=30)
+    buffers = {name: each for name, each in new.state_dict().items() if not name.startswith(("noise", "margins"))}
+    old.load_state_dict(buffers)
+    opened = load_bundle("mnist")
+    opened.judges.put("reference", old)
+    scores = score(Scene.of(opened, digits[0][:2], digits[0][:2], digits[1][:2]))
+    assert {name for name in scores.missing if "earlier version" in scores.missing[name]} == {
+        *("looks_real", "class_percentile", "noise_percentile")
+    }
+    assert scores.columns["sharpness_percentile"] is not None and scores.columns["realism_percentile"] is not None
+
+
 def shown(answer: Any) -> dict[str, Any]:
     """What `findings` reads of an answer that has one metric only."""
     names = ("target_confidence", "target", "valid", "cost", "question")
     return {name: getattr(answer, name) for name in names} | {"value": {"realism_percentile": 62.0}.get}
+
+
+# The laws of noise
+
+
+def test_visible_noise_is_noise_and_invisible_noise_is_none(noise: Noise, digits: Digits):
+    images, labels = digits
+    found = [noise.strength(noisy(images, deviation / 255), labels) for deviation in (0, 2, 5, 12, 32)]
+    for less, more in pairwise(found):
+        assert (less < more).float().mean() > 0.95
+    assert NOISE_RANGE.holds(noise.percentile(images, labels)).float().mean() > 0.96
+    assert NOISE_RANGE.holds(noise.percentile(noisy(images, INVISIBLE / 2), labels)).float().mean() > 0.9
+    assert not NOISE_RANGE.holds(noise.percentile(noisy(images, 0.05), labels)).any()
+    assert NOISE_RANGE.holds(noise.percentile(blurred(images, 0.5), labels)).float().mean() > 0.95, "blur is not noise"
+    assert NOISE_RANGE.holds(noise.percentile(images, (labels + 1) % 10)).float().mean() > 0.8, (
+        "it is no judge of classes"
+    )
 
 
 # Fitting
@@ -126,12 +176,14 @@ def shown(answer: Any) -> dict[str, Any]:
 def test_a_handful_of_images_is_enough(counts: tuple[int, int]):
     labels = torch.tensor([0] * counts[0] + [2] * counts[1])
     images = torch.rand(len(labels), 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    details = Details.of([images], labels)
-    model = Sharpness(3, details.measures.shape[1])
-    fit_sharpness(model, details, [0, 2])
-    assert all(buffer.isfinite().all() for buffer in model.buffers())
-    assert (model.blurs.diff(dim=1) >= 0).all()
-    assert (model.percentile(blurred(images, 2.0), labels) == 0).all()
+    kinds: tuple[type[Sharpness | Noise], ...] = (Sharpness, Noise)
+    for kind, details in zip(kinds, measure_effects([images], labels, (BLUR, NOISE)), strict=True):
+        model: MatchedFilter = kind(3, details.measures.shape[1])
+        fit_filter(model, details, [0, 2])
+        assert all(buffer.isfinite().all() for buffer in model.buffers())
+        assert (model.quantiles.diff(dim=1) >= 0).all()
+        if kind is Sharpness:
+            assert (model.percentile(blurred(images, 2.0), labels) == 0).all()
 
 
 def test_photos_are_resized_as_answers_are():
@@ -144,8 +196,8 @@ def test_photos_are_resized_as_answers_are():
     context: Any = SimpleNamespace(split=SimpleNamespace(judge_train=small), count=2, present=[0, 1], is_resized=False)
     context.bundle = SimpleNamespace(shrink=shrink)
     context.photos = lambda subset, count: small[:count].floats().split(3)
-    straight = ReferencePart()._details(context)
+    straight, _ = ReferencePart()._details(context)
     context.is_resized, context.photos = True, lambda subset, count: photos[:count].split(3)
-    found = ReferencePart()._details(context)
+    found, _ = ReferencePart()._details(context)
     assert torch.equal(found.measures, measure_detail(shrink(photos)))
     assert torch.equal(straight.measures, measure_detail(small.floats()))

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from cfx.bundles.bundle import Bundle
+from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.bundles.entries import TrialEntry
 from cfx.counterfactuals.curve import Curve
 from cfx.counterfactuals.engine import Engine
 from cfx.counterfactuals.engines.projection import SharpShooter
 from cfx.counterfactuals.problem import ModelError, Problem
-from cfx.training.trial import QUESTIONS, ROUNDS, best_of, is_whole, questions, try_engines
+from cfx.images.sets.labelled import Labelled
+from cfx.images.sets.split import SUBSETS, Split
+from cfx.metrics.catalogue import BY_NAME
+from cfx.metrics.evaluate import score
+from cfx.metrics.scene import Scene
+from cfx.training.parts import parts_of
+from cfx.training.reach import try_pairs
+from cfx.training.recipe import RECIPES
+from cfx.training.trial import MEASURED, QUESTIONS, ROUNDS, best_of, is_whole, questions, try_engines
 
 
 class Clock:
@@ -58,6 +68,50 @@ def test_real_digits(bundle: Bundle, digits: tuple[Tensor, Tensor]):
     assert trial["projection"].valid >= 0.9 and (trial["projection"].judges_agree or 0) >= 0.9
     assert trial["same"].valid == 0 and trial["same"].judges_agree == 0
     assert best_of(trial) == "projection"
+
+
+def test_nothing_is_chosen_by_the_referee(digits: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch):
+    """Neither trial nor verdict: both are the same with a referee that fails when it is asked."""
+    bundle = load_bundle("mnist")
+    engine, referee = SharpShooter.from_bundle(bundle), bundle.judges.part("referee")
+
+    def refuse(*images: Tensor) -> Tensor:
+        raise AssertionError("the referee was asked")
+
+    for name in ("forward", "embed"):
+        monkeypatch.setattr(referee, name, refuse, raising=False)
+    with pytest.raises(AssertionError, match="referee was asked"):
+        score(Scene.of(bundle, digits[0][:2], digits[0][:2], digits[1][:2]))
+    assert all("referee" not in BY_NAME[name].needs for name in MEASURED)
+    assert try_engines(bundle, {"projection": engine}, digits[0][:4])["projection"].questions == 4
+    assert try_pairs(bundle, engine, digits[0][:4]).pairs
+    parts = [part for part in parts_of(RECIPES["mnist"]) if part.makes != ("referee",)]
+    assert not any("referee" in part.needs for part in parts)
+    matching = next(part for part in parts if part.makes == ("matching",))
+    split = Split(**dict.fromkeys(SUBSETS, Labelled((digits[0][:40] * 255).byte(), digits[1][:40])))
+    context: Any = SimpleNamespace(present=range(10), bundle=bundle, split=split)
+    context.probabilities_of = lambda images: bundle.classifier(images).softmax(dim=1)
+    measured = matching.measure(context, "matching", bundle.part("matching"))
+    assert matching.verdict(context, "matching", measured)
+
+
+def test_no_code_but_its_own_names_the_referee():
+    """No choice can depend on it: it is spelt where it is trained, listed and shown."""
+    root = Path(__file__).parents[2]
+    rooms = ("counterfactuals", "answers", "training", "intake", "generative", "classifiers", "runs", "bundles", "cli")
+    naming = {
+        str(path.relative_to(root))
+        for room in rooms
+        for path in (root / room).rglob("*.py")
+        if "referee" in path.read_text(encoding="utf-8").lower()
+    }
+    assert naming == {
+        "bundles/known_parts.py",
+        "cli/terminal/answers.py",
+        "training/parts/__init__.py",
+        "training/parts/referee.py",
+        "training/recipe.py",
+    }
 
 
 def test_a_trial_is_whole_when_every_engine_was_asked_all_questions():

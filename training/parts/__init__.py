@@ -16,6 +16,7 @@ from .glam import GlamPart
 from .joint import JointPart
 from .judge import JudgePart
 from .matching import MatchingPart
+from .referee import RefereePart
 from .reference import ReferencePart
 from .retrained import RetrainedPart
 from .robust_classifier import RobustClassifierPart
@@ -36,6 +37,7 @@ PARTS: tuple[type[Part], ...] = (
     ReferencePart,
     DonorsPart,
     MatchingPart,
+    RefereePart,
     RobustClassifierPart,
     SpectralClassifierPart,
     EnsemblePart,
