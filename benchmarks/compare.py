@@ -85,6 +85,7 @@ def finished(run: Run, summary: Summary) -> Finished:
     controls = {name: engine.control for name, engine in summary.engines.items()}
     columns = gather(run.answers, len(run.questions), controls, run.failed)
     for name, engine in summary.engines.items():
+        columns[name].pool = engine.pool
         for metric in SETS:
             for figure in engine.metrics.get(metric, {}).values():
                 columns[name].sets[metric] = figure and figure.mean

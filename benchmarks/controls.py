@@ -1,15 +1,18 @@
 """Controls: answers whose quality is known in advance, to check that the metrics are meaningful.
 
 The unchanged factual is near and real, but never valid. A real image of the target class is valid and real, but far
-away. The nearest real image is nearer. A real image that is blurred or redrawn by a VAE is valid, but no longer quite
-real. A metric that does not show these differences measures nothing.
+away. The nearest real image is nearer. Of those that the classifier accepts, the nearest is the cheapest answer that
+there is (`nearest.py`), which an engine must beat. A real image that is blurred or redrawn by a VAE is valid, but no
+longer quite real. A metric that does not show these differences measures nothing.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -22,15 +25,15 @@ from ..counterfactuals.engine import Engine
 from ..counterfactuals.fidelity import Fidelity
 from ..counterfactuals.problem import Problem
 from ..counterfactuals.registry import CONTROL
-from ..errors import ImageError, UsageError
+from ..errors import UsageError
 from ..generative.contract import GenerativeModel
 from ..images.detail import fine_power
 from ..images.resizing import resize_batch
 from ..runs.inputs import Inputs
+from .nearest import OF_A_CONTROL, NearestAccepted
+from .pool import RealPool, pool_size, read_pool
 from .settings import CONTROLS
 
-OF_A_CONTROL = Fidelity("ours", "a control: no search, and an answer whose quality is known")
-POOL = 5000  # images; enough of every class, and few enough to compare each with a factual
 BISECTIONS = 12  # of the width of a blur, which is then known to a thousandth
 
 
@@ -52,20 +55,6 @@ class Factual(Engine):
         return Curve(lambda t, rows: problem.images[rows], bisections=0)
 
 
-@dataclass(frozen=True)
-class RealPool:
-    """Real images `images` (N, C, H, W) in [0, 1], and the `labels` (N,) of the classes that the classifier sees."""
-
-    images: Tensor
-    labels: Tensor
-
-    def others(self, image: Tensor, target: Tensor) -> Tensor:
-        """Indices (M,) of the images of the target class, without `image` itself."""
-        of_class = (self.labels == target).nonzero().squeeze(1)
-        differs = (self.images[of_class] - image).abs().flatten(1).amax(dim=1) > 0
-        return of_class[differs]
-
-
 @dataclass(frozen=True, kw_only=True)
 class RealImage(Engine):
     """Answers with a real image of the target class from a pool."""
@@ -74,15 +63,17 @@ class RealImage(Engine):
     fidelity: ClassVar[Fidelity] = OF_A_CONTROL
     gradients: ClassVar[bool] = False
 
-    pool: RealPool
+    pool: Callable[[], RealPool]  # the pool, which is read when it is first needed
+    size: int  # number of images in the pool
     judged_at: tuple[int, int] | None = None  # size (H, W) at which the VAE and the judges work; None: the images' own
 
     def find(self, problem: Problem) -> Curve:
+        pool = self.pool()
         chosen = [
-            self.choose(problem, image, self.pool.others(image, target))
-            for image, target in zip(problem.images, problem.targets, strict=True)
+            self.choose(problem, image, pool.others(image, target))
+            for image, target in zip(problem.images, problem.targets.tolist(), strict=True)
         ]
-        found = self.change(self.pool.images[torch.stack(chosen)])
+        found = self.change(pool.floats(torch.stack(chosen)))
         return Curve(lambda t, rows: found[rows], bisections=0)
 
     @abstractmethod
@@ -95,7 +86,7 @@ class RealImage(Engine):
 
     def settings(self) -> dict[str, object]:
         """The settings that an answer depends on, as JSON values."""
-        return {"confidence": self.confidence, "pool": len(self.pool.images)}
+        return {"confidence": self.confidence, "pool": self.size}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +137,11 @@ class NearestReal(RealImage):
     summary: ClassVar[str] = "the nearest real image of the target class (L1)"
 
     def choose(self, problem: Problem, image: Tensor, others: Tensor) -> Tensor:
-        return others[(self.pool.images[others] - image).abs().sum(dim=(1, 2, 3)).argmin()]
+        return others[self.pool().distances(image[None], others)[0].argmin()]
+
+
+FROM_A_POOL = (RealImage, NearestAccepted)
+"""The kinds of controls that choose from a pool of real images."""
 
 
 def blur_by_half(image: Tensor, judged_at: tuple[int, int] | None = None) -> Tensor:
@@ -173,15 +168,14 @@ def blur_by_half(image: Tensor, judged_at: tuple[int, int] | None = None) -> Ten
 
 
 def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> dict[str, Engine]:
-    """Make the controls, with real images from the run's inputs; without a VAE there is no `redrawn-real`.
+    """Make all controls, with real images from the run's inputs; without a VAE there is no `redrawn-real`.
 
     Raises:
         UsageError: a class has fewer than two images among the inputs.
     """
-    pool = sample_pool(bundle, inputs, seed)
-    counts = torch.bincount(pool.labels, minlength=len(bundle.labels))
-    labels = bundle.labelling.labels_of(torch.tensor(bundle.present)).tolist()
-    few = [bundle.labels[label] for label in labels if counts[label] < 2]
+    nearest = nearest_accepted(bundle, inputs, confidence, seed)
+    pool, size = nearest.pool, nearest.size
+    few = [bundle.classes[target] for target in bundle.present if len(pool().seen_as(target)) < 2]
     if few:
         raise UsageError(
             f"--controls: fewer than two of the images are of class {', '.join(few)}; "
@@ -190,32 +184,18 @@ def controls(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> di
     judged_at = bundle.working if bundle.is_lowres else None
     made: list[Engine] = [
         Factual(confidence=confidence),
-        RandomReal(confidence=confidence, pool=pool),
-        NearestReal(confidence=confidence, pool=pool),
-        BlurredReal(confidence=confidence, pool=pool, judged_at=judged_at),
+        RandomReal(confidence=confidence, pool=pool, size=size),
+        NearestReal(confidence=confidence, pool=pool, size=size),
+        nearest,
+        BlurredReal(confidence=confidence, pool=pool, size=size, judged_at=judged_at),
     ]
     if bundle.models.has("vae"):
         vae: Any = bundle.models.part("vae")
-        made.append(RedrawnReal(confidence=confidence, pool=pool, judged_at=judged_at, vae=vae))
+        made.append(RedrawnReal(confidence=confidence, pool=pool, size=size, judged_at=judged_at, vae=vae))
     return {engine.name: engine for engine in made}
 
 
-@torch.inference_mode()
-def sample_pool(bundle: Bundle, inputs: Inputs, seed: int) -> RealPool:
-    """Sample up to `POOL` of the inputs, with the class that the classifier sees in each."""
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed + 1))[:POOL]
-    images, classes = [], []
-    for indices in order.split(256):
-        read = []
-        for index in indices.tolist():
-            try:
-                read.append(inputs.read(index))
-            except ImageError:  # was reported when the questions were sampled
-                continue
-        if read:
-            batch = torch.stack(read).to(bundle.device)
-            images.append(batch)
-            classes.append(bundle.classifier(batch).argmax(dim=1))
-    if not images:
-        raise UsageError("--controls: none of the images can be read")
-    return RealPool(torch.cat(images), bundle.labelling.labels_of(torch.cat(classes)))
+def nearest_accepted(bundle: Bundle, inputs: Inputs, confidence: float, seed: int) -> NearestAccepted:
+    """Make the control that every run has; its pool is read when it is first asked."""
+    pool = cache(lambda: read_pool(bundle, inputs, seed))
+    return NearestAccepted(confidence=confidence, pool=pool, size=pool_size(bundle, inputs))

@@ -24,6 +24,7 @@ from ..reports.sections.gallery import Gallery
 from ..reports.sections.glossary import OF_COUNTERFACTUALS
 from ..reports.summary import BundleName, Summary
 from ..runs.directory import PAGE, SUMMARY
+from .nearest import against_nearest
 from .questions import load_pictures
 from .run import Run, image_file
 from .summary import gather, summarise
@@ -31,16 +32,19 @@ from .summary import gather, summarise
 BATCH_SIZE = 500  # images in a batch
 
 
-def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool]) -> Summary:
+def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool], pools: Mapping[str, int] | None = None) -> Summary:
     """Summarise a run whose questions are all answered. `write_results` writes the summary.
 
     Args:
         run: the run.
         bundle: holds the judge whose features the Fréchet distance is computed with.
         is_control: whether each engine is a control, in the order of the tables.
+        pools: for controls that choose from real images, how many there are.
     """
     columns = gather(run.answers, len(run.questions), is_control, run.failed)
-    notes = missing_notes(run)
+    for name, count in (pools or {}).items():
+        columns[name].pool = count
+    notes = [*against_nearest(columns), *missing_notes(run)]
     sets = Sets(run, bundle)
     return_freed_memory()
     without: dict[tuple[str, str], list[str]] = {}

@@ -8,9 +8,11 @@ from pathlib import Path
 from ..metrics.catalogue import BY_NAME
 from ..runs.gates import Vocabulary
 
-CONTROLS = ("factual", "random-real", "nearest-real", "blurred-real", "redrawn-real")
-"""Names of the controls of `cfx bench`. One more is the engine `pixel`, which makes adversarial noise."""
+NEAREST_ACCEPTED = "nearest-accepted"
+"""Name of the control of every run, also without `--controls`; but not of a run where only a region may change."""
 
+CONTROLS = ("factual", "random-real", "nearest-real", NEAREST_ACCEPTED, "blurred-real", "redrawn-real")
+"""Names of the controls of `cfx bench`. One more is the engine `pixel`, which makes adversarial noise."""
 
 GATES = Vocabulary(
     measures=BY_NAME,

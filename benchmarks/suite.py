@@ -24,12 +24,12 @@ from ..runs.directory import PAGE
 from ..runs.identity import RunIdentity
 from ..runs.inputs import FileInputs, Inputs, check_trained, open_inputs, own_inputs, read_targets
 from ..training.recipe import shipped_test_images
-from .controls import controls, is_control
+from .controls import FROM_A_POOL, controls, is_control, nearest_accepted
 from .finish import finish
 from .questions import QuestionSampler, Sample
 from .run import Run, questions_file, run_directory
 from .runner import Runner, batch_size_for
-from .settings import Settings
+from .settings import NEAREST_ACCEPTED, Settings
 
 DEFAULT_COUNT = 1000
 
@@ -66,6 +66,12 @@ class Benchmark:
         self.engines = dict(engines)
         if settings.controls:
             self.engines |= controls(bundle, self.inputs, settings.confidence, settings.seed)
+        if region is None:
+            self.engines.setdefault(
+                NEAREST_ACCEPTED, nearest_accepted(bundle, self.inputs, settings.confidence, settings.seed)
+            )
+        else:  # what the classifier accepts is the whole image, not a part of it in another
+            self.engines.pop(NEAREST_ACCEPTED, None)
         self.identity = self._identity()
         self.directory = run_directory(settings.out or Path("runs") / f"{bundle.name}-{self.identity.digest}")
 
@@ -132,7 +138,8 @@ class Benchmark:
         )
         loop = AnswerLoop(self.bundle, self.engines, options, run.batch_size, progress.note)
         Runner(run, loop, progress, by_speed=settings.batch_size is None, within=self.within).go()
-        return finish(run, self.bundle, {name: is_control(name) for name in self.engines})
+        pools = {name: len(each.pool()) for name, each in self.engines.items() if isinstance(each, FROM_A_POOL)}
+        return finish(run, self.bundle, {name: is_control(name) for name in self.engines}, pools)
 
     @property
     def count(self) -> int | None:

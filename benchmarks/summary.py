@@ -33,11 +33,13 @@ class Columns:
         control: whether the engine is a control.
         values: for each metric of single images, (N,) one value per question; NaN if it has no value.
         sets: for each metric of sets, its value over all counterfactuals; None if it has no value.
+        pool: number of real images that a control chooses from; None if it does not.
     """
 
     control: bool
     values: dict[str, np.ndarray]
     sets: dict[str, float | None]
+    pool: int | None = None
 
     @property
     def answered(self) -> np.ndarray:
@@ -81,9 +83,13 @@ def gather(
 
 
 def common(columns: Mapping[str, Columns]) -> np.ndarray:
-    """Which questions all compared engines solved, (N,) bool. Controls count only if there are no other engines."""
+    """Which questions all compared engines solved, (N,) bool.
+
+    Controls count only if there are no other engines, and those that choose from a pool, which every run has, not then.
+    """
     compared = [each.valid for each in columns.values() if not each.control]
-    return np.logical_and.reduce(compared or [each.valid for each in columns.values()])
+    without_pool = [each.valid for each in columns.values() if each.pool is None]
+    return np.logical_and.reduce(compared or without_pool or [each.valid for each in columns.values()])
 
 
 def summarise(columns: Mapping[str, Columns], *, bundle: BundleName, notes: Sequence[str] = ()) -> Summary:
@@ -121,7 +127,9 @@ def describe(columns: Columns, shared: np.ndarray) -> EngineSummary:
         of_all = name in OF_ALL or columns.control
         size = len(shared) if of_all else count
         found[name] = {"all" if of_all else "valid": None if value is None else Estimate(value, None, None, None, size)}
-    return EngineSummary(control=columns.control, pairs=len(shared), valid=count, metrics=in_order(found))
+    return EngineSummary(
+        control=columns.control, pairs=len(shared), valid=count, metrics=in_order(found), pool=columns.pool
+    )
 
 
 def metrics_on(basis: Basis, control: bool) -> set[str]:

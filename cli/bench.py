@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..benchmarks.settings import CONTROLS, GATES, Settings
+from ..benchmarks.settings import CONTROLS, GATES, NEAREST_ACCEPTED, Settings
 from ..counterfactuals.registry import CONTROL, EngineChoice, engine_names
 from ..runs.gates import check_subjects
 from .options import choices
@@ -126,7 +126,7 @@ def bench(
     controls: Annotated[
         bool,
         typer.Option(
-            "--controls", help="Also run the controls: factual, real images (as they are, blurred, redrawn) and pixel."
+            "--controls", help="Also run all controls: factual, real images (as they are, blurred, redrawn) and pixel."
         ),
     ] = False,
     out: OutOption = None,
@@ -172,7 +172,7 @@ def bench(
     gating = gate_options(
         GATES, fail_under, least=min_pairs, timeout=timeout, baseline=baseline, junit=junit, fresh=fresh
     )
-    check_subjects(gating.gates, GATES, [*chosen.names, *(CONTROLS if controls else ())])
+    check_subjects(gating.gates, GATES, [*chosen.names, *(CONTROLS if controls else (NEAREST_ACCEPTED,))])
     options = BenchOptions(
         bundle=bundle,
         explained=classifier,

@@ -49,12 +49,21 @@ class EngineSummary:
         pairs: number of questions.
         valid: number of questions that it solved.
         metrics: figures by metric, in the catalogue's order.
+        pool: number of real images that a control chooses from; None if it does not.
     """
 
     control: bool
     pairs: int
     valid: int
     metrics: Mapping[str, Figures]
+    pool: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """What stands with its name in tables: "control", for some with the number of images; "" for an engine."""
+        if not self.control:
+            return ""
+        return "control" if self.pool is None else f"control, of {self.pool:,}"
 
     @property
     def seconds(self) -> float:
@@ -80,7 +89,8 @@ class EngineSummary:
             name: {basis: None if figure is None else asdict(figure) for basis, figure in figures.items()}
             for name, figures in self.metrics.items()
         }
-        return {"control": self.control, "pairs": self.pairs, "valid": self.valid, "metrics": metrics}
+        pool = {} if self.pool is None else {"pool": self.pool}
+        return {"control": self.control, **pool, "pairs": self.pairs, "valid": self.valid, "metrics": metrics}
 
     @classmethod
     def from_json(cls, table: Table) -> EngineSummary:
@@ -98,6 +108,7 @@ class EngineSummary:
             pairs=table.need("pairs", int),
             valid=table.need("valid", int),
             metrics=metrics,
+            pool=table.get("pool", int),
         )
 
 

@@ -116,7 +116,7 @@ def as_markdown(summary: Summary) -> str:
     """The tables as Markdown."""
     lines: list[str] = []
     for table in tables(summary):
-        names = [f"`{name}`" + (" (control)" if e.control else "") for name, e in summary.engines.items()]
+        names = [f"`{name}`" + (f" ({engine.kind})" if engine.kind else "") for name, engine in summary.engines.items()]
         lines += [f"{table.heading.capitalize()}:", "", "| | " + " | ".join(names) + " |"]
         lines.append("|---" * (len(names) + 1) + "|")
         for metric, cells in table.rows.items():

@@ -46,7 +46,8 @@ def print_tables(console: Console, summary: Summary) -> None:
     console.print(
         Text(
             "↑ higher is better, ↓ lower; mean and 95 % interval; bold: the best engine, without controls; "
-            "validity, cost and the controls are over all pairs; docs/metrics.md explains each metric",
+            "validity, cost and the controls are over all pairs; of N: chosen from N real images; docs/metrics.md "
+            "explains each metric",
             "dim",
         )
     )
@@ -57,9 +58,8 @@ def folded(console: Console, table: FigureTable) -> list[list[str]]:
     label = 2 + max(len(metric.label) for metric in table.rows) + 2
     room, groups = 0, list[list[str]]()
     for engine in table.summary.engines:
-        needed = 2 + max(
-            len(line) for cells in table.rows.values() for line in (*cells[engine].lines, engine, "(control)")
-        )
+        kind = f"({table.summary.engines[engine].kind})"
+        needed = 2 + max(len(line) for cells in table.rows.values() for line in (*cells[engine].lines, engine, kind))
         if not groups or needed > room:
             groups.append([])
             room = console.width - label
@@ -73,8 +73,8 @@ def rich_table(table: FigureTable, engines: Sequence[str]) -> Table:
     drawn = Table(box=None, pad_edge=False, padding=(0, 1))
     drawn.add_column("", no_wrap=True)
     for engine in engines:
-        control = table.summary.engines[engine].control
-        drawn.add_column(f"{engine}\n(control)" if control else engine, justify="right", no_wrap=True)
+        kind = table.summary.engines[engine].kind
+        drawn.add_column(f"{engine}\n({kind})" if kind else engine, justify="right", no_wrap=True)
     group = None
     for metric, cells in table.rows.items():
         if group is not None and metric.group is not group:

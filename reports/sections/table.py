@@ -36,7 +36,7 @@ class MetricTable(Section):
 
 def _about(summary: Summary, view: Basis) -> str:
     controls = bool(summary.controls)
-    rest = " Controls are over all of their answers." if controls else ""
+    rest = " Controls are over all of their answers; <em>of N</em>: chosen from N real images." if controls else ""
     compared = ", ".join(escape(name) for name in summary.compared) or "all"
     if view == "valid":
         return (
@@ -70,7 +70,7 @@ def table(figures: FigureTable) -> str:
 
 def _head(name: str, about: EngineSummary) -> str:
     if about.control:
-        return f'<th scope="col" class="control">{escape(name)}<small>control</small></th>'
+        return f'<th scope="col" class="control">{escape(name)}<small>{about.kind}</small></th>'
     return f'<th scope="col">{escape(name)}<small>{about.valid:,} of {about.pairs:,} valid</small></th>'
 
 

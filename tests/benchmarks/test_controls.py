@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from cfx.benchmarks.compare import read_finished
-from cfx.benchmarks.controls import RealPool, blur_by_half
+from cfx.benchmarks.controls import blur_by_half
 from cfx.benchmarks.finish import write_results
+from cfx.benchmarks.pool import RealPool, as_bytes
 from cfx.benchmarks.settings import Settings
 from cfx.benchmarks.suite import Benchmark
 from cfx.bundles.bundle import Bundle, load_bundle
@@ -130,9 +131,9 @@ def test_only_an_answer_changes_the_classifiers_mind(figures):
 
 def test_a_control_never_answers_with_the_factual_itself():
     images = torch.rand(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    pool = RealPool(images, torch.tensor([0, 1, 0, 1, 0, 1]))
-    assert pool.others(images[2], torch.tensor(0)).tolist() == [0, 4]
-    assert pool.others(images[2], torch.tensor(1)).tolist() == [1, 3, 5]
+    pool = RealPool(as_bytes(images), torch.eye(2).repeat(3, 1))
+    assert pool.others(pool.floats(torch.tensor(2)), 0).tolist() == [0, 4]
+    assert pool.others(pool.floats(torch.tensor(2)), 1).tolist() == [1, 3, 5]
 
 
 def test_controls_need_real_images_of_every_class(make, folder, tmp_path):

@@ -160,15 +160,15 @@ def test_fresh_starts_anew_and_deletes_only_what_the_run_wrote(make, perform, co
         (directory / mine).write_text("precious")
     (directory / ".records.jsonl.123.partial").write_text("left by a kill")
     after = perform(make(seed=1), fresh=True)
-    assert {answer.engine for answer in after.answers} == {ENGINE}
-    assert comparable(after) != comparable(before) and len(after.answers) == 20
+    assert {answer.engine for answer in after.answers} == {ENGINE, "nearest-accepted"}
+    assert comparable(after) != comparable(before) and len(after.answers) == 40
     kept = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
     assert {"notes.txt", "images/mine.txt", f"images/{ENGINE}/mine.png", "images/other/000001.png"} < kept
     assert not (directory / "images" / "pixel").exists() and ".records.jsonl.123.partial" not in kept
 
 
 def test_fresh_needs_no_run_to_be_there(make, perform):
-    assert len(perform(make(), fresh=True).answers) == 20
+    assert len(perform(make(), fresh=True).answers) == 40
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,8 @@ def test_missing_records_are_refused_by_whoever_reads_a_run(make, perform, tmp_p
     lines = records.read_text().splitlines(keepends=True)
     records.write_text("".join(lines[:5]))
     with pytest.raises(
-        DataError, match=r"records.jsonl is not complete \(vcnet has 5 of 20, pixel has 0 of 20 answers"
+        DataError,
+        match=r"records.jsonl is not complete \(vcnet has 5 of 20, pixel has 0 of 20, nearest-accepted has 0 of 20 ",
     ):
         read_finished(directory)
     records.unlink()
@@ -211,7 +212,7 @@ def test_bench_itself_completes_them(make, perform, comparable):
     records = make().directory.path / "records.jsonl"
     records.write_text("".join(records.read_text().splitlines(keepends=True)[:5]))
     assert comparable(perform(make())) == whole
-    assert len(read_finished(make().directory.path).run.answers) == 20
+    assert len(read_finished(make().directory.path).run.answers) == 40
 
 
 @pytest.mark.parametrize("change", [lambda text: text[: text.index("\n") + 1], lambda text: text.replace('"3"', '"4"')])
@@ -290,13 +291,13 @@ def test_a_slow_engine_gets_small_batches_and_keeps_them(make, perform, comparab
     monkeypatch.setattr(runner, "perf_counter", lambda: float(next(clock)) * 2)
     watcher = witness()
     run = perform(make(batch_size=None), watcher)
-    assert Run.load(run.path).batch_sizes == {ENGINE: 1}
-    assert [count for _, count in watcher.batches] == [1] * 20
+    assert Run.load(run.path).batch_sizes == {ENGINE: 1, "nearest-accepted": 1}
+    assert [count for _, count in watcher.batches] == [1] * 40
     monkeypatch.undo()
     (run.path / "records.jsonl").unlink()
     watcher = witness()
     perform(make(batch_size=None), watcher)
-    assert [count for _, count in watcher.batches] == [1] * 20, "a resumed run searches in the same batches"
+    assert [count for _, count in watcher.batches] == [1] * 40, "a resumed run searches in the same batches"
 
 
 @pytest.mark.parametrize(

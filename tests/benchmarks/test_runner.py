@@ -27,7 +27,8 @@ def test_a_run_is_a_directory(make, perform, bundle):
     manifest = json.loads((run.path / "manifest.json").read_text())
     assert manifest["command"] == ["cfx", "bench"] and manifest["config"]["bundle"]["digest"] == bundle.digest
     assert manifest["config"]["seed"] == 0 and manifest["machine"]["threads"] == torch.get_num_threads()
-    assert len(run.answers) == 40 and {answer.engine for answer in run.answers} == {"vcnet", "pixel"}
+    assert len(run.answers) == 60
+    assert {answer.engine for answer in run.answers} == {"vcnet", "pixel", "nearest-accepted"}, "it is in every run"
     for answer in run.answers:
         assert answer.files.keys() == {"factual", "counterfactual"}
         assert all((run.path / file).is_file() for file in answer.files.values())
@@ -44,7 +45,7 @@ def test_interrupted_it_ends_with_the_same_records(make, perform, comparable, wi
     assert not (benchmark.directory.path / "summary.json").exists()
     watcher = witness()
     resumed = perform(make("vcnet", "projection"), watcher)
-    assert len(watcher.batches) == 6 - stop_after, "nothing is done twice"
+    assert len(watcher.batches) == 9 - stop_after, "nothing is done twice"
     assert comparable(resumed) == comparable(whole)
 
 
@@ -56,7 +57,7 @@ def test_a_half_written_end_is_repaired(make, perform, comparable, tmp_path, cut
     records.write_bytes(content[:-cut])
     (whole.path / "summary.json").unlink()
     assert comparable(perform(make())) == expected
-    assert len(records.read_bytes().splitlines()) == 20
+    assert len(records.read_bytes().splitlines()) == 40
 
 
 @pytest.mark.parametrize("garbage", ["{not json", '{"pair": 3}', "[1, 2]", "null", "\x00\x00"])
@@ -74,7 +75,7 @@ def test_an_answer_given_twice_is_refused(make, perform):
     lines = records.read_text().splitlines()
     records.write_text("\n".join([*lines, lines[0]]) + "\n")
     with pytest.raises(
-        DataError, match=r"line 21 has the key of an earlier record \(.*-\d\.png, target, \d, vcnet, 1\)"
+        DataError, match=r"line 41 has the key of an earlier record \(.*-\d\.png, target, \d, vcnet, 1\)"
     ):
         perform(make())
 
@@ -190,7 +191,7 @@ def test_what_fails_on_one_image_costs_only_its_own_answer(make, perform, witnes
     run = perform(benchmark)
     (failed,) = run.failed
     assert failed.engine == "picky" and failed.fault == "engine" and "ZeroDivisionError: too bright" in failed.reason
-    assert len(run.answers) == 39 and run.missing(["vcnet", "picky"]) is None
+    assert len(run.answers) == 59 and run.missing(["vcnet", "picky"]) is None
     summary = Summary.read(run.path)
     assert summary.engines["picky"].pairs == 20 and summary.engines["vcnet"].valid == 20
     assert any(note.startswith("picky: no attempt at 1 of 20 questions, such as ") for note in summary.notes)

@@ -200,7 +200,9 @@ def test_compare(bench, run):
     refused = run("compare", "a", "b", "--against", "a: pixel", "--format", "csv")
     assert refused.code == 2 and "is printed with --format table or json only" in refused.error
     assert "--against pixl: unknown engine" in run("compare", "a", "b", "--against", "pixl").error
-    assert json.loads(run("compare", "a", "b", "--format", "json").stdout)["engines"].keys() == {"a: pixel", "b: pixel"}
+    assert json.loads(run("compare", "a", "b", "--format", "json").stdout)["engines"].keys() == {
+        "a: pixel", "a: nearest-accepted", "b: pixel", "b: nearest-accepted",
+    }  # fmt: skip
     assert "no run there" in run("compare", "a", "nowhere").error
 
 
@@ -209,9 +211,9 @@ def test_controls_stand_beside_the_engines(run, folder_of_classes, toy):
                  "--no-lpips", "--format", "json", "--out", "c")  # fmt: skip
     assert result.code == 0, result.stderr
     engines = json.loads(result.stdout)["engines"]
-    assert list(engines) == ["pixel", "factual", "random-real", "nearest-real", "blurred-real"], (
-        "no VAE, no redrawn-real"
-    )
+    real = ["random-real", "nearest-real", "nearest-accepted", "blurred-real"]
+    assert list(engines) == ["pixel", "factual", *real], "no VAE, no redrawn-real"
+    assert all(engines[name]["pool"] == len(list(folder_of_classes.iterdir())) for name in real)
     assert all(about["control"] for about in engines.values())
 
 
@@ -238,7 +240,7 @@ def folder_of_classes(digits, toy, tmp_path):
         (["--engines", "latnt"], "unknown engine 'latnt': did you mean 'latent'"),
         (["--format", "html"], "unknown format 'html'"),
         (["--fail-under", "pixel.validity"], "cannot be parsed; expected ENGINE.METRIC>=NUMBER"),
-        (["--fail-under", "vcnet.validity>=1"], "unknown engine 'vcnet': known are pixel"),
+        (["--fail-under", "vcnet.validity>=1"], "unknown engine 'vcnet': known are nearest-accepted, pixel"),
         (["--fail-under", "pixel.valid>=1"], "unknown metric 'valid'"),
         (["--junit", "report.xml"], "--junit: reports gates, and there are none"),
         (["--batch-size", "many"], "--batch-size many: expected auto or a positive whole number"),
@@ -273,7 +275,8 @@ def test_an_unreadable_image_is_named_and_the_rest_is_done(bench, tmp_path):
     for _ in range(2):  # the second time it only reads what it did
         result = bench("--images", "images", "--out", "run")
         assert result.code == 2 and result.stderr.count("error:") == 1 and "broken.png" in result.stderr
-    assert len((tmp_path / "run" / "records.jsonl").read_text().splitlines()) == len(list(EXAMPLES.glob("*.png")))
+    lines = (tmp_path / "run" / "records.jsonl").read_text().splitlines()
+    assert len(lines) == 2 * len(list(EXAMPLES.glob("*.png"))), "of pixel, and of the control of every run"
 
 
 def test_a_directory_of_another_configuration_is_refused(bench):
@@ -422,7 +425,7 @@ def test_several_answers_are_recorded_and_the_first_are_compared(run, tmp_path):
     assert [(line["pair"], line["engine"], line["place"]) for line in again] == keys
     other = run(*asked, "--answers", "2", "--out", tmp_path / "run")
     assert other.code == 2 and "answers" in other.error
-    assert len([*(tmp_path / "run" / "images" / "vcnet").iterdir()]) == len(lines)
+    assert len([*(tmp_path / "run" / "images").glob("[nv]*/*.png")]) == len(lines), "of vcnet and nearest-accepted"
     assert run(*asked, "--fresh", "--out", tmp_path / "run").code == 0
     assert len([*(tmp_path / "run" / "images" / "vcnet").iterdir()]) == 6, "no second answer of the earlier run is left"
 
