@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...counterfactuals.fidelity import Fidelity
+from ...counterfactuals.preset import Preset
 from ...counterfactuals.settings import text_of
 from ..information import BundleAbout, EngineAbout, EngineDetails, Information, PartAbout
 
@@ -78,6 +79,23 @@ def print_engine(console: Console, details: EngineDetails) -> None:
         table.add_row(Text(each.name), Text(each.type), Text(text_of(each.default)), what)
     console.print(table)
     console.print(f"\nchange one with --set {engine.name}.{details.settings[0].name}=VALUE")
+    for name, preset in details.presets.items():
+        console.print()
+        console.print(preset_lines(engine.name, name, preset))
+
+
+def preset_lines(engine: str, name: str, preset: Preset) -> Text:
+    """The settings of a preset and how to ask for them, what its source reports, and what still differs."""
+    options = [f"--set {engine}.preset={name}"]
+    if "confidence" in preset.settings:
+        options.append(f"--confidence {text_of(preset.settings['confidence'])}")
+    told = ", ".join(f"{each}={text_of(value)}" for each, value in preset.settings.items() if each != "confidence")
+    return Text.assemble(
+        ("preset ", "bold"),
+        (name, "bold"),
+        f", asked for with {' '.join(options)}: {told}\n",
+        (f"published: {preset.published}\ndiffers: {preset.differs}", "dim"),
+    )
 
 
 def bundle_lines(bundle: BundleAbout) -> Text:
