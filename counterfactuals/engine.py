@@ -180,6 +180,14 @@ class Engine(ABC):
         True, "whether to go back from the end of the search to the nearest point that is still valid"
     )
 
+    def __init_subclass__(cls, **arguments: object) -> None:
+        """An engine states its own fidelity and presets: those of the engine that it extends say nothing about it."""
+        super().__init_subclass__(**arguments)
+        if "fidelity" not in vars(cls):
+            cls.fidelity = UNSTATED
+        if "presets" not in vars(cls):
+            cls.presets = {}
+
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise UsageError(f"confidence {self.confidence:g}: choose a probability between 0 and 1, such as 0.9")

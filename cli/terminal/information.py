@@ -23,7 +23,8 @@ def print_information(console: Console, information: Information) -> None:
     for engine in information.engines:
         mark = " (default)" if engine.default else " (control)" if engine.control else ""
         needs = ", ".join(engine.needs) or "no model"
-        about = Text.assemble(engine.summary, (f"\nneeds {needs}{uses(engine)}; {engine.paper}", "dim"))
+        source = f"{engine.paper} ({faithful(engine.fidelity)})"
+        about = Text.assemble(engine.summary, (f"\nneeds {needs}{uses(engine)}; {source}", "dim"))
         tables["engines"].add_row(engine.name + mark, about)
     for bundle in information.bundles:
         tables["bundles"].add_row(bundle.name, bundle_lines(bundle))
