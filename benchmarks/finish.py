@@ -20,8 +20,8 @@ from ..metrics.scene import SetScene
 from ..reports.figures import figures
 from ..reports.gallery import GalleryItem
 from ..reports.page import Page
+from ..reports.sections.engines import glossary_of
 from ..reports.sections.gallery import Gallery
-from ..reports.sections.glossary import OF_COUNTERFACTUALS
 from ..reports.summary import BundleName, Summary
 from ..runs.directory import PAGE, SUMMARY
 from .nearest import against_nearest
@@ -71,7 +71,8 @@ def write_results(run: Run, summary: Summary) -> None:
     """
     items = (GalleryItem.of_run(answer, run.path) for answer in run.answers)
     gallery = Gallery.of(items, controls=summary.controls, elsewhere="the figures are over all answers")
-    page = Page(title=title(run), facts=facts(run), sections=[OF_COUNTERFACTUALS, *figures(summary), gallery])
+    glossary = glossary_of(summary.engines)
+    page = Page(title=title(run), facts=facts(run), sections=[glossary, *figures(summary), gallery])
     run.directory.list_files((PAGE, SUMMARY))
     # The page is written first, because a run with a summary counts as finished.
     page.write(run.path / PAGE)

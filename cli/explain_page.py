@@ -10,8 +10,8 @@ from ..bundles.bundle import Bundle
 from ..images.writing import as_png
 from ..reports.gallery import GalleryItem, WorstAnswers
 from ..reports.page import Page
+from ..reports.sections.engines import glossary_of
 from ..reports.sections.gallery import Gallery
-from ..reports.sections.glossary import OF_COUNTERFACTUALS
 from ..runs.directory import PAGE
 from ..runs.manifest import versions
 from .explain_options import ExplainOptions
@@ -22,9 +22,11 @@ class ExplainPage:
 
     def __init__(self) -> None:
         self._worst = WorstAnswers()
+        self._engines: dict[str, None] = {}  # in their order
 
     def add(self, answer: Answer) -> None:
         """Add an answer. Its counterfactual is read from its file; the factual at the models' size has none."""
+        self._engines[answer.engine] = None
         factual, _ = drawn(answer.pictures)
         self._worst.add(GalleryItem.of(answer, as_png(factual), Path(answer.files["counterfactual"])))
 
@@ -45,6 +47,6 @@ class ExplainPage:
             "versions": ", ".join(f"{name} {number}" for name, number in versions().items()),
         }
         facts |= {"note": "; ".join(bundle.notes)} if bundle.notes else {}
-        path, sections = options.out / PAGE, [OF_COUNTERFACTUALS, Gallery(worst=self._worst)]
+        path, sections = options.out / PAGE, [glossary_of(self._engines), Gallery(worst=self._worst)]
         Page(title=f"cfx explain: {self._worst.count} answers", facts=facts, sections=sections).write(path)
         return path

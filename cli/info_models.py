@@ -101,6 +101,7 @@ def engine_details(name: str) -> EngineDetails:
             SettingAbout(name=each.name, type=each.type, default=each.default, **asdict(each.meaning))
             for each in settings_of(engine)
         ),
+        presets=engine.presets,
     )
 
 

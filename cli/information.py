@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from ..counterfactuals.fidelity import Fidelity
+from ..counterfactuals.preset import Preset
 
 SCHEMA = 1
 
@@ -49,12 +50,13 @@ class SettingAbout:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineDetails:
-    """An engine with all of its settings."""
+    """An engine with all of its settings and presets."""
 
     engine: EngineAbout
     gradients: bool
     caution: str | None
     settings: tuple[SettingAbout, ...]
+    presets: Mapping[str, Preset]
 
     def as_json(self) -> dict[str, object]:
         """The JSON object."""

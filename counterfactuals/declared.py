@@ -7,7 +7,8 @@ from inspect import isabstract
 
 from .engine import Engine
 from .fidelity import fault_in
-from .settings import out_of_range, settings_of, text_of
+from .preset import Preset
+from .settings import Meaning, out_of_range, settings_of, text_of
 
 
 def fault_of(engine: object, name: str) -> str | None:
@@ -42,4 +43,22 @@ def fault_of(engine: object, name: str) -> str | None:
         problem = out_of_range(each.meaning, each.default)
         if problem is not None:
             return f"the default of its setting {each.name}, {text_of(each.default)}, is out of range: {problem}"
+    return fault_in_presets(engine)
+
+
+def fault_in_presets(engine: type[Engine]) -> str | None:
+    """What is wrong with the presets of an engine; None if nothing is."""
+    meanings = {each.name: each.meaning for each in settings_of(engine)} | {"confidence": Meaning()}
+    for name, preset in engine.presets.items():
+        if not isinstance(preset, Preset):
+            return f"its preset {name!r} is {preset!r}; write Preset(settings, published, differs)"
+        for setting, value in preset.settings.items():
+            if setting not in meanings or setting == "preset":
+                return f"its preset {name!r} sets {setting!r}, which is no setting of it"
+            problem = out_of_range(meanings[setting], value)
+            if problem is not None:
+                return f"its preset {name!r} sets {setting} to {text_of(value)}, which is out of range: {problem}"
+        for part in preset.needs:
+            if part not in engine.uses:
+                return f"its preset {name!r} needs the part {part!r}, which the engine does not use"
     return None

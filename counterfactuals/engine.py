@@ -27,9 +27,10 @@ from ..memory import is_out_of_memory
 from .curve import About, Curve
 from .fidelity import UNSTATED, Fidelity
 from .goal import Certain, Requirement, TargetClass
+from .preset import Preset, preset_of
 from .problem import BrokenEngine, Classifier, Problem
 from .request import SearchRequest
-from .settings import check_settings, parse_settings, text_of
+from .settings import check_settings, parse_settings, setting, text_of
 from .tightening import PATH_FRAMES, frames, tighten
 
 TAKES_NO_TARGET = "it makes the classifier sure of whichever class it finds, and cannot be asked for a target"
@@ -122,6 +123,8 @@ class Engine(ABC):
         confidence: lowest softmax probability of the target at which a counterfactual is valid, in (0, 1).
         working: (H, W) at which its models work; None: the images' own size. `from_models` sets it.
         labelling: how the classifier's classes correspond to the labels of its models. `from_models` sets it.
+        preset: name of one of the engine's `presets`, whose settings `from_models` fills in.
+        tightened: whether the answer is the nearest valid point of the curve, rather than its end.
 
     Examples:
         >>> @dataclass(frozen=True, kw_only=True)
@@ -156,6 +159,8 @@ class Engine(ABC):
     """Names of parts that the engine uses where there are any; the field of a missing one is None. None is a judge."""
     any_class: ClassVar[bool] = False
     """Whether it makes the classifier certain, of whichever class it finds: it answers `--goal certain` only."""
+    presets: ClassVar[Mapping[str, Preset]] = {}
+    """By name, settings as in the engine's source."""
     caution: ClassVar[str | None] = None
     """What its answers are not, in one sentence, where no judge can tell."""
     candidate: ClassVar[bool] = True
@@ -168,10 +173,26 @@ class Engine(ABC):
     confidence: float = 0.9
     working: tuple[int, int] | None = None
     labelling: Labelling = IDENTITY_LABELLING
+    preset: str | None = setting(
+        None, "the preset whose settings hold where no others are set, as `cfx info --engine` lists them; none: none"
+    )
+    tightened: bool = setting(
+        True, "whether to go back from the end of the search to the nearest point that is still valid"
+    )
+
+    def __init_subclass__(cls, **arguments: object) -> None:
+        """An engine states its own fidelity and presets: those of the engine that it extends say nothing about it."""
+        super().__init_subclass__(**arguments)
+        if "fidelity" not in vars(cls):
+            cls.fidelity = UNSTATED
+        if "presets" not in vars(cls):
+            cls.presets = {}
 
     def __post_init__(self) -> None:
         if not 0 < self.confidence < 1:
             raise UsageError(f"confidence {self.confidence:g}: choose a probability between 0 and 1, such as 0.9")
+        if self.preset is not None:
+            preset_of(type(self), self.preset)
         check_settings(self)
 
     @classmethod
@@ -185,11 +206,13 @@ class Engine(ABC):
 
         Args:
             models: the bundle's models.
-            settings: values of the engine's other fields; they overrule those that the bundle has for this engine.
+            settings: values of the engine's other fields; they overrule those of the preset that they name, and these
+                overrule those that the bundle has for this engine.
 
         Raises:
-            BundleError: a part that the engine needs is missing or is a judge, or the engine needs gradients and the
-                classifier has none, or the bundle's settings are not this engine's.
+            BundleError: a part that the engine or the preset needs is missing or is a judge, or the engine needs
+                gradients and the classifier has none, or the bundle's settings are not this engine's.
+            UsageError: there is no such preset, or a value is out of its range.
         """
         if cls.gradients and not models.differentiable:
             raise BundleError(
@@ -201,7 +224,28 @@ class Engine(ABC):
         settings.setdefault("labelling", models.labelling)
         parts = {name: models.part(name) for name in cls.needs}
         parts |= {name: models.part(name) if models.has(name) else None for name in cls.uses}
-        return cls(**parts, **{**cls._settings_in(models), **settings})  # pyright: ignore[reportArgumentType]
+        own = cls._settings_in(models)
+        preset = cls._preset_settings(models, settings.get("preset", own.get("preset")))
+        return cls(**parts, **{**own, **preset, **settings})  # pyright: ignore[reportArgumentType]
+
+    @classmethod
+    def _preset_settings(cls, models: Models, name: object) -> Mapping[str, object]:
+        """The settings of the preset of this name, if any.
+
+        Raises:
+            UsageError: there is no such preset.
+            BundleError: it needs parts that the models lack.
+        """
+        if name is None:
+            return {}
+        preset = preset_of(cls, str(name))
+        missing = [part for part in preset.needs if not models.has(part)]
+        if missing:
+            raise BundleError(
+                f"bundle {models.name}: preset {name} of engine {cls.name} needs {', '.join(missing)}, which the "
+                "bundle lacks; leave out the preset, or make the part with cfx train"
+            )
+        return preset.settings
 
     @classmethod
     def _settings_in(cls, models: Models) -> dict[str, object]:
@@ -219,6 +263,17 @@ class Engine(ABC):
         The curve of an image ends at a valid point if the search found one, else at the best invalid one. Gradients are
         disabled unless `find` enables them. Iterative engines add their steps to `problem.steps`.
         """
+
+    def found(self, problem: Problem) -> Curve:
+        """The curve of `find`, on which only the end is looked at if answers are not `tightened`.
+
+        Raises:
+            BrokenEngine: the engine returns something else.
+        """
+        curve = self.find(problem)
+        if not isinstance(curve, Curve):
+            raise BrokenEngine(f"find returns a {type(curve).__name__}, not a Curve")
+        return curve if self.tightened else replace(curve, grid=(), bisections=0)
 
     def search(
         self,
@@ -271,9 +326,7 @@ class Engine(ABC):
         goal = Certain(targets, self.confidence) if self.any_class else TargetClass(targets, self.confidence)
         problem = Problem(classifier, request, goal, working=self.working, labelling=self.labelling)
         with torch.no_grad(), frozen_eval(classifier), deterministic(images.device), blaming_plugin(type(self)):
-            curve = self.find(problem)
-            if not isinstance(curve, Curve):
-                raise BrokenEngine(f"find returns a {type(curve).__name__}, not a Curve")
+            curve = self.found(problem)
             t, found = tighten(problem, curve)
             return Counterfactuals(
                 **vars(found),

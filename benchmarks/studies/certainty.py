@@ -1,6 +1,7 @@
 """Makes a classifier sure: `--goal certain` for the test images of which it is least sure.
 
     python -m cfx.benchmarks.studies.certainty --data DIR [--bundle mnist] [-n 200] [--engines leap,latent]
+        [--preset paper]
 
 prints for each engine the entropy of the classifier's probabilities before and after, how many answers are valid, how
 often the class that the classifier and the judges see stays the same, and how far the answers are.
@@ -81,12 +82,13 @@ def main() -> None:
     parser.add_argument("--bundle", default="mnist")
     parser.add_argument("-n", type=int, default=200)
     parser.add_argument("--engines", default="leap,latent")
+    parser.add_argument("--preset", help="preset of all of these engines, such as paper")
     options = parser.parse_args()
     bundle = load_bundle(options.bundle)
     batch = least_certain(bundle, shipped_test_images(bundle, options.data).floats(), options.n)
     table = Table("engine", "entropy before", "after", "valid", "class kept", "judges' class kept", "L1", "s an image")
     for name in options.engines.split(","):
-        engine = load_engine(name).from_bundle(bundle)
+        engine = load_engine(name).from_bundle(bundle, preset=options.preset)
         answers: list[Answer] = []
         for start in range(0, len(batch), BATCH):
             some = batch.only(range(start, min(start + BATCH, len(batch))))

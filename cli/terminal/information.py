@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...counterfactuals.fidelity import Fidelity
+from ...counterfactuals.preset import Preset
 from ...counterfactuals.settings import text_of
 from ..information import BundleAbout, EngineAbout, EngineDetails, Information, PartAbout
 
@@ -22,7 +23,8 @@ def print_information(console: Console, information: Information) -> None:
     for engine in information.engines:
         mark = " (default)" if engine.default else " (control)" if engine.control else ""
         needs = ", ".join(engine.needs) or "no model"
-        about = Text.assemble(engine.summary, (f"\nneeds {needs}{uses(engine)}; {engine.paper}", "dim"))
+        source = f"{engine.paper} ({faithful(engine.fidelity)})"
+        about = Text.assemble(engine.summary, (f"\nneeds {needs}{uses(engine)}; {source}", "dim"))
         tables["engines"].add_row(engine.name + mark, about)
     for bundle in information.bundles:
         tables["bundles"].add_row(bundle.name, bundle_lines(bundle))
@@ -78,6 +80,23 @@ def print_engine(console: Console, details: EngineDetails) -> None:
         table.add_row(Text(each.name), Text(each.type), Text(text_of(each.default)), what)
     console.print(table)
     console.print(f"\nchange one with --set {engine.name}.{details.settings[0].name}=VALUE")
+    for name, preset in details.presets.items():
+        console.print()
+        console.print(preset_lines(engine.name, name, preset))
+
+
+def preset_lines(engine: str, name: str, preset: Preset) -> Text:
+    """The settings of a preset and how to ask for them, what its source reports, and what still differs."""
+    options = [f"--set {engine}.preset={name}"]
+    if "confidence" in preset.settings:
+        options.append(f"--confidence {text_of(preset.settings['confidence'])}")
+    told = ", ".join(f"{each}={text_of(value)}" for each, value in preset.settings.items() if each != "confidence")
+    return Text.assemble(
+        ("preset ", "bold"),
+        (name, "bold"),
+        f", asked for with {' '.join(options)}: {told}\n",
+        (f"published: {preset.published}\ndiffers: {preset.differs}", "dim"),
+    )
 
 
 def bundle_lines(bundle: BundleAbout) -> Text:

@@ -92,11 +92,11 @@ class Auto(Engine):
             raise BundleError(
                 f"bundle {models.name}: engine auto: the bundle has the models of no engine to choose from"
             )
-        confidence = {"confidence": settings["confidence"]} if "confidence" in settings else {}
+        shared = {name: settings[name] for name in ("confidence", "tightened") if name in settings}
         made = super().from_models(models, **{**settings, "working": None})
         for kind in kinds:
             try:
-                made._children.append(kind.from_models(models, **confidence))
+                made._children.append(kind.from_models(models, **shared))
             except BundleError as error:
                 if not named:
                     raise
@@ -176,7 +176,7 @@ class Auto(Engine):
         sub = problem.subproblem(rows, child.working, torch.cat(before, dim=1) if before else None)
         try:
             with blaming_plugin(type(child)):
-                curve = child.find(sub)
+                curve = child.found(sub)
                 t, found = tighten(sub, curve)
         except (NothingToOffer, BrokenEngine) as error:  # the others may answer
             missing.append(f"{child.name}: {error}")

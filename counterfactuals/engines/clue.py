@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,11 +12,29 @@ from torch import Tensor
 from ...classifiers.introspection.uncertainty import entropy
 from ..curve import About, Curve
 from ..fidelity import Fidelity
+from ..preset import PAPER, Preset
 from ..problem import Problem
-from ..search.ascent import Ascent, Penalty, Search
+from ..search.ascent import Ascent, Penalty, Plateau, Search
 from ..search.committee import Committee, Ensemble, before_and_after
 from ..search.vae_engine import VAEEngine
 from ..settings import setting
+
+AS_IN_CODE: Mapping[str, object] = {
+    "learning_rate": 0.1,
+    "max_steps": 25,
+    "distance_weight": 2.0,
+    "optimiser": "adam",
+    "plateau": True,
+    "tightened": False,
+}
+"""The settings of the code of Antorán et al. 2021."""
+AS_PUBLISHED = Preset(
+    settings=AS_IN_CODE,
+    published="curves, and no table, on these data",
+    differs="the entropies of the classifier and of an ensemble's mean are added, where the paper has one Bayesian "
+    "network; the VAE is the bundle's",
+    needs=("ensemble",),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +57,7 @@ class Clue(VAEEngine):
         "the entropies of the classifier and of an ensemble's mean stand in for that of a Bayesian network, and "
         "the search ends at the first valid image, which is tightened, instead of at a plateau",
     )
+    presets: ClassVar[Mapping[str, Preset]] = {PAPER: AS_PUBLISHED}
     rank: ClassVar[int] = 80
     uses: ClassVar[tuple[str, ...]] = ("ensemble",)
     any_class: ClassVar[bool] = True
@@ -60,6 +80,12 @@ class Clue(VAEEngine):
         source="Antorán et al. 2021, code",
         least=0,
     )
+    optimiser: Literal["adam-per-image", "adam", "gradient-descent"] = setting(
+        "adam-per-image", "Adam with one second moment for each image, Adam, or plain gradient descent"
+    )
+    plateau: bool = setting(
+        False, "whether the search ends where the objective hardly changes any more, instead of at a valid image"
+    )
 
     def find(self, problem: Problem) -> Curve:
         origin, start = self.begin(problem)
@@ -68,7 +94,7 @@ class Clue(VAEEngine):
         committee = Committee.of(problem, self.ensemble, self.dropouts)
 
         def decode(latents: Tensor, rows: Tensor) -> Tensor:
-            return self.vae.decode(self.confined(latents, origin[rows]))
+            return self.vae.decode(latents)
 
         def penalty(latents: Tensor, rows: Tensor) -> Tensor:
             images = decode(latents, rows)
@@ -87,13 +113,13 @@ class Clue(VAEEngine):
             decode=decode,
             learning_rate=self.learning_rate,
             max_steps=self.max_steps,
+            optimiser=self.optimiser,
             penalty=penalty,
+            project=lambda latents, rows: self.confined(latents, origin[rows]),
+            plateau=Plateau() if self.plateau else None,
             accept=accept,
         )
-        begin = self.beginning(problem, origin)
-        state = Ascent.at(begin)
-        state.climb(problem, begin, problem.every_row(), search)
-        best = self.confined(state.best, origin)
+        best = self.searched(problem, origin, search)
 
         def between(t: Tensor, rows: Tensor) -> Tensor:
             return torch.lerp(origin[rows], best[rows], t[:, None])
@@ -108,6 +134,13 @@ class Clue(VAEEngine):
             accept=lambda t, rows: accept(between(t, rows), rows),
             about=about,
         )
+
+    def searched(self, problem: Problem, origin: Tensor, search: Search) -> Tensor:
+        """Where the search from the images' latents `origin` (N, D) ends, (N, D)."""
+        begin = self.beginning(problem, origin)
+        state = Ascent.at(begin)
+        state.climb(problem, begin, problem.every_row(), search)
+        return state.best
 
     def confined(self, latents: Tensor, origin: Tensor) -> Tensor:
         """Latents (M, D) within the space that may be searched around their origins (M, D): here everywhere."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,12 +12,29 @@ from torch import Tensor
 from ...generative.anchors import LatentAnchors
 from ..curve import Curve
 from ..fidelity import Fidelity
+from ..preset import PAPER, Preset
 from ..problem import Problem
-from ..search.ascent import Ascent, Search
+from ..search.ascent import Ascent, Cost, Search
 from ..search.vae_engine import VAEEngine
 from ..settings import setting
 
 RESTART_STD_LATENT = 1.0  # latent standard deviations from the factual, for further answers
+LATENT_CF = Preset(
+    settings={
+        "confidence": 0.5,
+        "probability": 0.5,
+        "prior_weight": 0.0,
+        "typical": None,
+        "second_start": False,
+        "optimiser": "adam",
+        "learning_rate": 0.05,
+        "max_steps": 500,
+        "tightened": False,
+    },
+    published="none on these data",
+    differs="the search is in the bundle's VAE, which was trained to interpolate, instead of an autoencoder, has steps "
+    "to suit it, and ends where the target first has the probability instead of within a tolerance of it",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +60,7 @@ class LatentAscent(VAEEngine):
         "Latent-CF only follows the classifier; the pull towards real images of the target, the limit on the "
         "distance from them, the second start and a VAE trained to interpolate are additions",
     )
+    presets: ClassVar[Mapping[str, Preset]] = {PAPER: LATENT_CF}
     rank: ClassVar[int] = 10
     needs: ClassVar[tuple[str, ...]] = ("vae", "anchors")
 
@@ -52,11 +71,27 @@ class LatentAscent(VAEEngine):
         1.0, "weight of a nat of the prior against a nat of the classifier's log-probability", least=0
     )
     neighbours: int = setting(3, "real images whose mean is the prototype", least=1)
-    typical: float = setting(0.65, "share of real images with another real image within the limit", least=0, most=1)
+    typical: float | None = setting(
+        0.65,
+        "share of real images with another real image within the limit; none: there is no limit",
+        least=0,
+        most=1,
+    )
+    probability: float | None = setting(
+        None,
+        "probability of the target to which the search is drawn, by the squared difference as in Latent-CF; none: "
+        "its logarithm is maximised",
+        least=0,
+        most=1,
+    )
+    second_start: bool = setting(True, "whether images that do not get there start again, at the nearest real image")
+    optimiser: Literal["adam-per-image", "adam", "gradient-descent"] = setting(
+        "adam-per-image", "Adam with one second moment for each image, Adam, or plain gradient descent"
+    )
 
     def find(self, problem: Problem) -> Curve:
         origin, _ = self.begin(problem)
-        reach = self.anchors.reach(self.typical)
+        reach = None if self.typical is None else self.anchors.reach(self.typical)
 
         def penalty(latents: Tensor, rows: Tensor) -> Tensor:
             prototypes = self.anchors.nearest(latents.detach(), problem.targets[rows], self.neighbours).mean(dim=1)
@@ -64,6 +99,8 @@ class LatentAscent(VAEEngine):
 
         def near(latents: Tensor, rows: Tensor) -> Tensor:
             targets = problem.targets[rows]
+            if reach is None:
+                return torch.ones_like(targets, dtype=torch.bool)
             return self.anchors.distances(latents, targets).amin(dim=1) <= reach[targets]
 
         def between(t: Tensor, rows: Tensor) -> Tensor:
@@ -73,7 +110,9 @@ class LatentAscent(VAEEngine):
             decode=lambda latents, _rows: self.vae.decode(latents),
             learning_rate=self.learning_rate,
             max_steps=self.max_steps,
-            penalty=penalty,
+            optimiser=self.optimiser,
+            cost=self._squared(problem),
+            penalty=penalty if self.prior_weight else None,
             accept=near,
         )
         begin = problem.restarted(origin, RESTART_STD_LATENT)
@@ -82,7 +121,7 @@ class LatentAscent(VAEEngine):
             lambda rows: begin[rows],
             lambda rows: self.anchors.nearest(begin[rows], problem.targets[rows], count=1).squeeze(1),
         ]
-        for start in starts:
+        for start in starts if self.second_start else starts[:1]:
             rows = problem.every_row()[~state.done]
             if not len(rows):
                 break
@@ -92,3 +131,10 @@ class LatentAscent(VAEEngine):
             # Tightening moves only to points within the distance limit, even if the end is not within it.
             accept=lambda t, rows: near(between(t, rows), rows),
         )
+
+    def _squared(self, problem: Problem) -> Cost | None:
+        """The squared difference of the target's probability from the one that is sought; None: none is."""
+        wanted = self.probability
+        if wanted is None:
+            return None
+        return lambda log_probabilities, rows: ((-problem.cost(log_probabilities, rows)).exp() - wanted).square()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from ..curve import Curve
 from ..fidelity import Fidelity
+from ..preset import PAPER, Preset
 from ..problem import Candidates, Problem
 from ..search.landing import FieldEngine, Landing
+from ..search.small_leaps import LEAP_FACTUAL, SmallLeaps
 from ..settings import setting
 
 
@@ -45,6 +48,7 @@ class Leap(FieldEngine):
         "here one lift and one landing in pixels, with guidance and refining, end at the first of a few levels "
         "that is valid",
     )
+    presets: ClassVar[Mapping[str, Preset]] = {PAPER: LEAP_FACTUAL}
     rank: ClassVar[int] = 5
     needs: ClassVar[tuple[str, ...]] = ("matching",)
     gradients: ClassVar[bool] = False
@@ -66,7 +70,22 @@ class Leap(FieldEngine):
     )
     bisections: int = setting(3, "halvings of the pull, or without one, of the way to the first valid level", least=0)
 
+    leaps: int = setting(
+        0, "small leaps over all levels, each with the classifier's answer by then; 0: one leap, as above", least=0
+    )
+    speed: float = setting(0.1, "share of the velocity in a small leap", source="LeapFactual, code", least=0, most=1)
+    injections: int = setting(0, "leaps at full speed after the small ones, which make them surer", least=0)
+
     def find(self, problem: Problem) -> Curve:
+        if self.leaps:
+            return SmallLeaps(
+                field=self.matching,
+                count=self.leaps,
+                speed=self.speed,
+                injections=self.injections,
+                lift_steps=self.lift_steps,
+                land_steps=self.land_steps,
+            ).curve(problem)
         lifted_states = LiftedStates(self, problem)
         best, chosen, guidance = self._first_valid(problem, lifted_states)
         highest = lifted_states.levels[chosen]

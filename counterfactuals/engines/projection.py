@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,9 +14,17 @@ from ...generative.anchors import LatentAnchors
 from ...generative.contract import ConditionalModel
 from ..curve import Curve
 from ..fidelity import Fidelity
+from ..preset import PAPER, Preset
 from ..problem import Candidates, Problem
 from ..search.vae_engine import VAEEngine
 from ..settings import setting
+
+PROJECTION_ALONE = Preset(
+    settings={"confidence": 0.5, "neighbours": 0, "points": 50, "bisections": 0},
+    published="none on these data",
+    differs="the projection is the decoder of vcnet instead of an autoencoder of the target class, and there are more "
+    "than two classes",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +48,7 @@ class SharpShooter(VAEEngine):
         "the projection is the decoder of vcnet, where the paper has an autoencoder of the target class; the "
         "fallback to real images, which many answers on clothes take, and the halvings are ours",
     )
+    presets: ClassVar[Mapping[str, Preset]] = {PAPER: PROJECTION_ALONE}
     rank: ClassVar[int] = 40
     needs: ClassVar[tuple[str, ...]] = ("vae", "conditional_vae", "anchors")
     gradients: ClassVar[bool] = False
@@ -47,7 +57,7 @@ class SharpShooter(VAEEngine):
     anchors: LatentAnchors
     points: int = setting(8, "points on the line, evaluated in one batch", least=1)
     bisections: int = setting(3, "halvings between the last invalid and the first valid point", least=0)
-    neighbours: int = setting(8, "real images that are tried if the projection is not valid", least=1)
+    neighbours: int = setting(8, "real images that are tried if the projection is not valid; 0: none", least=0)
 
     def find(self, problem: Problem) -> Curve:
         origin, _ = self.begin(problem)
@@ -70,7 +80,7 @@ class SharpShooter(VAEEngine):
     def _move_to_real(self, problem: Problem, origin: Tensor, end: Tensor, reached: Candidates) -> None:
         """Moves each invalid end to the nearest valid real image; if none is valid, to the most confident one."""
         rows = problem.every_row()[~reached.valid]
-        if not len(rows):
+        if not len(rows) or not self.neighbours:
             return
         near = self.anchors.nearest(origin[rows], problem.targets[rows], self.neighbours)
         count = near.shape[1]  # no class may have as many

@@ -16,6 +16,15 @@ from ..settings import setting
 
 RESTART_SHARE_OF_PIXELS = 0.5  # share of the pixels, drawn at random, that further attempts may change
 CODE = "code of Höltgen et al. 2021"
+AS_IN_DEDUCE = {
+    "confidence": 0.5,
+    "step": 0.2,
+    "max_changes": 5,
+    "max_steps": 700,
+    "undo_rounds": 0,
+    "tightened": False,
+}
+"""The settings of that code."""
 
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """images (M, C, h, w), rows (M,) -> (M,) the loss to descend and (M, K) log-probabilities of the classifier"""
