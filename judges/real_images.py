@@ -10,6 +10,7 @@ from .percentiles import percentile_among
 from .sharpness import Sharpness
 
 ROWS_AT_ONCE = 512
+LEAST_DISTANCE = 1e-6  # that of an image which is in the data twice; its logarithm is finite
 FAR = 1e4  # coordinates of the padding for classes with fewer features, so far away that it is never the nearest
 
 
@@ -87,7 +88,7 @@ class RealImages(nn.Module):
         for label in (self.features[:, 0, 0] < FAR / 2).nonzero().flatten().tolist():
             distance = self.distance(features, torch.full_like(labels, label))
             nearest = torch.where(labels == label, nearest, torch.minimum(nearest, distance))
-        return own.log() - nearest.log()
+        return own.clamp(min=LEAST_DISTANCE).log() - nearest.clamp(min=LEAST_DISTANCE).log()
 
     def percentile(self, features: Tensor, labels: Tensor) -> Tensor:
         """Percentage of real images of the class (N,) at least as far from it as features (N, F), in [0, 100]."""

@@ -19,6 +19,7 @@ from cfx.images.sets.labelled import Labelled
 from cfx.judges.matched_filter import MatchedFilter
 from cfx.judges.noise import Noise
 from cfx.judges.real_images import RealImages
+from cfx.judges.residual import ResidualNet
 from cfx.judges.sharpness import Sharpness
 from cfx.metrics.evaluate import score
 from cfx.metrics.ranges import NOISE as NOISE_RANGE
@@ -184,6 +185,23 @@ def test_a_handful_of_images_is_enough(counts: tuple[int, int]):
         assert (model.quantiles.diff(dim=1) >= 0).all()
         if kind is Sharpness:
             assert (model.percentile(blurred(images, 2.0), labels) == 0).all()
+
+
+def test_a_reference_is_made_without_the_test_images(bundle: Bundle, digits: Digits):
+    """And with held-out images that are in the training images as well, at a distance of 0."""
+    images, labels = digits
+    real = Labelled((images[::4] * 255).byte(), labels[::4])
+    split = SimpleNamespace(judge_train=real, judge_held_out=real)  # there is nothing else to look at
+    context: Any = SimpleNamespace(split=split, count=10, present=list(range(10)), is_resized=False, bundle=bundle)
+    context.photos = lambda subset, count: getattr(split, subset)[:count].floats().split(50)
+    made = ReferencePart(count=3).make(context)["reference"].model
+    assert isinstance(made, RealImages) and all(buffer.isfinite().all() for buffer in made.buffers())
+    assert (made.distances.diff(dim=1) >= 0).all() and (made.margins.diff(dim=1) >= 0).all()
+    judge = bundle.part("judge", ResidualNet)
+    with torch.inference_mode():
+        found = judge.embed(real.floats())
+        assert 40 < made.percentile(found, real.labels).mean() < 60, "those that it was made with"
+        assert made.class_percentile(found, (real.labels + 1) % 10).mean() < 5
 
 
 def test_photos_are_resized_as_answers_are():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...images.sets.labelled import Labelled
-from ...judges.real_images import RealImages
+from ...judges.real_images import LEAST_DISTANCE, RealImages
 from ...judges.residual import ResidualNet
 from ..context import TrainingContext
 from ..matched_filter import BLUR, NOISE, Details, fit_filter, measure_effects, quantiles_of
@@ -63,7 +63,7 @@ class ReferencePart(Part):
         known = torch.isin(held_out.labels, torch.tensor(context.present))
         found, labels = embed(judge, held_out)[known], held_out.labels[known]
         # Logarithms, since classes differ in how far apart their images are by a factor.
-        distances = model.distance(found, labels).log()
+        distances = model.distance(found, labels).clamp(min=LEAST_DISTANCE).log()
         means = torch.stack([distances[labels == label].mean() for label in context.present])
         centred = distances - means[torch.searchsorted(torch.tensor(context.present), labels)]
         spread = quantiles_of(centred, labels, context.present, self.levels)
