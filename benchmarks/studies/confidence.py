@@ -98,7 +98,7 @@ def measure(bundle: Bundle, batch: QuestionBatch, engines: Mapping[str, Make]) -
                 metric: np.array([np.nan if (found := each.value(metric)) is None else found for each in valid])
                 for metric in METRICS
             }
-            figures = estimates(values, YES_OR_NO, SHARES) if valid else dict.fromkeys(METRICS)
+            figures = estimates(values, YES_OR_NO, SHARES) if valid else {metric: None for metric in METRICS}
             yield Point(name, asked, len(valid) / len(answers), figures)
 
 

@@ -35,8 +35,9 @@ class MetricTable(Section):
 
 
 def _about(summary: Summary, view: Basis) -> str:
-    controls = bool(summary.controls)
-    rest = " Controls are over all of their answers; <em>of N</em>: chosen from N real images." if controls else ""
+    rest = " Controls are over all of their answers." if summary.controls else ""
+    if any(engine.pool is not None for engine in summary.engines.values()):
+        rest += " <em>Of N</em>: chosen from N real images."
     compared = ", ".join(escape(name) for name in summary.compared) or "all"
     if view == "valid":
         return (

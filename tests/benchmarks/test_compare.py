@@ -19,7 +19,9 @@ def runs(make, perform, tmp_path):
 def test_side_by_side_and_paired(runs):
     first, second = runs
     summary, same = side_by_side([first, second])
-    assert same and list(summary.engines) == ["first: vcnet", "second: vcnet", "pixel"]
+    control = "nearest-accepted"
+    assert same
+    assert [*summary.engines] == ["first: vcnet", f"first: {control}", "second: vcnet", "pixel", f"second: {control}"]
     assert summary.compared == ("first: vcnet", "second: vcnet") and summary.common_pairs == 20
     changed = changes(second.columns, first.columns)
     confidence = changed["vcnet", "confidence"]
@@ -32,15 +34,18 @@ def test_side_by_side_and_paired(runs):
 def test_engines_against_one_of_them(runs):
     first, second = runs
     differing = changes_against([second], "pixel")
-    assert {engine for engine, _ in differing} == {"vcnet"}
+    assert {engine for engine, _ in differing} == {"vcnet", "nearest-accepted"}
     farther = differing["vcnet", "l1"]
     both = second.columns["vcnet"].valid & second.columns["pixel"].valid
-    expected = [float(columns.values["l1"][both].mean()) for columns in second.columns.values()]
+    expected = [float(second.columns[name].values["l1"][both].mean()) for name in ("vcnet", "pixel")]
     assert farther is not None and farther.mean == pytest.approx(expected[0] - expected[1], abs=1e-6)
     assert farther.low is not None and farther.high is not None and farther.low < farther.mean < farther.high
-    assert {engine for engine, _ in changes_against(runs, "first: vcnet")} == {"second: vcnet", "pixel"}
+    assert {engine for engine, _ in changes_against(runs, "first: vcnet")} == {
+        "first: nearest-accepted", "second: vcnet", "pixel", "second: nearest-accepted",
+    }  # fmt: skip
     seconds = differing["vcnet", "seconds"]
     assert seconds is not None and seconds.low is None, "of a batch, so that nothing is known of its spread"
+    del first.columns["nearest-accepted"]  # as in a run of a region
     with pytest.raises(UsageError, match="--against vcnet: there is no other engine"):
         changes_against([first], "vcnet")
     with pytest.raises(UsageError, match="--against vcnt: unknown engine 'vcnt': did you mean 'vcnet'"):
@@ -49,7 +54,7 @@ def test_engines_against_one_of_them(runs):
 
 def test_a_run_beside_itself_is_shown_twice(runs):
     assert list(side_by_side([runs[0], runs[0]])[0].engines) == [
-        f"{number} {runs[0].run.path}: vcnet" for number in (1, 2)
+        f"{number} {runs[0].run.path}: {name}" for number in (1, 2) for name in ("vcnet", "nearest-accepted")
     ]
 
 
