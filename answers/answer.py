@@ -99,6 +99,7 @@ class Answer:
         cost: cost of the search.
         notes: sentences for the user.
         regions: what was taken from other images, in pixels of the counterfactual.
+        fell_back: whether it comes from what the engine falls back on; None: the engine has nothing of the kind.
         which_regions: which of its cells suffice; None if it was not asked for.
         missing: why a metric has no value, by metric.
         files: paths of the files that were written, by kind.
@@ -118,6 +119,7 @@ class Answer:
     cost: Cost
     notes: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
+    fell_back: bool | None = None
     which_regions: WhichRegions | None = field(default=None, repr=False)
     missing: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
@@ -161,7 +163,12 @@ class Answer:
 
     def value(self, metric: str) -> float | None:
         """A metric or cost as a number, with 1 for yes and 0 for no; None if it has no value."""
-        own = {"validity": self.valid, "confidence": self.target_confidence, "answers_diversity": self.diversity}
+        own = {
+            "validity": self.valid,
+            "confidence": self.target_confidence,
+            "answers_diversity": self.diversity,
+            "fell_back": self.fell_back,
+        }
         if metric in own:
             found = own[metric]
         else:
@@ -201,6 +208,7 @@ class Answer:
             "counterfactual": self.counterfactual.as_json(),
             "target_confidence": rounded(self.target_confidence),
             "valid": self.valid,
+            **({} if self.fell_back is None else {"fell_back": self.fell_back}),
             "place": self.place,
             **({} if self.diversity is None else {"of": self.of, "diversity": rounded(self.diversity)}),
             "metrics": {name: value if isinstance(value, bool | None) else rounded(value)
@@ -269,6 +277,7 @@ class Answer:
                 )
                 for each in table.list_of_tables("regions")
             ),
+            fell_back=table.get("fell_back", bool),
             missing=table.mapping("missing", str),
             files=files,
             envelope=envelope,

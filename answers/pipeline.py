@@ -169,6 +169,7 @@ def describe(
                 cost=costs[row],
                 notes=(*question.source.notes, *envelope.notes, *about.notes),
                 regions=about.regions,
+                fell_back=about.fell_back,
                 missing=without | scores.missing,
                 envelope=envelope,
                 pictures=pictures,

@@ -37,10 +37,13 @@ class About:
     Attributes:
         regions: what was taken from other images.
         notes: sentences for the user.
+        fell_back: whether it comes from what the engine falls back on where its own method fails, such as a real image;
+            None: the engine has nothing to fall back on.
     """
 
     regions: tuple[Region, ...] = ()
     notes: tuple[str, ...] = ()
+    fell_back: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,15 @@ METRICS = (
     Metric("validity", "valid", "higher", "share", Group.VALIDITY, yes_or_no=True),
     Metric("confidence", "confidence", None, "share", Group.VALIDITY),
     Metric(
+        "fell_back",
+        "fell back",
+        None,
+        "share",
+        Group.VALIDITY,
+        yes_or_no=True,
+        without="the engine has nothing to fall back on",
+    ),
+    Metric(
         "judge_agrees",
         "judges agree",
         "higher",

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from ...generative.anchors import LatentAnchors
 from ...generative.contract import ConditionalModel
-from ..curve import Curve
+from ..curve import About, Curve
 from ..fidelity import Fidelity
 from ..preset import PAPER, Preset
 from ..problem import Candidates, Problem
 from ..search.vae_engine import VAEEngine
 from ..settings import setting
 
+REAL = "projection: the projection was not valid; the answer is on the way to a real image of the class instead"
+NEXT_REAL = "projection: a further answer, on the way to another real image of the class instead of the projection"
 PROJECTION_ALONE = Preset(
     settings={"confidence": 0.5, "neighbours": 0, "points": 50, "bisections": 0},
     published="none on these data",
@@ -69,19 +71,31 @@ class SharpShooter(VAEEngine):
             near = self.anchors.nearest(origin, problem.targets, problem.attempt)
             end = near[:, -1].clone()
         reached = problem.candidates(self.vae.decode(end), problem.every_row())
-        self._move_to_real(problem, origin, end, reached)
+        is_real = self._move_to_real(problem, origin, end, reached) | bool(problem.attempt)
+
+        def about(t: float, row: int) -> About:
+            if not is_real[row]:
+                return About(fell_back=False)
+            return About(notes=(NEXT_REAL if problem.attempt else REAL,), fell_back=True)
+
         return Curve(
             lambda t, rows: self.vae.decode(torch.lerp(origin[rows], end[rows], t[:, None])),
             grid=[place / self.points for place in range(1, self.points)],
             bisections=self.bisections,
             end=reached,
+            about=about,
         )
 
-    def _move_to_real(self, problem: Problem, origin: Tensor, end: Tensor, reached: Candidates) -> None:
-        """Moves each invalid end to the nearest valid real image; if none is valid, to the most confident one."""
+    def _move_to_real(self, problem: Problem, origin: Tensor, end: Tensor, reached: Candidates) -> Tensor:
+        """Moves each invalid end to the nearest valid real image; if none is valid, to the most confident one.
+
+        Returns:
+            (N,) bool, which ends were moved.
+        """
+        moved = torch.zeros_like(reached.valid)
         rows = problem.every_row()[~reached.valid]
         if not len(rows) or not self.neighbours:
-            return
+            return moved
         near = self.anchors.nearest(origin[rows], problem.targets[rows], self.neighbours)
         count = near.shape[1]  # no class may have as many
         tried = problem.candidates(self.vae.decode(near.flatten(0, 1)), rows.repeat_interleave(count))
@@ -93,3 +107,5 @@ class SharpShooter(VAEEngine):
         end[rows] = near[place, choice]
         flat = place * count + choice
         reached.replace(rows, tried, flat)
+        moved[rows] = True
+        return moved

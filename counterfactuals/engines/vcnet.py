@@ -10,13 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...generative.contract import ConditionalModel
-from ..curve import Curve
+from ..curve import About, Curve
 from ..engine import Engine
 from ..fidelity import Fidelity
 from ..problem import Problem
 from ..settings import setting
 
 RESTART_STD_LATENT = 0.7  # latent standard deviations from the factual, for further answers
+FORGOTTEN = "vcnet: the image was forgotten: its latent was set to zero, from which the target class alone is drawn"
+SHRUNK = "vcnet: the image was in part forgotten: its latent was multiplied by {share:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class VCNet(Engine):
         if problem.wants_residual(self.residual):
             problem.use_residual_of(self.conditional_vae.decode(latents, origin))
         begin = problem.restarted(latents, RESTART_STD_LATENT)
-        end = begin.clone()
+        end, left = begin.clone(), torch.ones(len(rows))
         reached = problem.candidates(self.conditional_vae.decode(begin, corner), rows)
         for share in self.shrinkages:
             invalid = rows[~reached.valid]
@@ -72,6 +74,7 @@ class VCNet(Engine):
             tried = problem.candidates(self.conditional_vae.decode(shrunk, corner[invalid]), invalid)
             better = tried.valid | (tried.confidence > reached.confidence[invalid])
             end[invalid[better]] = shrunk[better]
+            left[invalid[better]] = share
             reached.replace(invalid[better], tried, better)
 
         def draw(t: Tensor, rows: Tensor) -> Tensor:
@@ -80,4 +83,10 @@ class VCNet(Engine):
                 torch.lerp(latents[rows], end[rows], weight), torch.lerp(origin[rows], corner[rows], weight)
             )
 
-        return Curve(draw, bisections=self.bisections, end=reached)
+        def about(t: float, row: int) -> About:
+            share = float(left[row])
+            if share == 1:
+                return About(fell_back=False)
+            return About(notes=(SHRUNK.format(share=share) if share else FORGOTTEN,), fell_back=True)
+
+        return Curve(draw, bisections=self.bisections, end=reached, about=about)

@@ -199,6 +199,7 @@ def test_every_function_of_the_catalogue_is_there_and_says_what_it_needs(bundle:
             "validity",
             "confidence",
             "answers_diversity",
+            "fell_back",
         )
         assert (metric.function is None) == measured_by_the_pipeline, metric.name
         if metric.function is not None:
