@@ -117,7 +117,7 @@ RECIPES = {
         light_on_dark=True,
         images="fashion-mnist",
         engine="leap",
-        settings={"leap": {"guidance": (6.0, 9.0), "levels": (0.8, 0.9, 1.0)}},  # clothes need more than digits
+        settings={"leap": {"guidance": (6.0, 9.0, 12.0), "levels": (0.8, 0.9, 1.0)}},  # clothes need more than digits
         share=2 / 3,
         parts={  # sized so that the bundle stays below 21 MB
             "classifier": {"network": {"width": 32, "hidden": 128, "mean": 0.286, "std": 0.353}},

@@ -1,4 +1,4 @@
-"""leap: forget the image up to a level of noise, remember it as the target, and take the first level that is valid."""
+"""leap: forget the image up to a level of noise, and remember it as the target, pulled towards the image itself."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from ..search.landing import FieldEngine, Landing
 from ..search.small_leaps import LEAP_FACTUAL, SmallLeaps
 from ..settings import setting
 
-
 RISEN = 0.5  # t on the curve from which on the level stays
 
 
@@ -27,16 +26,18 @@ class Leap(FieldEngine):
 
     The lift follows the field that is conditioned on the classifier's own probabilities of the factual: landing under
     the same probabilities gives the factual back. Landing under the target's changes what the target needs. The higher
-    the level, the more is forgotten. Levels are tried upwards, then again with more guidance, and the first that is
-    valid is the answer; lower ones between those that are tried may be valid, too (`bisections` looks for them). An
-    answer is therefore often far surer than was asked for.
+    the level, the more is forgotten. Levels are tried upwards, then again with more guidance, until one is valid.
+
+    What lands there is a sample of the target class that owes little to the factual. It is therefore landed again while
+    the factual pulls at it (`Pull`), as strongly as `bisections` of the pull show that it stays valid and, by `margin`,
+    surer than was asked for: answers just above the threshold look real, and agree with other classifiers, less often.
 
     Landed images are then refined by SDEdit, as `Landing` describes.
 
     Source: Cao et al. 2025, LeapFactual, arXiv 2510.14623, which makes many small leaps in the latent space of a
     VAE, each a lift over the whole time at a fraction of the velocity under the probabilities that the classifier gives
     by then, and a landing under the target. One leap, in pixels, to levels that are tried upwards, the guidance, the
-    condition of a typical image of the target instead of a one-hot one, and refining are ours.
+    condition of a typical image of the target instead of a one-hot one, the pull, and refining are ours.
     """
 
     name: ClassVar[str] = "leap"
@@ -46,7 +47,7 @@ class Leap(FieldEngine):
         "variant",
         "LeapFactual makes many small leaps in a VAE's latent space and asks the classifier again after each; "
         "here one lift and one landing in pixels, with guidance and refining, end at the first of a few levels "
-        "that is valid",
+        "that is valid, and the factual pulls at the answer while it lands",
     )
     presets: ClassVar[Mapping[str, Preset]] = {PAPER: LEAP_FACTUAL}
     rank: ClassVar[int] = 5
@@ -60,7 +61,7 @@ class Leap(FieldEngine):
         (2.0, 5.0), "weights of the condition when landing, tried one after the other", least=0
     )
     pull: float = setting(
-        1.6, "strongest pull towards the factual while landing, in pixels from -1 to 1; 0: none", least=0, most=2
+        1.6, "strongest pull of the factual while landing, as a change of pixels from -1 to 1; 0: none", least=0, most=2
     )
     margin: float = setting(
         0.5,

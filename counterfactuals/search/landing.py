@@ -30,7 +30,7 @@ class FieldEngine(Engine):
     land_steps: int = setting(4, "steps of the solver from a level down to the image", least=1)
     melt_steps: int = setting(3, "steps of the solver when melting", least=1)
     tolerance: float = setting(
-        0.02, "changes of a pixel below this, of 1, are the solver's error and taken back", least=0, most=1
+        0.05, "changes of a pixel below this, of 1, are the solver's error and taken back", least=0, most=1
     )
 
 
