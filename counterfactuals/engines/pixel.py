@@ -1,4 +1,4 @@
-"""pixel: the control. The nearest adversarial noise: gradient ascent on the pixels, then as little of it as suffices."""
+"""pixel: the control. The nearest adversarial noise, by an ascent on the pixels and then a descent of the change."""
 
 from __future__ import annotations
 

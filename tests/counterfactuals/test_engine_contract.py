@@ -143,3 +143,5 @@ def test_tightening_stays_on_the_side_that_the_engine_stands_by(bundle: Bundle, 
         assert (free < 0.9).all() and (held >= 0.9).all() and found.valid.all()
         never, _ = tighten(problem, Curve(blend, grid=grid, accept=lambda t, rows: t > 1))
         assert (never == 1).all(), "the end is kept where nothing else will do"
+        _, sure = tighten(problem, Curve(blend, grid=grid, least=0.8))
+        assert (sure.confidence >= 0.8).all(), "the least confidence is kept"

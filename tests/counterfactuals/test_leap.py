@@ -1,4 +1,4 @@
-"""leap: a path that begins at the factual, levels that are shared and tried upwards, and what is refused."""
+"""leap: a path that begins at the factual, levels that are shared, the pull of the factual, and what is refused."""
 
 from __future__ import annotations
 
@@ -59,6 +59,18 @@ def test_more_bisections_are_nearer(bundle: Bundle, fours: Tensor):
     )
     assert near.valid.all()
     assert (near.images - fours).abs().sum() < (far.images - fours).abs().sum()
+
+
+def test_pulled_answers_are_nearer_and_keep_the_margin(bundle: Bundle, digits: tuple[Tensor, Tensor]):
+    images, targets = digits[0][:16], (digits[1][:16] + 3) % 10
+    free, pulled = (
+        Leap.from_bundle(bundle, **settings).search(bundle.classifier, images, targets)
+        for settings in ({"pull": 0.0, "bisections": 0}, {})
+    )
+    nearer = (pulled.images - images).abs().sum(dim=(1, 2, 3)) < (free.images - images).abs().sum(dim=(1, 2, 3))
+    assert nearer.float().mean() > 0.8
+    moved = (pulled.images != free.images).flatten(1).any(dim=1)
+    assert moved.any() and (pulled.confidence[moved] >= 0.95).all(), "halfway from 0.9 to certainty"
 
 
 def test_questions_about_one_image_share_its_lift(bundle: Bundle, fours: Tensor):
