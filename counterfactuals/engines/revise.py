@@ -23,12 +23,13 @@ AS_PUBLISHED = Preset(
         "confidence": 0.5,
         "distance_weights": (1.0,),
         "optimiser": "gradient-descent",
-        "learning_rate": 1e-5,
-        "max_steps": 50_000,
+        "learning_rate": 1e-4,
+        "max_steps": 5_000,
         "tightened": False,
     },
     published="valid 650 of 900, L1 54.3, 748 pixels changed (Höltgen et al. 2021, notebook of their code, MNIST)",
-    differs="the VAE is the bundle's",
+    differs="the VAE is the bundle's, and steps are ten times as long as in that code, and a tenth as many, which ends "
+    "at the same place in a tenth of the time",
 )
 
 

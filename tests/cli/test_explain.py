@@ -448,6 +448,8 @@ WRONG = [
     (["--set", "pixel.max_steps=0"], r"--set pixel.max_steps=0: choose 1 or more"),
     (["--set", "pixel.max_steps=3", "--set", "pixel.max_steps=4"], r"pixel.max_steps is set twice"),
     (["--set", "pixel.confidence=0.5"], r"use --confidence"),
+    (["--engine", "deduce", "--set", "deduce.preset=papr"], r"engine deduce: no preset 'papr'; choose paper, or none"),
+    (["--engine", "swap", "--set", "swap.preset=paper"], r"engine swap: preset 'paper': it has no presets"),
     (["--set", "latent.max_steps=3"], r"latent is not among the engines|add --engine latent"),
     (["--engine", "pixel", "--set", "latent.max_steps=3"], r"latent is not among the engines of this command, pixel"),
     (["--classifier", "judge"], r"bundle toy: unknown classifier 'judge': known are classifier"),

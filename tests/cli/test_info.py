@@ -16,7 +16,9 @@ import cfx
 from cfx.bundles.bundle import Bundle
 from cfx.cli import info_job as command
 from cfx.cli import info_models
+from cfx.counterfactuals.fidelity import UNSTATED
 from cfx.counterfactuals.registry import by_rank, engine_names, load_engine
+from cfx.reports.sections.engines import glossary_of
 
 Run = Callable[..., Any]  # a command line -> conftest's Result
 
@@ -76,6 +78,25 @@ def test_one_engine_with_its_settings(run: Run):
     text = run("info", "--engine", "clue").stdout
     assert "needs vae, and gradients of the classifier; uses ensemble if the bundle has it" in " ".join(text.split())
     assert run("info", "--engine", "latnt").error.startswith("unknown engine 'latnt': did you mean 'latent'?")
+
+
+def test_presets_are_listed_with_what_is_published_and_what_differs(run: Run):
+    preset = load_engine("deduce").presets["paper"]
+    about = json.loads(run("info", "--engine", "deduce", "--format", "json").stdout)
+    assert about["presets"]["paper"]["settings"]["step"] == preset.settings["step"] == 0.2
+    text = " ".join(run("info", "--engine", "deduce").stdout.split())
+    assert "preset paper, asked for with --set deduce.preset=paper --confidence 0.5: step=0.2" in text
+    assert f"published: {preset.published} differs: {preset.differs}" in text
+    assert "preset paper" not in run("info", "--engine", "swap").stdout
+
+
+def test_an_engine_whose_author_does_not_say_how_near_it_is_to_its_source(run: Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(load_engine("swap"), "fidelity", UNSTATED)
+    sentence = "fidelity: variant; its author does not say"
+    assert sentence in " ".join(run("info", "--engine", "swap").stdout.split())
+    assert f"2203.12892 ({sentence})" in " ".join(run("info").stdout.split())
+    assert glossary_of(["swap", "no engine"]).terms["swap"] == "variant: its author does not say"
+    assert "no engine" not in glossary_of(["no engine"]).terms
 
 
 def test_for_people(run: Run, installed: Path):

@@ -149,8 +149,9 @@ def test_faults_of_presets_are_named(engine: type[Engine], fault: str | None):
 
 def test_an_engine_that_extends_another_inherits_neither_its_fidelity_nor_its_presets():
     assert (Extended.fidelity.kind, Extended.fidelity.departs) == ("variant", "its author does not say")
-    assert DeltaClue.presets and load_engine("nabla-clue").presets != DeltaClue.presets
-    assert load_engine("nabla-clue").presets is not load_engine("clue").presets
+    clue, nabla = load_engine("clue"), load_engine("nabla-clue")
+    assert issubclass(nabla, clue) and clue.presets and nabla.presets is not clue.presets
+    assert Extended.presets == {}
 
 
 def test_an_untightened_answer_is_the_end_of_the_search(bundle: Bundle, digits: tuple[Tensor, Tensor]):
