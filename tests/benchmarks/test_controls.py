@@ -94,7 +94,7 @@ def test_noise_and_other_classes_do_not_look_real_on_clothes_either(of_clothes):
     assert of_clothes("random-real", "looks_real") > 0.88
     for name in ("pixel", "factual", "blurred-real"):
         assert of_clothes(name, "looks_real") < 0.1, name
-    assert of_clothes("pixel", "noise_percentile") < 5 < 30 < of_clothes("random-real", "noise_percentile")
+    assert of_clothes("pixel", "class_percentile") < 5 < 30 < of_clothes("random-real", "class_percentile")
     assert of_clothes("factual", "referee_agrees") < 0.05 < 0.8 < of_clothes("random-real", "referee_agrees")
 
 

@@ -227,7 +227,8 @@ def test_the_target_is_a_class_by_name_or_index_or_the_runner_up(explain: Run, t
 
 
 def test_settings_are_used_and_recorded(explain: Run):
-    record = explain(example("four"), "--set", "pixel.max_steps=3", "--format", "json").records[0]
+    only = ("--set", "pixel.max_steps=3", "--set", "pixel.shrinking_steps=0")
+    record = explain(example("four"), *only, "--format", "json").records[0]
     assert record["settings"]["max_steps"] == 3 and record["cost"]["steps"] <= 3
     assert record["classifier"] == "classifier"
     part = explain(example("four"), "--classifier", "classifier", "--format", "json", "--out", "other").records[0]
@@ -448,8 +449,8 @@ WRONG = [
     (["--set", "pixel.max_steps=0"], r"--set pixel.max_steps=0: choose 1 or more"),
     (["--set", "pixel.max_steps=3", "--set", "pixel.max_steps=4"], r"pixel.max_steps is set twice"),
     (["--set", "pixel.confidence=0.5"], r"use --confidence"),
-    (["--engine", "deduce", "--set", "deduce.preset=papr"], r"engine deduce: no preset 'papr'; choose paper, or none"),
-    (["--engine", "swap", "--set", "swap.preset=paper"], r"engine swap: preset 'paper': it has no presets"),
+    (["--engine", "svce", "--set", "svce.preset=papr"], r"engine svce: no preset 'papr'; choose paper, or none"),
+    (["--engine", "pixel", "--set", "pixel.preset=paper"], r"engine pixel: preset 'paper': it has no presets"),
     (["--set", "latent.max_steps=3"], r"latent is not among the engines|add --engine latent"),
     (["--engine", "pixel", "--set", "latent.max_steps=3"], r"latent is not among the engines of this command, pixel"),
     (["--classifier", "judge"], r"bundle toy: unknown classifier 'judge': known are classifier"),
