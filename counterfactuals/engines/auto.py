@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -224,9 +224,9 @@ class Auto(Engine):
             said = About() if attempt.curve.about is None else attempt.curve.about(t * float(attempt.t[index]), index)
             notes = (in_words(attempts, qualities, int(chosen[row]), row), *said.notes)
             if bool(kept[row].all()):
-                return About(said.regions, notes)
+                return replace(said, notes=notes)
             still = tuple(region for region in said.regions if bool(region.of(kept[row, 0]).any()))
-            return About(still, (*notes, "changes that are not needed were then taken back"))
+            return replace(said, regions=still, notes=(*notes, "changes that are not needed were then taken back"))
 
         return Curve(draw, bisections=0, end=best, about=about)
 

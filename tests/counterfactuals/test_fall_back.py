@@ -13,6 +13,7 @@ from cfx.answers.explain import explain
 from cfx.bundles.bundle import Bundle, load_bundle
 from cfx.counterfactuals.curve import About
 from cfx.counterfactuals.engine import Counterfactuals
+from cfx.counterfactuals.engines.auto import Auto
 from cfx.counterfactuals.engines.projection import SharpShooter
 from cfx.counterfactuals.engines.vcnet import VCNet
 
@@ -76,6 +77,14 @@ def test_vcnet_says_where_nothing_of_the_image_is_left(bundle: Bundle, digits: t
     again = engine.search(bundle.classifier, images[gone].flip(2), targets[gone])
     both = [row for row, each in enumerate(said(again)) if each.fell_back]
     assert both and torch.equal(again.images[both], found.images[[gone[row] for row in both]]), "whatever the image"
+
+
+def test_auto_passes_on_what_its_answer_fell_back_on(clothes: tuple[Bundle, Tensor, Tensor]):
+    bundle, images, targets = clothes
+    chosen = Auto.from_bundle(bundle, engines=("projection",), searches=1).search(bundle.classifier, images, targets)
+    own = SharpShooter.from_bundle(bundle).search(bundle.classifier, images, targets)
+    told = [each.fell_back for each in said(chosen)]
+    assert True in told and told == [each.fell_back for each in said(own)]
 
 
 def test_the_answer_says_so_and_engines_without_a_fall_back_say_nothing(tmp_path: Path):
