@@ -69,7 +69,7 @@ class Leap(FieldEngine):
         least=0,
         most=1,
     )
-    bisections: int = setting(3, "halvings of the pull, or without one, of the way to the first valid level", least=0)
+    bisections: int = setting(3, "halvings of the pull", least=0)
 
     leaps: int = setting(
         0, "small leaps over all levels, each with the classifier's answer by then; 0: one leap, as above", least=0
@@ -99,7 +99,8 @@ class Leap(FieldEngine):
             return lifted_states.landed(states, level, rows, guidance[rows], pull)
 
         least = self.confidence + self.margin * (1 - self.confidence)
-        return Curve(draw, bisections=self.bisections, low=torch.full_like(highest, RISEN), end=best, least=least)
+        bisections = self.bisections if self.pull else 0
+        return Curve(draw, bisections=bisections, low=torch.full_like(highest, RISEN), end=best, least=least)
 
     def _first_valid(self, problem: Problem, lifted_states: LiftedStates) -> tuple[Candidates, Tensor, Tensor]:
         """The first valid landing of each image, or else the most convincing one.
@@ -164,5 +165,14 @@ class LiftedStates(Landing):
     def at(self, level: Tensor, rows: Tensor) -> Tensor:
         """The states of questions (M,) at levels (M,), none of them higher than the first that was not lifted to."""
         number = torch.searchsorted(self.levels, level.contiguous(), right=True) - 1
-        below = self.states[number, self.image_index[rows]]
-        return self.field.integrate(below, self.levels[number], level, self.origin[rows], steps=self.engine.lift_steps)
+        states, low = self.states[number, self.image_index[rows]], self.levels[number]
+        between = (level > low).nonzero().flatten()
+        if len(between):
+            states[between] = self.field.integrate(
+                states[between],
+                low[between],
+                level[between],
+                self.origin[rows[between]],
+                steps=self.engine.lift_steps,
+            )
+        return states
