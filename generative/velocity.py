@@ -157,6 +157,7 @@ class VelocityField(nn.Module):
         steps: int,
         guidance: Tensor | None = None,
         pull: Pull | None = None,
+        speed: float = 1.0,
     ) -> Tensor:
         """Follow the field from one level to another, with Heun's method.
 
@@ -167,12 +168,13 @@ class VelocityField(nn.Module):
             steps: of equal length, each with two evaluations.
             guidance: as in `guided`.
             pull: keeps the images near others; None: nothing does.
+            speed: share of the velocity; the levels that it is that of are passed all the same.
 
         Returns:
             (N, C, H, W), scaled to [-1, 1] and not clamped.
         """
         size = (end - start) / steps
-        wide = size[:, None, None, None]
+        wide = speed * size[:, None, None, None]
 
         def velocity(noised: Tensor, level: Tensor) -> Tensor:
             found = self.guided(noised, level, condition, guidance)

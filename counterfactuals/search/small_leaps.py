@@ -81,11 +81,7 @@ class SmallLeaps:
 
     def _moved(self, states: Tensor, condition: Tensor, *, up: bool, speed: float) -> Tensor:
         """States (N, C, h, w) after following the field over all levels, up or down, at a share of the velocity."""
+        none, all_levels = states.new_zeros(len(states)), states.new_ones(len(states))
+        start, end = (none, all_levels) if up else (all_levels, none)
         steps = self.lift_steps if up else self.land_steps
-        size = 1 / steps if up else -1 / steps
-        for step in range(steps):
-            level = states.new_full((len(states),), step * size if up else 1 + step * size)
-            here = self.field(states, level, condition)
-            there = self.field(states + speed * size * here, level + size, condition)
-            states = states + speed * size * (here + there) / 2
-        return states
+        return self.field.integrate(states, start, end, condition, steps=steps, speed=speed)
