@@ -19,8 +19,28 @@ RIGHT_ENOUGH = 0.75  # accuracy of a good judge, however bad the classifier is
 BEHIND = 0.05  # how much less accurate than the classifier a good judge may be
 
 
+class JudgingPart(Part):
+    """A judge that classifies."""
+
+    def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
+        return measure_classifier(model, context.split.test)
+
+    def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
+        """Whether it is accurate, and nearly as accurate as the classifier whose counterfactuals it scores."""
+        right = measured["test_accuracy"]
+        classifier = context.bundle.parts.get("classifier")
+        explained = None if classifier is None else classifier.measured.get("test_accuracy")
+        says = f"right on {right:.1%} of test images"
+        if is_chance(right, context.split.test):
+            return verdict_on(False, says, "", useless="no better than always predicting the most common class")
+        if explained is not None:
+            says = f"{says}, the explained classifier on {explained:.1%}"
+        good = right >= max(RIGHT_ENOUGH, 0.0 if explained is None else explained - BEHIND)
+        return verdict_on(good, says, "where it rejects a counterfactual, the judge itself may be wrong")
+
+
 @dataclass(frozen=True, kw_only=True)
-class JudgePart(Part):
+class JudgePart(JudgingPart):
     """A residual network, trained on the judges' images."""
 
     makes: ClassVar[tuple[str, ...]] = ("judge",)
@@ -46,23 +66,3 @@ class JudgePart(Part):
         epochs = context.length(self.epochs, self.steps)
         train_classifier(context, model, "judge", epochs=epochs, seed=1, judges=True)
         return {"judge": Made(model, arguments)}
-
-    def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
-        return measure_classifier(model, context.split.test)
-
-    def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
-        return judge_verdict(context, measured)
-
-
-def judge_verdict(context: TrainingContext, measured: Measured) -> Verdict:
-    """Whether a judge is accurate, and nearly as accurate as the classifier whose counterfactuals it scores."""
-    right = measured["test_accuracy"]
-    classifier = context.bundle.parts.get("classifier")
-    explained = None if classifier is None else classifier.measured.get("test_accuracy")
-    says = f"right on {right:.1%} of test images"
-    if is_chance(right, context.split.test):
-        return verdict_on(False, says, "", useless="no better than always predicting the most common class")
-    if explained is not None:
-        says = f"{says}, the explained classifier on {explained:.1%}"
-    good = right >= max(RIGHT_ENOUGH, 0.0 if explained is None else explained - BEHIND)
-    return verdict_on(good, says, "where it rejects a counterfactual, the judge itself may be wrong")

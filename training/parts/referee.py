@@ -7,20 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
 
 from ...judges.mixer import ConvMixer
 from ..classifier_fit import train_classifier
 from ..context import TrainingContext
-from ..measures import measure_classifier
-from ..part import Made, Measured, Part, Verdict
-from .judge import judge_verdict
+from ..part import Made
+from .judge import JudgingPart
 
 PLACES = 14  # patches along the longer side of an image, about
 
 
 @dataclass(frozen=True, kw_only=True)
-class RefereePart(Part):
+class RefereePart(JudgingPart):
     """A convolutional mixer, trained on the judges' images. Neither a trial nor the verdict on another part asks it."""
 
     makes: ClassVar[tuple[str, ...]] = ("referee",)
@@ -45,9 +43,3 @@ class RefereePart(Part):
         epochs = context.length(self.epochs, self.steps)
         train_classifier(context, model, "referee", epochs=epochs, seed=12, judges=True)
         return {"referee": Made(model, arguments)}
-
-    def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
-        return measure_classifier(model, context.split.test)
-
-    def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
-        return judge_verdict(context, measured)

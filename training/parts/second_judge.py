@@ -7,19 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
 
 from ...classifiers.convolutional import ConvNet
 from ...judges.transformer import PatchTransformer
 from ..classifier_fit import train_classifier
 from ..context import TrainingContext
-from ..measures import measure_classifier
-from ..part import Made, Measured, Part, Verdict
-from .judge import judge_verdict
+from ..part import Made
+from .judge import JudgingPart
 
 
 @dataclass(frozen=True, kw_only=True)
-class SecondJudgePart(Part):
+class SecondJudgePart(JudgingPart):
     """A transformer, which trains slowly, or a convolutional network, which trains quickly."""
 
     makes: ClassVar[tuple[str, ...]] = ("second_judge",)
@@ -46,9 +44,3 @@ class SecondJudgePart(Part):
         epochs = context.length(self.epochs, self.steps)
         train_classifier(context, model, "second_judge", epochs=epochs, seed=6, judges=True)
         return {"second_judge": Made(model, arguments)}
-
-    def measure(self, context: TrainingContext, name: str, model: nn.Module) -> Measured:
-        return measure_classifier(model, context.split.test)
-
-    def verdict(self, context: TrainingContext, name: str, measured: Measured) -> Verdict | None:
-        return judge_verdict(context, measured)
