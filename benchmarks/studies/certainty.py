@@ -30,7 +30,7 @@ from ...bundles.bundle import Bundle, load_bundle
 from ...classifiers.introspection.uncertainty import entropy
 from ...counterfactuals.registry import load_engine
 from ...metrics.scene import CLASSIFIER_JUDGES
-from ..suite import shipped_test_images
+from ...training.recipe import shipped_test_images
 
 BATCH = 100  # images
 SURE = 0.9  # lowest probability of a class at which judges are sure of it

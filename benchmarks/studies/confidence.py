@@ -33,10 +33,10 @@ from ...images.writing import write_picture
 from ...intervals import Estimate, estimates
 from ...metrics.catalogue import BY_NAME
 from ...runs.inputs import DataSetInputs
+from ...training.recipe import shipped_test_images
 from ..nearest import NearestAccepted
 from ..pool import RealPool, pool_size, read_pool
 from ..settings import NEAREST_ACCEPTED
-from ..suite import shipped_test_images
 from ..summary import SHARES, YES_OR_NO
 from .curves import CurvePoint, Panel, draw_curves
 
