@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +14,17 @@ from ...generative.contract import ConditionalModel
 from ..curve import About, Curve
 from ..engine import Engine
 from ..fidelity import Fidelity
+from ..preset import PAPER, Preset
 from ..problem import Problem
 from ..settings import setting
 
 RESTART_STD_LATENT = 0.7  # latent standard deviations from the factual, for further answers
 FORGOTTEN = "vcnet: the image was forgotten: its latent was set to zero, from which the target class alone is drawn"
+ONE_PASS = Preset(
+    settings={"confidence": 0.5, "shrinkages": (), "tightened": False},
+    published="none on these data: the paper explains tables of numbers",
+    differs="the classifier is frozen and shares no layers with the generator, which is trained with five more losses",
+)
 SHRUNK = "vcnet: the image was in part forgotten: its latent was multiplied by {share:g}"
 
 
@@ -43,6 +50,7 @@ class VCNet(Engine):
         "the generator is trained with five losses that VCNet has not, the condition moves along a line, and the "
         "latent is shrunk where that is not enough",
     )
+    presets: ClassVar[Mapping[str, Preset]] = {PAPER: ONE_PASS}
     rank: ClassVar[int] = 30
     needs: ClassVar[tuple[str, ...]] = ("conditional_vae",)
     gradients: ClassVar[bool] = False
