@@ -114,6 +114,11 @@ class Problem:
         return torch.arange(len(self), device=self.images.device)
 
     @property
+    def explained(self) -> object:
+        """The classifier, to tell it from others: engines that keep what they have computed about it compare this."""
+        return self._classifier
+
+    @property
     def is_lowres(self) -> bool:
         """Whether engines generate smaller images than the factuals, to which the upsampled change is added."""
         return self.images.shape != self.factuals.shape
@@ -260,9 +265,11 @@ class Problem:
         """
         return self._penultimate_features()(images)[0]
 
-    @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """The classifier's logits (M, K) of images (M, C, H, W) that are no candidates, without counting the calls."""
+        """The classifier's logits (M, K) of images (M, C, H, W) that are no candidates, without counting the calls.
+
+        They are differentiable where gradients are enabled.
+        """
         return self._classifier(images)
 
     def dropout_networks(self, count: int) -> DropoutNetworks | None:

@@ -38,6 +38,11 @@ class LatentAnchors(nn.Module):
         places = torch.where(near.values < FAR / 2, near.indices, near.indices[:, :1])
         return self.latents[targets[:, None], places]
 
+    def first(self, count: int) -> Tensor:
+        """The first `count` anchors of every class, or all of one that has fewer, (M, D)."""
+        some = self.latents[:, :count].flatten(0, 1)
+        return some[some[:, 0] < FAR / 2]
+
     def reach(self, share: float) -> Tensor:
         """For each class (K,), the distance within which a `share` of its anchors have another anchor."""
         reach = torch.full((len(self.latents),), torch.inf, device=self.latents.device)
