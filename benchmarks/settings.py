@@ -37,6 +37,7 @@ class Settings:
     confidence: float = 0.9
     batch_size: int | None = None
     controls: bool = False
+    nearest: bool = True  # whether nearest-accepted answers; False only in studies, where it has a run of its own
     lpips: bool = True
     answers: int = 1
     style: str = "minimal"

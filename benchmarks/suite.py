@@ -66,7 +66,7 @@ class Benchmark:
         self.engines = dict(engines)
         if settings.controls:
             self.engines |= controls(bundle, self.inputs, settings.confidence, settings.seed)
-        if region is None:
+        if region is None and settings.nearest:
             self.engines.setdefault(
                 NEAREST_ACCEPTED, nearest_accepted(bundle, self.inputs, settings.confidence, settings.seed)
             )

@@ -1,0 +1,144 @@
+"""The tables of the study of published counterfactuals: each method and engine, and their paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...bundles.bundle import Bundle
+from ...intervals import Estimate, estimates, paired_difference
+from ...metrics.catalogue import BY_NAME
+from ..compare import Finished
+from ..questions import load_pictures
+from ..run import image_file
+from ..summary import SHARES, YES_OR_NO
+from .published_data import GEN, Published
+
+VALID, ELASTIC, STRANGER = "valid", "elastic_net", "stranger"
+LABELS = {VALID: "valid", ELASTIC: "ElasticNet", STRANGER: "stranger's CNN agrees"}
+SHOWN = (
+    "judge_agrees", "referee_agrees", STRANGER, "looks_real", "im1", "im2", "cout", "l1", ELASTIC,
+)  # fmt: skip
+SETS = ("frechet",)
+PAIRED = ("judge_agrees", STRANGER, "looks_real", "im1", "l1", ELASTIC)
+BATCH = 500  # pictures
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What one method or engine measures.
+
+    Attributes:
+        name: of the method or engine.
+        questions: number of questions that it was asked.
+        valid: share of valid answers; of published ones as stored, over all rows of their file.
+        values: (N,) value of each question by metric, NaN where it is not valid or has none.
+        sets: values over all valid counterfactuals, by metric; None where there is none.
+        seconds: mean seconds of a search for one image; None of published ones.
+    """
+
+    name: str
+    questions: int
+    valid: Estimate | None
+    values: Mapping[str, np.ndarray]
+    sets: Mapping[str, float | None]
+    seconds: float | None
+
+
+def elastic_net(l1: np.ndarray, l2: np.ndarray) -> np.ndarray:
+    """L1 + L2, not squared, of changes of pixels in a range of 1: ElasticNet as Hvilshøj et al. compute it, (N,)."""
+    return l1 + l2
+
+
+def of_run(
+    bundle: Bundle, finished: Finished, name: str, method: Published | None, sees: Callable[[Tensor], Tensor] | None
+) -> Scored:
+    """What an engine of a finished run measures.
+
+    Args:
+        bundle: of the run.
+        finished: the run.
+        name: of the engine.
+        method: the published counterfactuals, if the engine stands for them.
+        sees: the classes (N,) that the stranger's classifier sees in images (N, 1, 28, 28); None if it is not there.
+    """
+    columns = finished.columns[name]
+    values = {metric: np.where(columns.valid, each, np.nan) for metric, each in columns.values.items()}
+    values[ELASTIC] = elastic_net(values["l1"], values["l2"])
+    values[STRANGER] = np.full(len(columns.valid), np.nan)
+    if sees is not None:
+        values[STRANGER][columns.valid] = _agrees(bundle, finished, name, sees)
+    valid = (method.valid if method is not None else columns.valid).astype(float)
+    seconds = finished.summary.engines[name].metrics["seconds"]["all"]
+    return Scored(
+        name=name,
+        questions=len(columns.valid),
+        valid=estimates({VALID: valid}, {VALID})[VALID],
+        values=values,
+        sets={metric: columns.sets.get(metric) for metric in SETS},
+        seconds=None if method is not None or seconds is None else seconds.mean,
+    )
+
+
+def _agrees(bundle: Bundle, finished: Finished, name: str, sees: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """Whether the stranger's classifier sees the target in each valid counterfactual."""
+    run = finished.run
+    numbers = np.flatnonzero(finished.columns[name].valid).tolist()
+    if not numbers:
+        return np.zeros(0)
+    targets = torch.tensor([bundle.classes.index(run.questions[number].target) for number in numbers])
+    files = [run.path / image_file(name, number) for number in numbers]
+    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    seen = torch.cat([sees(load_pictures(batch, bundle)).cpu() for batch in batches])
+    return (seen == targets).numpy().astype(float)
+
+
+def as_markdown(rows: Sequence[Scored]) -> str:
+    """All methods and engines, a line each; means over the valid answers, with their 95 % intervals."""
+    heads = ["", "questions", LABELS[VALID], *map(_label, SHOWN), *map(_label, SETS), "s an image"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in rows:
+        figures = estimates(dict(row.values), YES_OR_NO | {STRANGER}, SHARES | {STRANGER})
+        cells = [_cell("validity", row.valid), *(_cell(metric, figures[metric]) for metric in SHOWN)]
+        cells += ["n/a" if (value := row.sets[metric]) is None else f"{value:.3g}" for metric in SETS]
+        seconds = "n/a" if row.seconds is None else f"{row.seconds:.3g}"
+        lines.append(f"| `{row.name}` | {row.questions:,} | {' | '.join(cells)} | {seconds} |")
+    return "\n".join(lines)
+
+
+def differences(rows: Sequence[Scored], reference: str = GEN) -> str:
+    """Paired differences of each engine from published answers to the same questions, over those that both solved.
+
+    Args:
+        rows: what was measured; those of other questions are left out.
+        reference: name of the published method.
+    """
+    (base,) = [row for row in rows if row.name == reference]
+    heads = [f"less `{reference}`", "pairs", *map(_label, PAIRED)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in rows:
+        if row.seconds is None:  # published, too
+            continue
+        both = ~np.isnan(row.values["l1"]) & ~np.isnan(base.values["l1"])
+        found = {name: paired_difference(row.values[name][both], base.values[name][both]) for name in PAIRED}
+        cells = " | ".join(_cell(name, found[name], signed=True) for name in PAIRED)
+        lines.append(f"| `{row.name}` | {int(both.sum()):,} | {cells} |")
+    return "\n".join(lines)
+
+
+def _label(metric: str) -> str:
+    return LABELS.get(metric) or BY_NAME[metric].label
+
+
+def _cell(metric: str, figure: Estimate | None, *, signed: bool = False) -> str:
+    """A mean with its interval; shares as percentages."""
+    if figure is None:
+        return "n/a"
+    share = metric == STRANGER or (metric in BY_NAME and BY_NAME[metric].kind == "share")
+    form = ("{:+.1%}" if signed else "{:.1%}") if share else ("{:+.3g}" if signed else "{:.3g}")
+    ends = "" if figure.low is None else f" ({form.format(figure.low)} to {form.format(figure.high)})"
+    return f"{form.format(figure.mean)}{ends}"
