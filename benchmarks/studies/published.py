@@ -18,15 +18,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...bundles.bundle import load_bundle
 from ...counterfactuals.registry import engine_names
 from ...errors import CfxError, UsageError, unknown_name
+from ...images.writing import write_picture
 from ...memory import keep_freed_memory
 from ...progress import Lines, Progress
+from ..compare import Finished
 from ..settings import NEAREST_ACCEPTED
+from .peers_exchange import Array
 from .published_data import GEN, METHODS, REAL, Published, find, read_published, read_real, write_questions
+from .published_picture import draw
 from .published_runs import answered_by, scored
 from .published_table import Scored, as_markdown, differences, of_run
 from .stranger import PACKAGE, sees, stranger
@@ -35,8 +40,25 @@ QUESTIONS = "questions"
 ENGINES = "vcnet,projection,latent,pixel,swap,leap,graft,auto"
 
 
-def study(directory: Path, engines: Sequence[str], count: int, out: Path, progress: Progress) -> list[Scored]:
-    """Score the published counterfactuals and the engines' answers, in the order of the table.
+@dataclass(frozen=True)
+class Study:
+    """What was scored.
+
+    Attributes:
+        factuals: (N, 28, 28) uint8.
+        methods: the published counterfactuals.
+        runs: the engines' runs, by engine.
+        rows: what methods and engines measure, in the order of the table.
+    """
+
+    factuals: Array
+    methods: list[Published]
+    runs: dict[str, Finished]
+    rows: list[Scored]
+
+
+def study(directory: Path, engines: Sequence[str], count: int, out: Path, progress: Progress) -> Study:
+    """Score the published counterfactuals and the engines' answers.
 
     Args:
         directory: of the archives.
@@ -64,14 +86,14 @@ def study(directory: Path, engines: Sequence[str], count: int, out: Path, progre
     if judge is None:
         progress.note(f"{PACKAGE}: not installed, so its classifier judges nothing")
     see = None if judge is None else lambda images: sees(judge, images)
-    rows: list[Scored] = []
+    done = Study(factuals, methods, {}, [])
     for method in methods:
         run = scored(bundle, method, files[method.name], count, out / method.name, progress)
-        rows.append(of_run(bundle, run, method.name, method, see))
+        done.rows.append(of_run(bundle, run, method.name, method, see))
     for name in engines:
-        run = answered_by(bundle, name, files[GEN], count, out / name, progress)
-        rows.append(of_run(bundle, run, name, None, see))
-    return rows
+        done.runs[name] = run = answered_by(bundle, name, files[GEN], count, out / name, progress)
+        done.rows.append(of_run(bundle, run, name, None, see))
+    return done
 
 
 def _read(archives: Path, name: str, count: int, progress: Progress) -> Published | None:
@@ -90,11 +112,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--engines", default=f"{ENGINES},{NEAREST_ACCEPTED}")
     parser.add_argument("-n", type=int, default=10_000, help="number of questions, from the first")
     parser.add_argument("--out", type=Path, required=True, metavar="RUNS", help="directory of the runs")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE.png", help="draw the first questions that all methods share"
+    )
     options = parser.parse_args(arguments)
     keep_freed_memory()
     try:
-        rows = study(options.directory, options.engines.split(","), options.n, options.out, Lines())
-        print(as_markdown(rows), differences(rows), sep="\n\n")
+        done = study(options.directory, options.engines.split(","), options.n, options.out, Lines())
+        print(as_markdown(done.rows), differences(done.rows), sep="\n\n")
+        if options.picture is not None:
+            write_picture(options.picture, draw(done.factuals, done.methods, done.runs))
     except CfxError as error:
         print("error:", error, file=sys.stderr)
         return 2

@@ -19,7 +19,7 @@ from PIL import Image
 
 from cfx.benchmarks.compare import changes_against, read_finished, same_questions
 from cfx.benchmarks.studies import published_runs
-from cfx.benchmarks.studies.published import main, study
+from cfx.benchmarks.studies.published import Study, main, study
 from cfx.benchmarks.studies.published_data import (
     GEN,
     METHODS,
@@ -30,6 +30,7 @@ from cfx.benchmarks.studies.published_data import (
     row_of,
     write_questions,
 )
+from cfx.benchmarks.studies.published_picture import GAP, NAME, TITLE, ZOOM, draw, shared_rows
 from cfx.benchmarks.studies.published_table import ELASTIC, STRANGER, Scored, differences, elastic_net
 from cfx.benchmarks.studies.stranger import MODULE, sees, stranger
 from cfx.images.sets.labelled import Labelled
@@ -79,9 +80,14 @@ def test_what_is_no_question_is_left_out(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Scored]]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Study]:
     out = tmp_path_factory.mktemp("runs")
     return out, study(DATA, ["vcnet", "nearest-accepted"], 30, out, SILENT)
+
+
+@pytest.fixture
+def runs(done: tuple[Path, Study]) -> tuple[Path, list[Scored]]:
+    return done[0], done[1].rows
 
 
 def test_theirs_are_scored_as_they_are_published(runs):
@@ -198,3 +204,19 @@ def test_the_strangers_classifier_judges_where_it_is_installed(runs):
     if stranger() is None:
         pytest.skip("digit-recognizer-py is not installed")
     assert np.nanmean(rows[3].values[STRANGER]) > 0.9
+
+
+def test_the_picture_shows_what_all_methods_were_asked(done):
+    _, its = done
+    row, *_ = shared_rows(its.methods)
+    assert {int(method.targets[row]) for method in its.methods} == {int(its.methods[0].targets[row])}
+    picture = np.array(draw(its.factuals, its.methods, its.runs).convert("L"))
+    left, side = NAME + GAP, 28 * ZOOM
+
+    def shown(line: int) -> np.ndarray:
+        top = TITLE + line * (side + GAP) + GAP // 2
+        return picture[top : top + side : ZOOM, left : left + side : ZOOM]
+
+    assert np.array_equal(shown(0), its.factuals[row])
+    for line, method in enumerate(its.methods, start=1):
+        assert np.array_equal(shown(line), method.images[row])
