@@ -19,6 +19,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...bundles.bundle import load_bundle
@@ -33,7 +34,7 @@ from .peers_exchange import Array
 from .published_data import GEN, METHODS, REAL, Published, find, read_published, read_real, write_questions
 from .published_picture import draw
 from .published_runs import answered_by, scored
-from .published_table import Scored, as_markdown, differences, of_run
+from .published_table import BOTH, STRANGER, Agrees, Scored, as_markdown, both_agree, differences, of_run
 from .stranger import PACKAGE, sees, stranger
 
 QUESTIONS = "questions"
@@ -82,17 +83,18 @@ def study(directory: Path, engines: Sequence[str], count: int, out: Path, progre
     methods = [each for name in METHODS if (each := _read(archives, name, len(factuals), progress))]
     files = write_questions(factuals, methods, out / QUESTIONS)
     bundle = load_bundle("mnist")
-    judge = stranger()
-    if judge is None:
+    more: dict[str, Agrees] = {BOTH: partial(both_agree, bundle)}
+    if (judge := stranger()) is None:
         progress.note(f"{PACKAGE}: not installed, so its classifier judges nothing")
-    see = None if judge is None else lambda images: sees(judge, images)
+    else:
+        more[STRANGER] = lambda images, targets: sees(judge, images) == targets
     done = Study(factuals, methods, {}, [])
     for method in methods:
         run = scored(bundle, method, files[method.name], count, out / method.name, progress)
-        done.rows.append(of_run(bundle, run, method.name, method, see))
+        done.rows.append(of_run(bundle, run, method.name, method, more))
     for name in engines:
         done.runs[name] = run = answered_by(bundle, name, files[GEN], count, out / name, progress)
-        done.rows.append(of_run(bundle, run, name, None, see))
+        done.rows.append(of_run(bundle, run, name, None, more))
     return done
 
 

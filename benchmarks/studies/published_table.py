@@ -12,20 +12,26 @@ from torch import Tensor
 from ...bundles.bundle import Bundle
 from ...intervals import Estimate, estimates, paired_difference
 from ...metrics.catalogue import BY_NAME
+from ...metrics.scene import CLASSIFIER_JUDGES
 from ..compare import Finished
 from ..questions import load_pictures
 from ..run import image_file
 from ..summary import SHARES, YES_OR_NO
 from .published_data import GEN, Published
 
-VALID, ELASTIC, STRANGER = "valid", "elastic_net", "stranger"
-LABELS = {VALID: "valid", ELASTIC: "ElasticNet", STRANGER: "stranger's CNN agrees"}
+VALID, ELASTIC, BOTH, STRANGER = "valid", "elastic_net", "both", "stranger"
+LABELS = {VALID: "valid", ELASTIC: "ElasticNet", BOTH: "both judges agree", STRANGER: "stranger's CNN agrees"}
+OURS = {BOTH, STRANGER}
+"""Shares that this study computes."""
 SHOWN = (
-    "judge_agrees", "referee_agrees", STRANGER, "looks_real", "im1", "im2", "cout", "l1", ELASTIC,
+    "judge_agrees", BOTH, "referee_agrees", STRANGER, "looks_real", "im1", "im2", "cout", "l1", ELASTIC,
 )  # fmt: skip
 SETS = ("frechet",)
-PAIRED = ("judge_agrees", STRANGER, "looks_real", "im1", "l1", ELASTIC)
+PAIRED = ("judge_agrees", BOTH, STRANGER, "looks_real", "im1", "l1", ELASTIC)
 BATCH = 500  # pictures
+
+Agrees = Callable[[Tensor, Tensor], Tensor]
+"""agrees(images (N, 1, 28, 28) in [0, 1], targets (N,)) -> whether the target is seen, (N,) bool"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,7 @@ def elastic_net(l1: np.ndarray, l2: np.ndarray) -> np.ndarray:
 
 
 def of_run(
-    bundle: Bundle, finished: Finished, name: str, method: Published | None, sees: Callable[[Tensor], Tensor] | None
+    bundle: Bundle, finished: Finished, name: str, method: Published | None, more: Mapping[str, Agrees]
 ) -> Scored:
     """What an engine of a finished run measures.
 
@@ -64,14 +70,15 @@ def of_run(
         finished: the run.
         name: of the engine.
         method: the published counterfactuals, if the engine stands for them.
-        sees: the classes (N,) that the stranger's classifier sees in images (N, 1, 28, 28); None if it is not there.
+        more: judges that agree or not, beside those of the run, by the names in `OURS`.
     """
     columns = finished.columns[name]
     values = {metric: np.where(columns.valid, each, np.nan) for metric, each in columns.values.items()}
     values[ELASTIC] = elastic_net(values["l1"], values["l2"])
-    values[STRANGER] = np.full(len(columns.valid), np.nan)
-    if sees is not None:
-        values[STRANGER][columns.valid] = _agrees(bundle, finished, name, sees)
+    for judge in OURS:
+        values[judge] = np.full(len(columns.valid), np.nan)
+    for judge, found in _agreement(bundle, finished, name, more).items():
+        values[judge][columns.valid] = found
     valid = (method.valid if method is not None else columns.valid).astype(float)
     seconds = finished.summary.engines[name].metrics["seconds"]["all"]
     return Scored(
@@ -84,17 +91,24 @@ def of_run(
     )
 
 
-def _agrees(bundle: Bundle, finished: Finished, name: str, sees: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """Whether the stranger's classifier sees the target in each valid counterfactual."""
-    run = finished.run
+def _agreement(bundle: Bundle, finished: Finished, name: str, more: Mapping[str, Agrees]) -> dict[str, np.ndarray]:
+    """Whether each of some judges sees the target in each valid counterfactual, (M,)."""
+    run, found = finished.run, {judge: np.zeros(0) for judge in more}
     numbers = np.flatnonzero(finished.columns[name].valid).tolist()
-    if not numbers:
-        return np.zeros(0)
-    targets = torch.tensor([bundle.classes.index(run.questions[number].target) for number in numbers])
-    files = [run.path / image_file(name, number) for number in numbers]
-    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-    seen = torch.cat([sees(load_pictures(batch, bundle)).cpu() for batch in batches])
-    return (seen == targets).numpy().astype(float)
+    for start in range(0, len(numbers), BATCH):
+        some = numbers[start : start + BATCH]
+        targets = torch.tensor([bundle.classes.index(run.questions[number].target) for number in some])
+        images = load_pictures([run.path / image_file(name, number) for number in some], bundle)
+        for judge, agrees in more.items():
+            found[judge] = np.append(found[judge], agrees(images, targets.to(images.device)).cpu().numpy())
+    return found
+
+
+@torch.inference_mode()
+def both_agree(bundle: Bundle, images: Tensor, targets: Tensor) -> Tensor:
+    """Whether both judges that are classifiers see the target, each by itself, (N,) bool."""
+    judges = [bundle.judges.part(name) for name in CLASSIFIER_JUDGES]
+    return torch.stack([judge(images).argmax(dim=1) == targets for judge in judges]).all(dim=0)
 
 
 def as_markdown(rows: Sequence[Scored]) -> str:
@@ -102,7 +116,7 @@ def as_markdown(rows: Sequence[Scored]) -> str:
     heads = ["", "questions", LABELS[VALID], *map(_label, SHOWN), *map(_label, SETS), "s an image"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
-        figures = estimates(dict(row.values), YES_OR_NO | {STRANGER}, SHARES | {STRANGER})
+        figures = estimates(dict(row.values), YES_OR_NO | OURS, SHARES | OURS)
         cells = [_cell("validity", row.valid), *(_cell(metric, figures[metric]) for metric in SHOWN)]
         cells += ["n/a" if (value := row.sets[metric]) is None else f"{value:.3g}" for metric in SETS]
         seconds = "n/a" if row.seconds is None else f"{row.seconds:.3g}"
@@ -138,7 +152,7 @@ def _cell(metric: str, figure: Estimate | None, *, signed: bool = False) -> str:
     """A mean with its interval; shares as percentages."""
     if figure is None:
         return "n/a"
-    share = metric == STRANGER or (metric in BY_NAME and BY_NAME[metric].kind == "share")
+    share = metric in OURS or (metric in BY_NAME and BY_NAME[metric].kind == "share")
     form = ("{:+.1%}" if signed else "{:.1%}") if share else ("{:+.3g}" if signed else "{:.3g}")
     ends = "" if figure.low is None else f" ({form.format(figure.low)} to {form.format(figure.high)})"
     return f"{form.format(figure.mean)}{ends}"
