@@ -68,10 +68,17 @@ class Outcome:
     seconds: float
 
 
-def least_certain(bundle: Bundle, images: Tensor, count: int) -> QuestionBatch:
-    """Questions about the images (N, C, H, W) with the highest entropy of the classifier's probabilities."""
+def least_certain(bundle: Bundle, images: Tensor, count: int, *, after: int = 0) -> QuestionBatch:
+    """Questions about the images with the highest entropy of the classifier's probabilities.
+
+    Args:
+        bundle: holds the classifier.
+        images: (N, C, H, W) in [0, 1].
+        count: number of questions; fewer where there are no more images.
+        after: how many images with the highest entropy are left out.
+    """
     entropies = torch.cat([entropy(probabilities_of(bundle.classifier, each)) for each in images.split(BATCH)])
-    rows = entropies.topk(min(count, len(entropies))).indices.tolist()
+    rows = entropies.topk(min(after + count, len(entropies))).indices[after:].tolist()
     sources = [Source(name=str(row)) for row in rows]
     return ask(bundle, images[rows].to(bundle.device), sources, [Wanted("certain")] * len(rows))
 

@@ -1,11 +1,13 @@
 """Several ways to make a classifier sure: how far apart the answers of one engine to one image are.
 
-    python -m cfx.benchmarks.studies.several_ways --data DIR [--bundle mnist] [-n 100] [--engines delta-clue,nabla-clue]
+    python -m cfx.benchmarks.studies.several_ways --data DIR [--bundle mnist] [-n 100] [--after 0]
+        [--engines delta-clue,nabla-clue]
 
 asks each engine for four answers to each of the test images of which the classifier is least sure (`--goal certain`),
-and prints, with 95 % intervals over the images: how many answers an image gets, the mean L1 distance of its answers
-from each other, how many different classes they are seen as, the mean L1 distance from the image, and how many are
-valid; and the paired differences in these from the first engine.
+without the first `--after` of them (images that were looked at when an engine was tuned), and prints, with 95 %
+intervals over the images: how many answers an image gets, the mean L1 distance of its answers from each other, how
+many different classes they are seen as, the mean L1 distance from the image, and how many are valid; and the paired
+differences in these from the first engine.
 """
 
 from __future__ import annotations
@@ -54,11 +56,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="directory of torchvision's data sets")
     parser.add_argument("--bundle", default="mnist")
     parser.add_argument("-n", type=int, default=100)
+    parser.add_argument("--after", type=int, default=0, help="leave out so many images with the highest entropy")
     parser.add_argument("--answers", type=int, default=4)
     parser.add_argument("--engines", default="delta-clue,nabla-clue,clue")
     options = parser.parse_args()
     bundle = load_bundle(options.bundle)
-    batch = least_certain(bundle, shipped_test_images(bundle, options.data).floats(), options.n)
+    batch = least_certain(bundle, shipped_test_images(bundle, options.data).floats(), options.n, after=options.after)
     how = AnswerOptions(metrics=frozenset(("l1",)), count=options.answers)
     measured: dict[str, np.ndarray] = {}
     table = Table("engine", *MEASURED, "s an image")

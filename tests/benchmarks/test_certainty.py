@@ -42,6 +42,15 @@ def test_the_least_certain_become_certain(bundle: Bundle, digits: tuple[Tensor, 
     assert as_row("vcnet", its).count("|") == len(HEADS) + 1
 
 
+def test_images_that_were_looked_at_are_left_out(bundle: Bundle, digits: tuple[Tensor, Tensor]):
+    def names(count: int, after: int = 0) -> list[str]:
+        batch = least_certain(bundle, digits[0], count, after=after)
+        return [question.source.name for question in batch.questions]
+
+    assert names(4, after=8) == names(12)[8:]
+    assert len(names(len(digits[0]), after=5)) == len(digits[0]) - 5
+
+
 def test_what_does_not_change_is_kept(bundle: Bundle, digits: tuple[Tensor, Tensor]):
     """Both judges keep the class of an answer that is the factual, and entropies stay."""
     batch = least_certain(bundle, digits[0], 6)
