@@ -10,12 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skimage import morphology, transform
 from torch import Tensor
 
 from cfx.metrics.catalogue import BY_NAME, STROKES
 from cfx.metrics.evaluate import requested, score
 from cfx.metrics.scene import Scene
-from cfx.metrics.stroke_measures import MEASURES, Strokes, is_thin, measure, relative_change
+from cfx.metrics.stroke_measures import (
+    HALF,
+    LEAST_SLANT,
+    MEASURES,
+    Strokes,
+    is_thin,
+    length_of,
+    lighter_than,
+    measure,
+    relative_change,
+)
 
 SIDE, FINE = 28, 16  # of a drawing, and samples along a side of each of its pixels
 LENGTH = 16.0
@@ -129,7 +140,7 @@ def test_a_measure_that_is_zero_has_no_relative_change():
 
 def test_the_first_digit_of_mnist_is_as_morpho_mnist_has_it(read_set):
     """Morpho-MNIST's own test compares with these values, of its released table, to 50 %."""
-    found = measured(read_set("MNIST", "train").images[0, 0].numpy() / 255)
+    found = measured(read_set("mnist", "train").images[0, 0].numpy() / 255)
     released = Strokes(area=107.31, thickness=2.4607, length=50.2665, slant=0.23107, width=14.5396, height=19.8490)
     for name, tolerance in zip(MEASURES, (0.01, 0.05, 0.12, 0.01, 0.01, 0.01), strict=True):
         assert getattr(found, name) == pytest.approx(getattr(released, name), rel=tolerance), name
@@ -145,6 +156,50 @@ def test_a_digit_and_itself_and_another(digits):
     other = changes(images[:40], images[labels.argsort()[-40:]])
     for name, column in other.items():
         assert (values(column)[thin] > 0).float().mean() > 0.9, name
+
+
+def test_what_the_page_says_of_real_digits(digits):
+    """Means over the 400 digits: one of another class instead, and another one of the same class."""
+    images, labels = digits
+    by_class = labels.argsort(stable=True).view(10, 40)
+    others = {
+        by_class.roll(5, 0): (0.46, 0.30, 0.37, 4.6, 0.44, 0.05),
+        by_class.roll(1, 1): (0.33, 0.28, 0.17, 4.5, 0.21, 0.05),
+    }
+    for other, means in others.items():
+        columns = changes(images[by_class.flatten()], images[other.flatten()])
+        for name, mean in zip(MEASURES, means, strict=True):
+            found = values(columns[f"stroke_{name}"]).nanmean().item()
+            assert found == pytest.approx(mean, abs=0.05 if name == "slant" else 0.006), name
+
+
+def test_thinned_skeletons_are_a_little_shorter_than_medial_axes(digits):
+    """The one departure from Morpho-MNIST that changes figures of 28 x 28 pixels."""
+    ratios = []
+    for image in digits[0][::10, 0].numpy():
+        large = np.floor(255 * transform.pyramid_expand(image, upscale=4, order=3))
+        axis, depth = morphology.medial_axis(lighter_than(large, HALF), return_distance=True, rng=0)
+        found = measured(image)
+        ratios.append((4 * found.length / length_of(axis), 2 * found.thickness / depth[axis].mean()))
+    assert np.mean(ratios, axis=0) == pytest.approx((0.95, 0.99), abs=0.01)
+
+
+@pytest.mark.slow
+def test_what_the_page_says_of_all_test_images(read_set):
+    for name, share in (("mnist", 0.98), ("fashion-mnist", 0.083)):
+        test = read_set(name, "test")
+        thin = np.array([is_thin(image) for image in test.images[:, 0].numpy() / 255])
+        assert thin.mean() == pytest.approx(share, abs=0.001), name
+    labels = test.labels.numpy()
+    assert thin[labels == 5].mean() == pytest.approx(0.42, abs=0.01)  # sandals
+    assert thin[labels == 7].mean() == pytest.approx(0.21, abs=0.01)  # sneakers
+    digits = read_set("mnist", "test").images[:, 0].numpy() / 255
+    slants = np.array([measured(image).slant for image in digits])
+    assert (np.abs(slants) < LEAST_SLANT).mean() == pytest.approx(1 / 400, abs=0.0005)
+    others = slants[np.random.default_rng(0).permutation(len(slants))]
+    change = np.abs(others - slants) / np.abs(slants)
+    assert np.median(change) == pytest.approx(1.3, abs=0.05) and change.mean() == pytest.approx(5.5, abs=0.1)
+    assert change[np.abs(slants) > LEAST_SLANT].mean() == pytest.approx(3.8, abs=0.1)
 
 
 def test_images_do_not_depend_on_each_other(digits):
