@@ -32,7 +32,8 @@ class AnswerOptions:
     Attributes:
         seed: seed of the engine's random numbers.
         path: also return the path to the counterfactual.
-        metrics: names of the metrics to compute; None for all but LPIPS, which takes seconds to load.
+        metrics: names of the metrics to compute; None for all but those that are computed on request.
+        also: without `metrics`, the names of those on request to compute: LPIPS, and the changes of strokes.
         watch: called with the number of the classifier's evaluations of a batch so far, as they are made.
         count: number of different answers to each question.
         typical: an extra condition: answers must also be typical of their target. None: no condition.
@@ -43,6 +44,7 @@ class AnswerOptions:
     seed: int = 0
     path: bool = False
     metrics: frozenset[str] | None = None
+    also: frozenset[str] = frozenset()
     watch: Callable[[int], None] | None = None
     count: int = 1
     typical: Requirement | None = None
@@ -111,7 +113,7 @@ def answer_batch(
             *([engine.caution] if engine.caution and (bundle.is_standalone or name != CONTROL) else []),
         ),
     )
-    answers = describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
+    answers = describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics, also=options.also)
     placed = zip(answers, sets.places, sets.counts, sets.diversity, strict=True)
     answers = [replace(answer, place=place, of=of, diversity=apart) for answer, place, of, apart in placed]
     if options.segments is None:
@@ -133,6 +135,7 @@ def describe(
     envelope: Envelope,
     *,
     metrics: frozenset[str] | None = None,
+    also: frozenset[str] = frozenset(),
 ) -> list[Answer]:
     """Make answers from counterfactuals, which an engine or another tool has found.
 
@@ -143,10 +146,10 @@ def describe(
         found: the counterfactuals, one row per question.
         costs: the costs, one per question.
         envelope: the envelope of all answers.
-        metrics: as in `AnswerOptions`.
+        metrics, also: as in `AnswerOptions`.
     """
     factual_classes = indices_of((question.factual.name for question in batch.questions), bundle)
-    scores = score(Scene.of(bundle, batch.images, found.images, batch.targets, factual_classes), metrics)
+    scores = score(Scene.of(bundle, batch.images, found.images, batch.targets, factual_classes), metrics, also)
     predictions = zip(found.predicted.tolist(), found.predicted_confidence.tolist(), strict=True)
     seen = [Seen(bundle.classes[predicted], confidence) for predicted, confidence in predictions]
     answers: list[Answer] = []

@@ -16,7 +16,7 @@ from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..errors import UsageError
 from ..files import expanded
-from ..metrics.evaluate import with_lpips
+from ..metrics.evaluate import requested
 from ..metrics.perceptual import backbone_digest
 from ..progress import SILENT, Progress
 from ..reports.summary import Summary
@@ -131,10 +131,10 @@ class Benchmark:
 
     def answer(self, run: Run, progress: Progress = SILENT) -> Summary:
         """Answer the open questions, and return the summary, which `write_results` writes."""
-        metrics = with_lpips() if self.settings.lpips else None
         settings = self.settings
+        also = requested(lpips=settings.lpips, strokes=settings.strokes)
         options = AnswerOptions(
-            seed=settings.seed, metrics=metrics, count=settings.answers, typical=self.typical, memory=True
+            seed=settings.seed, also=also, count=settings.answers, typical=self.typical, memory=True
         )
         loop = AnswerLoop(self.bundle, self.engines, options, run.batch_size, progress.note)
         Runner(run, loop, progress, by_speed=settings.batch_size is None, within=self.within).go()
@@ -191,4 +191,5 @@ class Benchmark:
             **({} if settings.style == "minimal" else {"style": settings.style}),
             batch_size=settings.batch_size or "auto",
             lpips=backbone_digest() if settings.lpips else None,
+            strokes=settings.strokes,
         )

@@ -20,6 +20,7 @@ from ..reports.summary import Basis, BundleName, EngineSummary, Summary, in_orde
 PER_PAIR = tuple(metric.name for metric in METRICS if not metric.of_set)
 SHARES = {metric.name for metric in METRICS if metric.kind == "share"}
 YES_OR_NO = {metric.name for metric in METRICS if metric.yes_or_no}
+ON_REQUEST = {metric.name for metric in METRICS if metric.on_request}
 OF_BATCH = {metric.name for metric in METRICS if metric.of_batch}
 OF_ALL = {"validity"} | {metric.name for metric in METRICS if metric.group is Group.COST}
 """Metrics that are computed over all questions, solved or not."""
@@ -115,8 +116,9 @@ def describe(columns: Columns, shared: np.ndarray) -> EngineSummary:
         "common": shared & columns.valid,
     }
     found: dict[str, dict[Basis, Estimate | None]] = {}
+    metrics = [name for name in PER_PAIR if name not in ON_REQUEST or not np.isnan(columns.values[name]).all()]
     for basis, chosen in rows.items():
-        wanted = {name: columns.values[name][chosen] for name in PER_PAIR if name in metrics_on(basis, columns.control)}
+        wanted = {name: columns.values[name][chosen] for name in metrics if name in metrics_on(basis, columns.control)}
         figures = estimates(wanted, YES_OR_NO, SHARES) if chosen.any() else dict.fromkeys(wanted)
         for name, estimate in figures.items():
             if estimate is not None and name in OF_BATCH:

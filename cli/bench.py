@@ -44,6 +44,7 @@ from .options.types import (
     QuietOption,
     RecursiveOption,
     RegionOption,
+    StrokesOption,
     StyleOption,
     TableFormatOption,
     ThreadsOption,
@@ -137,6 +138,7 @@ def bench(
     lpips: Annotated[
         bool, typer.Option("--lpips/--no-lpips", help="Compute LPIPS if its backbone is installed.")
     ] = True,
+    strokes: StrokesOption = False,
     fail_under: FailUnderOption = None,
     min_pairs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Fail a gate whose figure is computed over fewer than N pairs.")
@@ -187,6 +189,7 @@ def bench(
             batch_size=choices.batch_size(batch_size),
             controls=controls,
             lpips=lpips,
+            strokes=strokes,
             answers=answers,
             style=style,
             region=None if region is None else choices.region_of("--region", region),

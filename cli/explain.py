@@ -41,6 +41,7 @@ from .options.types import (
     QuietOption,
     RecursiveOption,
     RegionOption,
+    StrokesOption,
     StyleOption,
     ThreadsOption,
     WhiteOption,
@@ -158,6 +159,7 @@ def explain(
     black: BlackOption = None,
     recursive: RecursiveOption = False,
     lpips: Annotated[bool, typer.Option("--lpips", help="Also compute LPIPS; it takes seconds to load.")] = False,
+    strokes: StrokesOption = False,
     html: Annotated[bool, typer.Option("--html", help="Also write a page with all answers, DIR/index.html.")] = False,
     quiet: QuietOption = False,
     threads: ThreadsOption = 0,
@@ -288,6 +290,7 @@ def explain(
         window=window(black, white),
         recursive=recursive,
         lpips=lpips,
+        strokes=strokes,
         html=html,
     )
     run_job("explain_job", options, Common(quiet=quiet, threads=threads))

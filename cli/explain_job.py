@@ -24,7 +24,7 @@ from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import OutputError
 from ..files import make_directory
 from ..memory import keep_freed_memory
-from ..metrics.evaluate import load_scoring, with_lpips
+from ..metrics.evaluate import load_scoring, requested
 from .exit_code import ExitCode
 from .explain_files import AnswerFiles, record_of
 from .explain_inputs import STDIN, Errors, Input, find, temporary_directory
@@ -103,7 +103,7 @@ class Explainer:
         answering = AnswerOptions(
             seed=options.seed,
             path=options.path,
-            metrics=with_lpips() if options.lpips else None,
+            also=requested(lpips=options.lpips, strokes=options.strokes),
             count=options.count,
             typical=typical_of(self.bundle, options.style),
             segments=questions.segments,

@@ -64,6 +64,7 @@ class ExplainOptions:
     window: tuple[float, float] | None
     recursive: bool
     lpips: bool
+    strokes: bool
     html: bool
 
     @property

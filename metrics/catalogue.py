@@ -18,6 +18,7 @@ class Group(StrEnum):
     VALIDITY = "validity"
     REALISM = "realism"
     DISTANCE = "distance"
+    STROKES = "strokes"
     ROBUSTNESS = "robustness"
     SET = "set"
     COST = "cost"
@@ -31,10 +32,13 @@ class Metric(Measure):
         group: what it measures.
         function: "module:name" of the function that computes it from a `Scene`, or from a `SetScene` if `of_set`; None
             if the pipeline measures it.
-        needs: what it needs besides the images: a part that is a judge, the LPIPS backbone, or a set.
+        needs: what it needs besides the images: a part that is a judge, the LPIPS backbone, scikit-image,
+            or a set.
         source: the publication that defines it.
         of_batch: whether an image's value is its share of the batch's, so that images are not independent samples.
         without: why a single image may have no value.
+        on_request: whether it is computed only where it is asked for, because of its cost, and is otherwise in no
+            record and in no table.
     """
 
     group: Group
@@ -43,6 +47,23 @@ class Metric(Measure):
     source: str = ""
     of_batch: bool = False
     without: str = "not a finite number"
+    on_request: bool = False
+
+
+def _stroke(measure: str, without: str = "") -> Metric:
+    """The relative change of one measure of a drawing of strokes."""
+    return Metric(
+        f"stroke_{measure}",
+        f"change of {measure}",
+        "lower",
+        "number",
+        Group.STROKES,
+        function=f"strokes:{measure}",
+        needs=("scikit-image",),
+        source="Castro et al. 2019, Morpho-MNIST, arXiv 1809.10780",
+        without=f"the factual is no drawing of thin light strokes{without}, or the counterfactual is of one colour",
+        on_request=True,
+    )
 
 
 METRICS = (
@@ -218,6 +239,12 @@ METRICS = (
         function="transition:cout",
         source="Khorram and Fuxin 2022, arXiv 2203.15064",
     ),
+    _stroke("area"),
+    _stroke("thickness"),
+    _stroke("length"),
+    _stroke("slant", " or is upright"),
+    _stroke("width"),
+    _stroke("height"),
     Metric(
         "robust_noise",
         "holds under noise",
@@ -261,3 +288,6 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 OF_IMAGES = tuple(metric.name for metric in METRICS if metric.function is not None and not metric.of_set)
 """Names of the metrics that are computed for single images, from a `Scene`."""
+
+STROKES = frozenset(metric.name for metric in METRICS if metric.group is Group.STROKES)
+"""Names of the metrics of how far strokes keep their shape."""

@@ -15,7 +15,7 @@ from ..bundles.bundle import Bundle
 from ..classifiers.introspection.determinism import deterministic
 from ..counterfactuals.engine import Counterfactuals
 from ..errors import BundleError
-from .catalogue import BY_NAME, METRICS, OF_IMAGES, Metric
+from .catalogue import BY_NAME, METRICS, OF_IMAGES, STROKES, Metric
 from .scene import Missing, Scene, SetScene
 
 Value = float | bool | None
@@ -63,9 +63,9 @@ def finite(value: float | bool) -> Value:
     return value if math.isfinite(value) else None
 
 
-def with_lpips() -> frozenset[str]:
-    """The names of all metrics of single images, including LPIPS."""
-    return frozenset(OF_IMAGES)
+def requested(*, lpips: bool, strokes: bool = False) -> frozenset[str]:
+    """The names of the metrics that are computed on request, of those that are asked for."""
+    return frozenset([LPIPS] if lpips else []) | (STROKES if strokes else frozenset())
 
 
 def load_scoring(bundle: Bundle) -> None:
@@ -91,25 +91,28 @@ def evaluate(bundle: Bundle, images: Tensor, targets: Tensor, found: Counterfact
 
     Returns:
         A column for each metric of single images in `catalogue.METRICS`, except validity, confidence and cost, which
-        the engine returns. docs/metrics.md defines them.
+        the engine returns, and those that are computed on request. docs/metrics.md defines them.
     """
-    return score(Scene.of(bundle, images, found.images, targets), with_lpips() if lpips else None)
+    return score(Scene.of(bundle, images, found.images, targets), also=requested(lpips=lpips))
 
 
 @torch.inference_mode()
-def score(scene: Scene, names: frozenset[str] | None = None) -> Scores:
+def score(scene: Scene, names: frozenset[str] | None = None, also: frozenset[str] = frozenset()) -> Scores:
     """Computes the metrics of single images.
 
     Args:
         scene: the counterfactuals to score.
-        names: which metrics; None: all but LPIPS, which is then listed as missing because it was not requested.
+        names: which metrics; None: all but those that are computed on request, of which LPIPS is then listed as
+            missing because it was not requested.
+        also: without `names`, which of those that are computed on request.
     """
     columns: dict[str, Tensor | None] = {}
     missing: dict[str, str] = {}
     for name in OF_IMAGES:
-        if names is not None and name not in names:
+        wanted = name in also or not BY_NAME[name].on_request if names is None else name in names
+        if not wanted:
             continue
-        if names is None and name == LPIPS:
+        if names is None and name == LPIPS and name not in also:
             columns[LPIPS], missing[LPIPS] = None, "not asked for (--lpips)"
             continue
         try:

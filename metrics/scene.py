@@ -18,6 +18,7 @@ from ..judges.autoencoders import ClassAutoencoders
 from ..judges.matched_filter import MatchedFilter
 from ..judges.real_images import RealImages
 from ..judges.residual import ResidualNet
+from .stroke_measures import relative_changes
 
 CLASSIFIER_JUDGES = ("judge", "second_judge")
 """The judges that are classifiers, each of another architecture, but the referee. Features come from the first."""
@@ -177,6 +178,22 @@ class Scene:
             Missing: the features of real images were stored without their noise.
         """
         return self._must_have(self.reference.noise).percentile(self.judges_input, self.labels)
+
+    @cached_property
+    def stroke_changes(self) -> Tensor:
+        """The relative change of each of `stroke_measures.MEASURES`, (N, 6); NaN where there is none.
+
+        Raises:
+            Missing: the images are in colour, or scikit-image is not installed.
+        """
+        if self.factuals.shape[1] != 1:
+            raise Missing("strokes are measured in images of one channel only")
+        factuals, counterfactuals = (images[:, 0].cpu().numpy() for images in (self.factuals, self.counterfactuals))
+        try:
+            changes = relative_changes(factuals, counterfactuals)
+        except ImportError as error:
+            raise Missing("needs scikit-image; pip install 'cfx-toolkit[segments]'") from error
+        return torch.from_numpy(changes).to(self.factuals)
 
     def _must_have(self, found: MatchedFilter | None) -> MatchedFilter:
         """What a reference has unless an earlier version made it, in which case `Missing` is raised."""

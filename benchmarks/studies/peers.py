@@ -33,7 +33,7 @@ from ...counterfactuals.goal import TargetClass
 from ...counterfactuals.problem import Candidates, as_written
 from ...documents import Table
 from ...errors import CfxError, DataError, OutputError, UsageError, reason_of
-from ...metrics.evaluate import with_lpips
+from ...metrics.evaluate import requested
 from ...reports.summary import BundleName
 from ...runs.identity import RunIdentity
 from ...runs.manifest import Manifest
@@ -188,8 +188,9 @@ def score(
             costs = [Cost(seconds=seconds) for seconds in found.seconds.tolist()]
             envelope = envelope_of(run.manifest, peer)
             answered = counterfactuals_of(bundle, found.images, batch.targets, threshold)
-            metrics = with_lpips() if manifest.settings.get("lpips", str) else None
-            answers = describe(bundle, peer, batch, answered, costs, envelope, metrics=metrics)
+            asked = manifest.settings
+            also = requested(lpips=bool(asked.get("lpips", str)), strokes=bool(asked.get("strokes", bool)))
+            answers = describe(bundle, peer, batch, answered, costs, envelope, also=also)
             record(run, [Answered(question=each.question, engine=peer, answers=(each,)) for each in answers])
         write_results(run, finish(run, bundle, {peer: False}))
     return run

@@ -62,6 +62,12 @@ StyleOption = Annotated[
         help="minimal: the smallest change that is valid; human: go on until the answer is typical of the target.",
     ),
 ]
+StrokesOption = Annotated[
+    bool,
+    typer.Option(
+        "--strokes", help="Also measure how area, thickness, slant ... of thin strokes change (extra segments)."
+    ),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print only results, warnings and errors: no progress and no notes.")
 ]
