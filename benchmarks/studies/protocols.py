@@ -1,0 +1,177 @@
+"""Measures finished runs by what another paper prints, to stand beside it.
+
+    python -m cfx.benchmarks.studies.protocols RUN [RUN ...] --paper leapfactual [-n 1000] [--engines leap,auto]
+
+`leapfactual`: the relative changes of strokes that Cao et al. 2025 print (LeapFactual, arXiv 2510.14623). Theirs are
+relative to what their model makes of the image and over redrawn digits with targets of all ten classes, so that a tenth
+asks for the image's own; ours are relative to the image itself, and no question asks for its own class.
+
+What is measured is measured of the pictures in the runs, on the first `-n` questions. Nothing is searched again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...answers.answer import Answer
+from ...answers.question import indices_of
+from ...bundles.bundle import Bundle, load_bundle
+from ...errors import CfxError
+from ...intervals import Estimate, estimates
+from ...metrics.evaluate import score
+from ...metrics.scene import Scene
+from ..compare import Finished, read_finished
+from ..questions import load_pictures
+
+BATCH = 250  # answers
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of a paper's table is.
+
+    Attributes:
+        label: its heading.
+        metric: name of the metric.
+        factor: what the metric's values are multiplied by, for the paper's scale.
+    """
+
+    label: str
+    metric: str
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a paper prints.
+
+    Attributes:
+        columns: of the table, after the share of valid answers.
+        printed: its own figures, a row each: the method, that share and the columns.
+    """
+
+    columns: tuple[Column, ...]
+    printed: tuple[tuple[str, ...], ...]
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """Names of the metrics."""
+        return frozenset(column.metric for column in self.columns)
+
+
+STROKES = tuple(Column(name, f"stroke_{name}") for name in ("area", "thickness", "width", "slant"))
+PROTOCOLS = {
+    "leapfactual": Protocol(
+        STROKES,
+        (
+            ("Opt", ".878", ".236", ".177", ".275", "3.63"),
+            ("cVAE swap", ".940", ".248", ".087", ".304", "2.89"),
+            ("LeapFactual", ".988", ".166", ".082", ".197", "1.96"),
+            ("LeapFactual_R", ".991", ".216", ".090", ".266", "2.13"),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What an engine measures.
+
+    Attributes:
+        valid: share of valid answers.
+        values: (M,) values of the valid answers by metric, NaN where one has none.
+    """
+
+    valid: float
+    values: dict[str, np.ndarray]
+
+
+def rescored(
+    bundle: Bundle, finished: Finished, engine: str, names: frozenset[str], count: int
+) -> dict[str, np.ndarray]:
+    """Metrics of the valid answers of an engine to the first questions of a run, computed from the pictures.
+
+    Returns:
+        (M,) values by metric; NaN where an answer has none.
+    """
+    run = finished.run
+    answers = [each for each in run.answers if each.engine == engine and each.place == 1 and each.valid]
+    answers = [each for each in answers if (each.question.number or 0) < count]
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for start in range(0, len(answers), BATCH):
+        columns = score(_scene(bundle, run.path, answers[start : start + BATCH]), names).columns
+        for name in names:
+            column = columns[name]
+            some = min(BATCH, len(answers) - start)
+            found[name] += [float("nan")] * some if column is None else column.double().tolist()
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def _scene(bundle: Bundle, path: Path, answers: Sequence[Answer]) -> Scene:
+    """The answers with their factuals, read from a run's pictures."""
+    factuals, counterfactuals = (
+        load_pictures([path / answer.files[which] for answer in answers], bundle)
+        for which in ("factual", "counterfactual")
+    )
+    targets = indices_of((answer.question.target for answer in answers), bundle)
+    seen = indices_of((answer.factual.name for answer in answers), bundle)
+    return Scene.of(bundle, factuals, counterfactuals, targets, seen)
+
+
+def as_markdown(protocol: Protocol, measured: Mapping[str, Measured]) -> str:
+    """The paper's rows, and those of engines: means with 95 % intervals, and medians."""
+    heads = ["", "valid", *(column.label for column in protocol.columns)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    lines += [f"| {row[0]}, as printed | {' | '.join(row[1:])} |" for row in protocol.printed]
+    for engine, its in measured.items():
+        values = {column.label: column.factor * its.values[column.metric] for column in protocol.columns}
+        figures = estimates(values) if its.valid else dict.fromkeys(values)
+        cells = [_with_median(figures[column.label]) for column in protocol.columns]
+        lines.append(f"| `{engine}` | {its.valid:.3f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _with_median(figure: Estimate | None) -> str:
+    if figure is None:
+        return "n/a"
+    ends = "" if figure.low is None else f" ({figure.low:.3g} to {figure.high:.3g})"
+    return f"{figure.mean:.3g}{ends}, median {figure.median:.3g}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line of the script, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cfx.benchmarks.studies.protocols", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="directory of a finished run of cfx bench")
+    parser.add_argument("--paper", choices=[*PROTOCOLS], required=True)
+    parser.add_argument("--engines", help="default: all in the runs")
+    parser.add_argument("-n", type=int, default=1000, help="number of questions, from the first")
+    options = parser.parse_args(arguments)
+    protocol = PROTOCOLS[options.paper]
+    measured: dict[str, Measured] = {}
+    try:
+        for path in options.runs:
+            finished = read_finished(path)
+            bundle = load_bundle(finished.summary.bundle.name)
+            for engine in options.engines.split(",") if options.engines else finished.columns:
+                if engine in finished.columns:
+                    valid = float(finished.columns[engine].valid[: options.n].mean())
+                    with torch.inference_mode():
+                        values = rescored(bundle, finished, engine, protocol.metrics, options.n)
+                    measured[engine] = Measured(valid, values)
+        print(as_markdown(protocol, measured))
+    except CfxError as error:
+        print("error:", error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
