@@ -1,4 +1,4 @@
-"""The study of other papers' protocols: it measures the pictures of a run, and prints the papers' figures beside them."""
+"""The study of other papers' protocols: it measures the pictures of a run, and prints a paper's figures beside them."""
 
 from __future__ import annotations
 
