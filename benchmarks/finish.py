@@ -24,15 +24,23 @@ from ..reports.sections.engines import glossary_of
 from ..reports.sections.gallery import Gallery
 from ..reports.summary import BundleName, Summary
 from ..runs.directory import PAGE, SUMMARY
+from ..runs.inputs import Inputs
 from .nearest import against_nearest
 from .questions import load_pictures
 from .run import Run, image_file
 from .summary import gather, summarise
+from .unasked import Unasked
 
 BATCH_SIZE = 500  # images in a batch
 
 
-def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool], pools: Mapping[str, int] | None = None) -> Summary:
+def finish(
+    run: Run,
+    bundle: Bundle,
+    is_control: Mapping[str, bool],
+    pools: Mapping[str, int] | None = None,
+    inputs: Inputs | None = None,
+) -> Summary:
     """Summarise a run whose questions are all answered. `write_results` writes the summary.
 
     Args:
@@ -40,12 +48,13 @@ def finish(run: Run, bundle: Bundle, is_control: Mapping[str, bool], pools: Mapp
         bundle: holds the judge whose features the Fréchet distance is computed with.
         is_control: whether each engine is a control, in the order of the tables.
         pools: for controls that choose from real images, how many there are.
+        inputs: the images that the questions were sampled from, if these are to be tested on; None: nothing is.
     """
     columns = gather(run.answers, len(run.questions), is_control, run.failed)
     for name, count in (pools or {}).items():
         columns[name].pool = count
     notes = [*against_nearest(columns), *missing_notes(run)]
-    sets = Sets(run, bundle)
+    sets = Sets(run, bundle, inputs)
     return_freed_memory()
     without: dict[tuple[str, str], list[str]] = {}
     for name, each in columns.items():
@@ -98,7 +107,7 @@ def missing_notes(run: Run) -> list[str]:
 class Sets:
     """The counterfactuals of whole engines as sets, with the run's factuals to compare them with."""
 
-    def __init__(self, run: Run, bundle: Bundle) -> None:
+    def __init__(self, run: Run, bundle: Bundle, inputs: Inputs | None = None) -> None:
         self.run = run
         self.bundle = bundle
         files = list(dict.fromkeys(str(question.file) for question in run.questions))
@@ -108,6 +117,7 @@ class Sets:
         self.targets = bundle.labelling.labels_of(targets_of(run.questions, bundle)).cpu()
         self.factual_labels = bundle.labelling.labels_of(factual_classes).cpu()
         self.factuals = self._features(files)[self.image_ids] if bundle.judges.usable("judge") else None
+        self.unasked = Unasked(bundle, inputs, run.questions)
 
     def of(self, engine: str, rows: Tensor) -> SetScene:
         """The set of one engine's answers; `rows` (N,) bool selects them."""
@@ -127,6 +137,7 @@ class Sets:
             image_ids=self.image_ids[chosen],
             features=None if self.factuals is None else features,
             images=images,
+            reals=lambda: self.unasked.tests(chosen),
         )
 
     @torch.inference_mode()

@@ -139,7 +139,7 @@ class Benchmark:
         loop = AnswerLoop(self.bundle, self.engines, options, run.batch_size, progress.note)
         Runner(run, loop, progress, by_speed=settings.batch_size is None, within=self.within).go()
         pools = {name: len(each.pool()) for name, each in self.engines.items() if isinstance(each, FROM_A_POOL)}
-        return finish(run, self.bundle, {name: is_control(name) for name in self.engines}, pools)
+        return finish(run, self.bundle, {name: is_control(name) for name in self.engines}, pools, self.inputs)
 
     @property
     def count(self) -> int | None:

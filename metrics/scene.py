@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from ..bundles.labelling import IDENTITY_LABELLING, Labelling
 from ..bundles.parts import Judges
 from ..errors import CfxError
 from ..images.resizing import resize_batch
+from ..images.sets.labelled import Labelled
 from ..judges.autoencoders import ClassAutoencoders
 from ..judges.matched_filter import MatchedFilter
 from ..judges.real_images import RealImages
@@ -224,6 +226,18 @@ class Scene:
         return found
 
 
+class RealTests(NamedTuple):
+    """Real images on which counterfactuals are tested.
+
+    Attributes:
+        images: M images, with the judges' labels.
+        apart: (N,) bool, the counterfactuals whose factuals are none of these images.
+    """
+
+    images: Labelled
+    apart: Tensor
+
+
 @dataclass(frozen=True, kw_only=True)
 class SetScene:
     """All counterfactuals of an engine, for metrics of whole sets.
@@ -235,6 +249,7 @@ class SetScene:
         features: loads the first judge's features of the counterfactuals and of their factuals, (N, F) each; None
             if there is no judge.
         images: loads the counterfactuals of the given rows, (M, C, H, W).
+        reals: loads real images to test on; raises `Missing` if there are none. None: nothing is known of any.
     """
 
     targets: Tensor
@@ -242,3 +257,4 @@ class SetScene:
     image_ids: Tensor
     features: Callable[[], tuple[Tensor, Tensor]] | None
     images: Callable[[Sequence[int]], Tensor]
+    reals: Callable[[], RealTests] | None = None

@@ -143,3 +143,12 @@ def test_controls_need_real_images_of_every_class(make, folder, tmp_path):
         (lone / path.name).write_bytes(path.read_bytes())
     with pytest.raises(UsageError, match=r"--controls: fewer than two of the images are of class .*9"):
         make("vcnet", images=str(lone), controls=True)
+
+
+def test_a_classifier_learns_from_real_images_and_not_from_noise(figures, of_clothes):
+    """Trained on the answers, a nearest neighbour is tested on the images that asked nothing."""
+    for found in (figures, of_clothes):
+        worth = {name: found(name, "substitutability") for name in
+                 ("random-real", "blurred-real", "vcnet", "pixel", "factual")}  # fmt: skip
+        assert min(worth["random-real"], worth["blurred-real"], worth["vcnet"]) > worth["pixel"] + 0.3, worth
+        assert worth["pixel"] >= worth["factual"], worth
