@@ -108,7 +108,7 @@ def explain(
             cells of a grid, "slic" of superpixels; or a picture of the image's size, or its file, with a colour for
             each region.
         metrics: names of the metrics to compute (docs/metrics.md); None for all but those on request:
-            LPIPS, and the changes of strokes.
+            LPIPS, implausibility, and the changes of strokes.
         device: "auto", "cpu", "cuda" or "mps"; a loaded bundle stays on its device.
         seed: seed of the engine's random numbers.
         on_unreadable: "raise" an error for an image that cannot be read, or "skip" it with a warning.

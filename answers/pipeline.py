@@ -12,6 +12,7 @@ from ..counterfactuals.engine import Counterfactuals, Engine
 from ..counterfactuals.goal import Requirement
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE
 from ..counterfactuals.request import SearchRequest
+from ..images.sets.labelled import Labelled
 from ..memory import peak, restart_peak
 from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import score
@@ -33,7 +34,10 @@ class AnswerOptions:
         seed: seed of the engine's random numbers.
         path: also return the path to the counterfactual.
         metrics: names of the metrics to compute; None for all but those that are computed on request.
-        also: without `metrics`, the names of those on request to compute: LPIPS, and the changes of strokes.
+        also: without `metrics`, the names of those on request to compute: LPIPS, implausibility, and the changes of
+            strokes.
+        training: loads the images that the classifier was trained on, with its classes, for metrics that need them;
+            None: they are not at hand.
         watch: called with the number of the classifier's evaluations of a batch so far, as they are made.
         count: number of different answers to each question.
         typical: an extra condition: answers must also be typical of their target. None: no condition.
@@ -45,6 +49,7 @@ class AnswerOptions:
     path: bool = False
     metrics: frozenset[str] | None = None
     also: frozenset[str] = frozenset()
+    training: Callable[[], Labelled] | None = None
     watch: Callable[[int], None] | None = None
     count: int = 1
     typical: Requirement | None = None
@@ -113,7 +118,17 @@ def answer_batch(
             *([engine.caution] if engine.caution and (bundle.is_standalone or name != CONTROL) else []),
         ),
     )
-    answers = describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics, also=options.also)
+    answers = describe(
+        bundle,
+        name,
+        batch,
+        found,
+        costs,
+        envelope,
+        metrics=options.metrics,
+        also=options.also,
+        training=options.training,
+    )
     placed = zip(answers, sets.places, sets.counts, sets.diversity, strict=True)
     answers = [replace(answer, place=place, of=of, diversity=apart) for answer, place, of, apart in placed]
     if options.segments is None:
@@ -136,6 +151,7 @@ def describe(
     *,
     metrics: frozenset[str] | None = None,
     also: frozenset[str] = frozenset(),
+    training: Callable[[], Labelled] | None = None,
 ) -> list[Answer]:
     """Make answers from counterfactuals, which an engine or another tool has found.
 
@@ -146,10 +162,11 @@ def describe(
         found: the counterfactuals, one row per question.
         costs: the costs, one per question.
         envelope: the envelope of all answers.
-        metrics, also: as in `AnswerOptions`.
+        metrics, also, training: as in `AnswerOptions`.
     """
     factual_classes = indices_of((question.factual.name for question in batch.questions), bundle)
-    scores = score(Scene.of(bundle, batch.images, found.images, batch.targets, factual_classes), metrics, also)
+    scene = Scene.of(bundle, batch.images, found.images, batch.targets, factual_classes, training=training)
+    scores = score(scene, metrics, also)
     predictions = zip(found.predicted.tolist(), found.predicted_confidence.tolist(), strict=True)
     seen = [Seen(bundle.classes[predicted], confidence) for predicted, confidence in predictions]
     answers: list[Answer] = []

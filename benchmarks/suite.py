@@ -22,8 +22,8 @@ from ..progress import SILENT, Progress
 from ..reports.summary import Summary
 from ..runs.directory import PAGE
 from ..runs.identity import RunIdentity
-from ..runs.inputs import FileInputs, Inputs, check_trained, open_inputs, own_inputs, read_targets
-from ..training.recipe import shipped_test_images
+from ..runs.inputs import DataSetInputs, FileInputs, Inputs, check_trained, open_inputs, own_inputs, read_targets
+from ..training.recipe import shipped_test_images, training_images
 from .controls import FROM_A_POOL, controls, is_control, nearest_accepted
 from .finish import finish
 from .questions import QuestionSampler, Sample
@@ -63,6 +63,7 @@ class Benchmark:
         self.within = None if region is None else Allowed(box=region).within(bundle.name, size, None)
         self.typical = typical_of(bundle, settings.style)
         self.inputs = self._open_inputs()
+        self.training = training_images(bundle, settings.data) if settings.implausibility else None
         self.engines = dict(engines)
         if settings.controls:
             self.engines |= controls(bundle, self.inputs, settings.confidence, settings.seed)
@@ -132,9 +133,13 @@ class Benchmark:
     def answer(self, run: Run, progress: Progress = SILENT) -> Summary:
         """Answer the open questions, and return the summary, which `write_results` writes."""
         settings = self.settings
-        also = requested(lpips=settings.lpips, strokes=settings.strokes)
         options = AnswerOptions(
-            seed=settings.seed, also=also, count=settings.answers, typical=self.typical, memory=True
+            seed=settings.seed,
+            also=requested(lpips=settings.lpips, strokes=settings.strokes, implausibility=settings.implausibility),
+            training=self.training,
+            count=settings.answers,
+            typical=self.typical,
+            memory=True,
         )
         loop = AnswerLoop(self.bundle, self.engines, options, run.batch_size, progress.note)
         Runner(run, loop, progress, by_speed=settings.batch_size is None, within=self.within).go()
@@ -192,4 +197,9 @@ class Benchmark:
             batch_size=settings.batch_size or "auto",
             lpips=backbone_digest() if settings.lpips else None,
             strokes=settings.strokes,
+            implausibility=self._training_digest() if settings.implausibility else None,
         )
+
+    def _training_digest(self) -> str | None:
+        """The sha256 of the training images, with which implausibility is measured; None if they are not at hand."""
+        return None if self.training is None else DataSetInputs(self.training(), "training").digest()

@@ -139,6 +139,10 @@ def bench(
         bool, typer.Option("--lpips/--no-lpips", help="Compute LPIPS if its backbone is installed.")
     ] = True,
     strokes: StrokesOption = False,
+    implausibility: Annotated[
+        bool,
+        typer.Option("--implausibility", help="Also compare with the nearest training images (SSIM); needs --data."),
+    ] = False,
     fail_under: FailUnderOption = None,
     min_pairs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Fail a gate whose figure is computed over fewer than N pairs.")
@@ -190,6 +194,7 @@ def bench(
             controls=controls,
             lpips=lpips,
             strokes=strokes,
+            implausibility=implausibility,
             answers=answers,
             style=style,
             region=None if region is None else choices.region_of("--region", region),

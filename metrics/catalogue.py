@@ -208,6 +208,17 @@ METRICS = (
         of_set=True,
     ),
     Metric(
+        "implausibility",
+        "implausibility",
+        "lower",
+        "number",
+        Group.REALISM,
+        function="implausibility:implausibility",
+        needs=("training images",),
+        source="Altmeyer et al. 2024 (ECCCo), arXiv 2312.10648",
+        on_request=True,
+    ),
+    Metric(
         "substitutability",
         "substitutability",
         "higher",
@@ -299,6 +310,9 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 OF_IMAGES = tuple(metric.name for metric in METRICS if metric.function is not None and not metric.of_set)
 """Names of the metrics that are computed for single images, from a `Scene`."""
+
+IMPLAUSIBILITY = "implausibility"
+"""The metric that needs the training images."""
 
 STROKES = frozenset(metric.name for metric in METRICS if metric.group is Group.STROKES)
 """Names of the metrics of how far strokes keep their shape."""

@@ -44,6 +44,7 @@ class Scene:
         present: the classes that the judges were trained on; None: all.
         labelling: how the classifier's classes correspond to the labels of the judges.
         seen: (N,) int64, the classes that the classifier sees in the factuals; None: computed when needed.
+        training: loads the images that the classifier was trained on, with its classes; None: they are not at hand.
 
     Examples:
         >>> from pathlib import Path
@@ -68,10 +69,18 @@ class Scene:
     present: Sequence[int] | None = None
     labelling: Labelling = IDENTITY_LABELLING
     seen: Tensor | None = None
+    training: Callable[[], Labelled] | None = None
 
     @classmethod
     def of(
-        cls, bundle: Bundle, factuals: Tensor, counterfactuals: Tensor, targets: Tensor, seen: Tensor | None = None
+        cls,
+        bundle: Bundle,
+        factuals: Tensor,
+        counterfactuals: Tensor,
+        targets: Tensor,
+        seen: Tensor | None = None,
+        *,
+        training: Callable[[], Labelled] | None = None,
     ) -> Scene:
         """Builds the scene of a batch with the classifier and the judges of a bundle."""
         return cls(
@@ -84,6 +93,7 @@ class Scene:
             present=bundle.present,
             labelling=bundle.labelling,
             seen=seen,
+            training=training,
         )
 
     def judge(self, name: str) -> nn.Module:

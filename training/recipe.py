@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..bundles.bundle import Bundle
@@ -188,6 +190,30 @@ def recipe_for(
         prelude=0.5,
         augmentation=Augmentation(degrees=6, scale=0.08, shear=0.05, shift=0.07, flip=flip, ground=ground),
     )
+
+
+def training_images(bundle: Bundle, data: Path | None) -> Callable[[], Labelled] | None:
+    """Loads the training images of the data set that a shipped bundle was trained on, once.
+
+    These are all that the data set has, also those that only judges were trained on.
+
+    Args:
+        bundle, data: as in `shipped_test_images`.
+
+    Returns:
+        None if the images are not at hand: of another bundle, or without `data`.
+    """
+    recipe = RECIPES.get(bundle.name)
+    if recipe is None or recipe.images is None or data is None:
+        return None
+
+    @cache
+    def load() -> Labelled:
+        images, _ = recipe.open(data)
+        of_training = [place for place, own in enumerate(images.splits) if own == "train"]
+        return images.load(torch.tensor(of_training), bundle.shape).data
+
+    return load
 
 
 def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
