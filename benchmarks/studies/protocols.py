@@ -1,6 +1,10 @@
 """Measures finished runs by what another paper prints, to stand beside it.
 
-    python -m cfx.benchmarks.studies.protocols RUN [RUN ...] --paper leapfactual [-n 1000] [--engines leap,auto]
+    python -m cfx.benchmarks.studies.protocols RUN [RUN ...] --paper eccco|leapfactual [-n 1000] [--engines leap,auto]
+
+`eccco`: implausibility and cost of Altmeyer et al. 2024 (ECCCo, arXiv 2312.10648), valid where the target is the most
+probable class: so of a run with `--confidence 0.5`. Their cost is the L1 distance of pixels in [-1, 1], twice ours.
+They ask a hundred random questions ten times. Needs the training images (`--data DIR`).
 
 `leapfactual`: the relative changes of strokes that Cao et al. 2025 print (LeapFactual, arXiv 2510.14623). Theirs are
 relative to what their model makes of the image and over redrawn digits with targets of all ten classes, so that a tenth
@@ -13,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +28,11 @@ from ...answers.answer import Answer
 from ...answers.question import indices_of
 from ...bundles.bundle import Bundle, load_bundle
 from ...errors import CfxError
+from ...images.sets.labelled import Labelled
 from ...intervals import Estimate, estimates
 from ...metrics.evaluate import score
 from ...metrics.scene import Scene
+from ...training.recipe import training_images
 from ..compare import Finished, read_finished
 from ..questions import load_pictures
 
@@ -67,7 +73,23 @@ class Protocol:
 
 
 STROKES = tuple(Column(name, f"stroke_{name}") for name in ("area", "thickness", "width", "slant"))
+PLAUSIBLE = (Column("implausibility", "implausibility"), Column("cost", "l1", 2.0))
 PROTOCOLS = {
+    "eccco": Protocol(
+        PLAUSIBLE,
+        (
+            ("ECCCo, digits, LeNet-5", "1.00", ".387", "121"),
+            ("ECCCo+, digits", "1.00", ".310", "173"),
+            ("REVISE, digits", ".85", ".301", "228"),
+            ("Schut, digits", ".01", ".289", "8.9"),
+            ("Wachter, digits", ".99", ".335", "45.5"),
+            ("ECCCo, clothes", ".93", ".42", ""),
+            ("ECCCo+, clothes", ".59", ".38", ""),
+            ("REVISE, clothes", ".10", ".38", ""),
+            ("Schut, clothes", ".06", ".39", ""),
+            ("Wachter, clothes", ".20", ".40", ""),
+        ),
+    ),
     "leapfactual": Protocol(
         STROKES,
         (
@@ -94,9 +116,22 @@ class Measured:
 
 
 def rescored(
-    bundle: Bundle, finished: Finished, engine: str, names: frozenset[str], count: int
+    bundle: Bundle,
+    finished: Finished,
+    engine: str,
+    names: frozenset[str],
+    count: int,
+    training: Callable[[], Labelled] | None = None,
 ) -> dict[str, np.ndarray]:
     """Metrics of the valid answers of an engine to the first questions of a run, computed from the pictures.
+
+    Args:
+        bundle: of the run.
+        finished: the run.
+        engine: name of the engine.
+        names: of the metrics.
+        count: how many of the questions.
+        training: loads the training images, for metrics that need them; None: they are not at hand.
 
     Returns:
         (M,) values by metric; NaN where an answer has none.
@@ -106,7 +141,7 @@ def rescored(
     answers = [each for each in answers if (each.question.number or 0) < count]
     found: dict[str, list[float]] = {name: [] for name in names}
     for start in range(0, len(answers), BATCH):
-        columns = score(_scene(bundle, run.path, answers[start : start + BATCH]), names).columns
+        columns = score(_scene(bundle, run.path, answers[start : start + BATCH], training), names).columns
         for name in names:
             column = columns[name]
             some = min(BATCH, len(answers) - start)
@@ -114,7 +149,7 @@ def rescored(
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _scene(bundle: Bundle, path: Path, answers: Sequence[Answer]) -> Scene:
+def _scene(bundle: Bundle, path: Path, answers: Sequence[Answer], training: Callable[[], Labelled] | None) -> Scene:
     """The answers with their factuals, read from a run's pictures."""
     factuals, counterfactuals = (
         load_pictures([path / answer.files[which] for answer in answers], bundle)
@@ -122,7 +157,7 @@ def _scene(bundle: Bundle, path: Path, answers: Sequence[Answer]) -> Scene:
     )
     targets = indices_of((answer.question.target for answer in answers), bundle)
     seen = indices_of((answer.factual.name for answer in answers), bundle)
-    return Scene.of(bundle, factuals, counterfactuals, targets, seen)
+    return Scene.of(bundle, factuals, counterfactuals, targets, seen, training=training)
 
 
 def as_markdown(protocol: Protocol, measured: Mapping[str, Measured]) -> str:
@@ -153,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--paper", choices=[*PROTOCOLS], required=True)
     parser.add_argument("--engines", help="default: all in the runs")
     parser.add_argument("-n", type=int, default=1000, help="number of questions, from the first")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="directory of the data set, for the training images")
     options = parser.parse_args(arguments)
     protocol = PROTOCOLS[options.paper]
     measured: dict[str, Measured] = {}
@@ -160,11 +196,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in options.runs:
             finished = read_finished(path)
             bundle = load_bundle(finished.summary.bundle.name)
+            training = training_images(bundle, options.data)
             for engine in options.engines.split(",") if options.engines else finished.columns:
                 if engine in finished.columns:
                     valid = float(finished.columns[engine].valid[: options.n].mean())
                     with torch.inference_mode():
-                        values = rescored(bundle, finished, engine, protocol.metrics, options.n)
+                        values = rescored(bundle, finished, engine, protocol.metrics, options.n, training)
                     measured[engine] = Measured(valid, values)
         print(as_markdown(protocol, measured))
     except CfxError as error:

@@ -22,9 +22,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from ...bundles.bundle import load_bundle
 from ...counterfactuals.registry import engine_names
 from ...errors import CfxError, UsageError, unknown_name
+from ...images.sets.labelled import Labelled
 from ...images.writing import write_picture
 from ...memory import keep_freed_memory
 from ...progress import Lines, Progress
@@ -34,7 +37,7 @@ from .peers_exchange import Array
 from .published_data import GEN, METHODS, REAL, Published, find, read_published, read_real, write_questions
 from .published_picture import draw
 from .published_runs import answered_by, scored
-from .published_table import BOTH, STRANGER, Agrees, Scored, as_markdown, both_agree, differences, of_run
+from .published_table import BOTH, STRANGER, Agrees, Judging, Scored, as_markdown, both_agree, differences, of_run
 from .stranger import PACKAGE, sees, stranger
 
 QUESTIONS = "questions"
@@ -77,7 +80,7 @@ def study(directory: Path, engines: Sequence[str], count: int, out: Path, progre
         if name not in known:
             raise UsageError(f"--engines {name}: {unknown_name('engine', name, known)}")
     archives = find(directory)
-    factuals, _ = read_real(archives)
+    factuals, labels = read_real(archives)
     if not 1 <= count <= len(factuals):
         raise UsageError(f"-n {count}: expected 1 to {len(factuals):,}, the number of rows in {REAL}.npz")
     methods = [each for name in METHODS if (each := _read(archives, name, len(factuals), progress))]
@@ -88,13 +91,15 @@ def study(directory: Path, engines: Sequence[str], count: int, out: Path, progre
         progress.note(f"{PACKAGE}: not installed, so its classifier judges nothing")
     else:
         more[STRANGER] = lambda images, targets: sees(judge, images) == targets
+    reals = Labelled(torch.from_numpy(factuals)[:, None], torch.from_numpy(labels))
+    judging = Judging(bundle, more, reals)
     done = Study(factuals, methods, {}, [])
     for method in methods:
         run = scored(bundle, method, files[method.name], count, out / method.name, progress)
-        done.rows.append(of_run(bundle, run, method.name, method, more))
+        done.rows.append(of_run(judging, run, method.name, method))
     for name in engines:
         done.runs[name] = run = answered_by(bundle, name, files[GEN], count, out / name, progress)
-        done.rows.append(of_run(bundle, run, name, None, more))
+        done.rows.append(of_run(judging, run, name))
     return done
 
 
