@@ -15,7 +15,7 @@ from ..counterfactuals.request import SearchRequest
 from ..memory import peak, restart_peak
 from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import score
-from ..metrics.scene import Scene
+from ..metrics.scene import Scene, TrainingImages
 from .answer import COUNTS, Answer, Cost, Envelope
 from .pictures.held import InMemory
 from .question import QuestionBatch, indices_of
@@ -32,12 +32,14 @@ class AnswerOptions:
     Attributes:
         seed: seed of the engine's random numbers.
         path: also return the path to the counterfactual.
-        metrics: names of the metrics to compute; None for all but LPIPS, which takes seconds to load.
+        metrics: names of the metrics to compute; None for all but those on request, and LPIPS, which takes seconds to
+            load.
         watch: called with the number of the classifier's evaluations of a batch so far, as they are made.
         count: number of different answers to each question.
         typical: an extra condition: answers must also be typical of their target. None: no condition.
         segments: also find out which regions suffice, of those into which this cuts an image; None: do not.
         memory: also measure the peak memory of the search; this resets the process's own counter of the peak.
+        training: the images that the classifier was trained on, for metrics that need them; None if they are not known.
     """
 
     seed: int = 0
@@ -48,6 +50,7 @@ class AnswerOptions:
     typical: Requirement | None = None
     segments: Segments | None = None
     memory: bool = False
+    training: TrainingImages | None = None
 
     def request(self, batch: QuestionBatch) -> SearchRequest:
         """What an engine is asked about a batch, with the first target of each question."""
@@ -111,7 +114,7 @@ def answer_batch(
             *([engine.caution] if engine.caution and (bundle.is_standalone or name != CONTROL) else []),
         ),
     )
-    answers = describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics)
+    answers = describe(bundle, name, batch, found, costs, envelope, metrics=options.metrics, training=options.training)
     placed = zip(answers, sets.places, sets.counts, sets.diversity, strict=True)
     answers = [replace(answer, place=place, of=of, diversity=apart) for answer, place, of, apart in placed]
     if options.segments is None:
@@ -133,6 +136,7 @@ def describe(
     envelope: Envelope,
     *,
     metrics: frozenset[str] | None = None,
+    training: TrainingImages | None = None,
 ) -> list[Answer]:
     """Make answers from counterfactuals, which an engine or another tool has found.
 
@@ -143,10 +147,10 @@ def describe(
         found: the counterfactuals, one row per question.
         costs: the costs, one per question.
         envelope: the envelope of all answers.
-        metrics: as in `AnswerOptions`.
+        metrics, training: as in `AnswerOptions`.
     """
     factual_classes = indices_of((question.factual.name for question in batch.questions), bundle)
-    scores = score(Scene.of(bundle, batch.images, found.images, batch.targets, factual_classes), metrics)
+    scores = score(Scene.of(bundle, batch.images, found.images, batch.targets, factual_classes, training), metrics)
     predictions = zip(found.predicted.tolist(), found.predicted_confidence.tolist(), strict=True)
     seen = [Seen(bundle.classes[predicted], confidence) for predicted, confidence in predictions]
     answers: list[Answer] = []

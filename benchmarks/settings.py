@@ -38,6 +38,7 @@ class Settings:
     batch_size: int | None = None
     controls: bool = False
     lpips: bool = True
+    metrics: tuple[str, ...] = ()
     answers: int = 1
     style: str = "minimal"
     region: tuple[int, int, int, int] | None = None

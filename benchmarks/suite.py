@@ -16,7 +16,9 @@ from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..errors import UsageError
 from ..files import expanded
-from ..metrics.evaluate import with_lpips
+from ..metrics.catalogue import BY_NAME
+from ..metrics.evaluate import chosen
+from ..metrics.metric import TRAINING
 from ..metrics.perceptual import backbone_digest
 from ..progress import SILENT, Progress
 from ..reports.summary import Summary
@@ -30,6 +32,7 @@ from .questions import QuestionSampler, Sample
 from .run import Run, questions_file, run_directory
 from .runner import Runner, batch_size_for
 from .settings import NEAREST_ACCEPTED, Settings
+from .training_images import OfBundle
 
 DEFAULT_COUNT = 1000
 
@@ -63,6 +66,8 @@ class Benchmark:
         self.within = None if region is None else Allowed(box=region).within(bundle.name, size, None)
         self.typical = typical_of(bundle, settings.style)
         self.inputs = self._open_inputs()
+        needs_training = any(TRAINING in BY_NAME[name].needs for name in settings.metrics)
+        self.training = OfBundle(bundle, settings.data) if needs_training else None
         self.engines = dict(engines)
         if settings.controls:
             self.engines |= controls(bundle, self.inputs, settings.confidence, settings.seed)
@@ -131,10 +136,14 @@ class Benchmark:
 
     def answer(self, run: Run, progress: Progress = SILENT) -> Summary:
         """Answer the open questions, and return the summary, which `write_results` writes."""
-        metrics = with_lpips() if self.settings.lpips else None
         settings = self.settings
         options = AnswerOptions(
-            seed=settings.seed, metrics=metrics, count=settings.answers, typical=self.typical, memory=True
+            seed=settings.seed,
+            metrics=chosen(lpips=settings.lpips, also=settings.metrics),
+            count=settings.answers,
+            typical=self.typical,
+            memory=True,
+            training=self.training,
         )
         loop = AnswerLoop(self.bundle, self.engines, options, run.batch_size, progress.note)
         Runner(run, loop, progress, by_speed=settings.batch_size is None, within=self.within).go()
@@ -189,6 +198,8 @@ class Benchmark:
             **({} if settings.region is None else {"region": list(settings.region)}),
             **({} if settings.answers == 1 else {"answers": settings.answers}),
             **({} if settings.style == "minimal" else {"style": settings.style}),
+            **({} if not settings.metrics else {"metrics": list(settings.metrics)}),
+            **({} if self.training is None else {"training_images": self.training.digest}),
             batch_size=settings.batch_size or "auto",
             lpips=backbone_digest() if settings.lpips else None,
         )

@@ -11,6 +11,7 @@ import typer
 
 from ..benchmarks.settings import CONTROLS, GATES, NEAREST_ACCEPTED, Settings
 from ..counterfactuals.registry import CONTROL, EngineChoice, engine_names
+from ..metrics.catalogue import ON_REQUEST
 from ..runs.gates import check_subjects
 from .options import choices
 from .options.choices import (
@@ -137,6 +138,12 @@ def bench(
     lpips: Annotated[
         bool, typer.Option("--lpips/--no-lpips", help="Compute LPIPS if its backbone is installed.")
     ] = True,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help=f"Also compute these metrics, separated by commas: {', '.join(ON_REQUEST)}."
+        ),
+    ] = "",
     fail_under: FailUnderOption = None,
     min_pairs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Fail a gate whose figure is computed over fewer than N pairs.")
@@ -187,6 +194,7 @@ def bench(
             batch_size=choices.batch_size(batch_size),
             controls=controls,
             lpips=lpips,
+            metrics=choices.metrics_of("--metrics", metrics),
             answers=answers,
             style=style,
             region=None if region is None else choices.region_of("--region", region),

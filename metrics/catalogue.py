@@ -6,44 +6,7 @@ docs/metrics.md defines the metrics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-from .measure import Measure
-
-
-class Group(StrEnum):
-    """What a metric measures; tables list groups in this order."""
-
-    VALIDITY = "validity"
-    REALISM = "realism"
-    DISTANCE = "distance"
-    ROBUSTNESS = "robustness"
-    SET = "set"
-    COST = "cost"
-
-
-@dataclass(frozen=True)
-class Metric(Measure):
-    """One metric.
-
-    Attributes:
-        group: what it measures.
-        function: "module:name" of the function that computes it from a `Scene`, or from a `SetScene` if `of_set`; None
-            if the pipeline measures it.
-        needs: what it needs besides the images: a part that is a judge, the LPIPS backbone, or a set.
-        source: the publication that defines it.
-        of_batch: whether an image's value is its share of the batch's, so that images are not independent samples.
-        without: why a single image may have no value.
-    """
-
-    group: Group
-    function: str | None = None
-    needs: tuple[str, ...] = ()
-    source: str = ""
-    of_batch: bool = False
-    without: str = "not a finite number"
-
+from .metric import TRAINING, Group, Metric
 
 METRICS = (
     Metric("validity", "valid", "higher", "share", Group.VALIDITY, yes_or_no=True),
@@ -176,6 +139,18 @@ METRICS = (
         source="Van Looveren and Klaise 2019, arXiv 1907.02584, eq. 9",
     ),
     Metric(
+        "implausibility",
+        "implausibility",
+        "lower",
+        "number",
+        Group.REALISM,
+        function="implausibility:implausibility",
+        needs=(TRAINING,),
+        source="Altmeyer et al. 2024, ECCCo, arXiv 2312.10648",
+        without="there is no training image of the target",
+        on_request=True,
+    ),
+    Metric(
         "frechet",
         "Fréchet joint",
         "lower",
@@ -272,3 +247,6 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 
 OF_IMAGES = tuple(metric.name for metric in METRICS if metric.function is not None and not metric.of_set)
 """Names of the metrics that are computed for single images, from a `Scene`."""
+
+ON_REQUEST = tuple(name for name in OF_IMAGES if BY_NAME[name].on_request)
+"""Names of those that are computed only if they are asked for by name."""

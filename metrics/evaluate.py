@@ -15,7 +15,7 @@ from ..bundles.bundle import Bundle
 from ..classifiers.introspection.determinism import deterministic
 from ..counterfactuals.engine import Counterfactuals
 from ..errors import BundleError
-from .catalogue import BY_NAME, METRICS, OF_IMAGES, Metric
+from .catalogue import BY_NAME, METRICS, OF_IMAGES, ON_REQUEST, Metric
 from .scene import Missing, Scene, SetScene
 
 Value = float | bool | None
@@ -64,8 +64,21 @@ def finite(value: float | bool) -> Value:
 
 
 def with_lpips() -> frozenset[str]:
-    """The names of all metrics of single images, including LPIPS."""
-    return frozenset(OF_IMAGES)
+    """The names of all metrics of single images that are not on request only, including LPIPS."""
+    return frozenset(OF_IMAGES).difference(ON_REQUEST)
+
+
+def chosen(*, lpips: bool, also: Iterable[str] = ()) -> frozenset[str] | None:
+    """The names of the usual metrics of single images and of some others, as `score` takes them.
+
+    Args:
+        lpips: whether LPIPS is computed, too.
+        also: metrics on request.
+    """
+    also = frozenset(also)
+    if not lpips and not also:
+        return None
+    return (with_lpips() if lpips else with_lpips() - {LPIPS}) | also
 
 
 def load_scoring(bundle: Bundle) -> None:
@@ -90,8 +103,8 @@ def evaluate(bundle: Bundle, images: Tensor, targets: Tensor, found: Counterfact
         lpips: also compute LPIPS, which takes seconds to import.
 
     Returns:
-        A column for each metric of single images in `catalogue.METRICS`, except validity, confidence and cost, which
-        the engine returns. docs/metrics.md defines them.
+        A column for each metric of single images in `catalogue.METRICS`, except those on request and validity,
+        confidence and cost, which the engine returns. docs/metrics.md defines them.
     """
     return score(Scene.of(bundle, images, found.images, targets), with_lpips() if lpips else None)
 
@@ -102,12 +115,13 @@ def score(scene: Scene, names: frozenset[str] | None = None) -> Scores:
 
     Args:
         scene: the counterfactuals to score.
-        names: which metrics; None: all but LPIPS, which is then listed as missing because it was not requested.
+        names: which metrics; None: all but those on request and LPIPS, which is then listed as missing because it was
+            not requested.
     """
     columns: dict[str, Tensor | None] = {}
     missing: dict[str, str] = {}
     for name in OF_IMAGES:
-        if names is not None and name not in names:
+        if BY_NAME[name].on_request if names is None else name not in names:
             continue
         if names is None and name == LPIPS:
             columns[LPIPS], missing[LPIPS] = None, "not asked for (--lpips)"

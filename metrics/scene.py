@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,18 @@ class Missing(CfxError):
     """A metric cannot be computed; `str(error)` is the reason."""
 
 
+class TrainingImages(Protocol):
+    """The images that the explained classifier was trained on, loaded at first use."""
+
+    def of_class(self, label: int) -> Tensor:
+        """Those of the class with this label, (M, C, H, W), uint8 or float32 in [0, 1]; M may be 0.
+
+        Raises:
+            Missing: there are none.
+        """
+        ...
+
+
 @dataclass(kw_only=True)
 class Scene:
     """A batch of counterfactuals with everything that metrics of single images need.
@@ -43,6 +55,7 @@ class Scene:
         present: the classes that the judges were trained on; None: all.
         labelling: how the classifier's classes correspond to the labels of the judges.
         seen: (N,) int64, the classes that the classifier sees in the factuals; None: computed when needed.
+        training: the images that the classifier was trained on; None if they are not known.
 
     Examples:
         >>> from pathlib import Path
@@ -67,10 +80,17 @@ class Scene:
     present: Sequence[int] | None = None
     labelling: Labelling = IDENTITY_LABELLING
     seen: Tensor | None = None
+    training: TrainingImages | None = None
 
     @classmethod
     def of(
-        cls, bundle: Bundle, factuals: Tensor, counterfactuals: Tensor, targets: Tensor, seen: Tensor | None = None
+        cls,
+        bundle: Bundle,
+        factuals: Tensor,
+        counterfactuals: Tensor,
+        targets: Tensor,
+        seen: Tensor | None = None,
+        training: TrainingImages | None = None,
     ) -> Scene:
         """Builds the scene of a batch with the classifier and the judges of a bundle."""
         return cls(
@@ -83,6 +103,7 @@ class Scene:
             present=bundle.present,
             labelling=bundle.labelling,
             seen=seen,
+            training=training,
         )
 
     def judge(self, name: str) -> nn.Module:

@@ -14,7 +14,7 @@ from ..errors import UsageError, unknown_name
 from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import Labelled
 from ..images.sets.opening import open_images
-from ..images.sets.split import Split, split_in_two
+from ..images.sets.split import Split, SubsetName, split_in_two
 from ..images.sets.torchvision_sets import name_in_torchvision
 from .augment import Augmentation
 
@@ -191,11 +191,17 @@ def recipe_for(
 
 
 def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
-    """The test split of the data set that a shipped bundle was trained on.
+    """The test split of the data set that a shipped bundle was trained on; arguments and errors as `shipped_images`."""
+    return shipped_images(bundle, data, "test")
+
+
+def shipped_images(bundle: Bundle, data: Path | None, subset: SubsetName) -> Labelled:
+    """A subset of the data set that a shipped bundle was trained on.
 
     Args:
         bundle: a bundle with the name of a recipe.
         data: directory of torchvision's data sets.
+        subset: such as "test", or "train", on which the explained classifier was trained.
 
     Raises:
         UsageError: there is no recipe of this name, or `data` is None.
@@ -212,4 +218,4 @@ def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
             f"{name_in_torchvision(recipe.images)} in torchvision's layout (--data, or CFX_DATA)"
         )
     images, split = recipe.open(data)
-    return images.load(split.test, bundle.shape).data
+    return images.load(split.subset(subset), bundle.shape).data
