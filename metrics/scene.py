@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
 from ..bundles.labelling import IDENTITY_LABELLING, Labelling
-from ..bundles.parts import Judges
+from ..bundles.parts import Judges, Models
+from ..classifiers.introspection.dropout import DropoutNetworks
 from ..errors import CfxError
 from ..images.resizing import resize_batch
 from ..images.sets.labelled import Labelled
@@ -23,6 +24,9 @@ from ..judges.residual import ResidualNet
 
 CLASSIFIER_JUDGES = ("judge", "second_judge")
 """The judges that are classifiers, each of another architecture, but the referee. Features come from the first."""
+
+
+PASSES = 50  # networks that dropout makes of the classifier
 
 
 class Missing(CfxError):
@@ -56,6 +60,7 @@ class Scene:
         labelling: how the classifier's classes correspond to the labels of the judges.
         seen: (N,) int64, the classes that the classifier sees in the factuals; None: computed when needed.
         training: the images that the classifier was trained on; None if they are not known.
+        models: the parts that engines may use, for metrics that ask these and say so; None if there are none.
 
     Examples:
         >>> from pathlib import Path
@@ -81,6 +86,7 @@ class Scene:
     labelling: Labelling = IDENTITY_LABELLING
     seen: Tensor | None = None
     training: TrainingImages | None = None
+    models: Models | None = None
 
     @classmethod
     def of(
@@ -104,6 +110,7 @@ class Scene:
             labelling=bundle.labelling,
             seen=seen,
             training=training,
+            models=bundle.models,
         )
 
     def judge(self, name: str) -> nn.Module:
@@ -119,6 +126,31 @@ class Scene:
         if useless is not None:
             raise Missing(useless)
         return self.judges.part(name)
+
+    def model(self, name: str) -> nn.Module:
+        """Loads a part that engines may use.
+
+        Raises:
+            Missing: there are no such parts.
+            BundleError: the bundle does not have this one.
+        """
+        if self.models is None:
+            raise Missing(f"there is no bundle with the part {name!r}")
+        return self.models.part(name)
+
+    @cached_property
+    def mc_probabilities(self) -> Tensor:
+        """The targets' probabilities (M, N) by networks that dropout makes of the classifier, else by the ensemble.
+
+        Raises:
+            Missing, BundleError: there is neither.
+        """
+        networks, targets = DropoutNetworks(self.classifier, PASSES, self.counterfactuals[:1]), self.targets
+        if networks.layers:
+            logits = networks(self.counterfactuals)
+        else:
+            logits, targets = self.model("ensemble")(self.judges_input), self.labels
+        return logits.softmax(dim=2)[:, torch.arange(len(targets)), targets]
 
     @cached_property
     def change(self) -> Tensor:
