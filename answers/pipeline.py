@@ -12,11 +12,10 @@ from ..counterfactuals.engine import Counterfactuals, Engine
 from ..counterfactuals.goal import Requirement
 from ..counterfactuals.registry import CONTROL, DEFAULT_ENGINE
 from ..counterfactuals.request import SearchRequest
-from ..images.sets.labelled import Labelled
 from ..memory import peak, restart_peak
 from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import score
-from ..metrics.scene import Scene
+from ..metrics.scene import Scene, TrainingImages
 from .answer import COUNTS, Answer, Cost, Envelope
 from .pictures.held import InMemory
 from .question import QuestionBatch, indices_of
@@ -34,27 +33,25 @@ class AnswerOptions:
         seed: seed of the engine's random numbers.
         path: also return the path to the counterfactual.
         metrics: names of the metrics to compute; None for all but those that are computed on request.
-        also: without `metrics`, the names of those on request to compute: LPIPS, implausibility, and the changes of
-            strokes.
-        training: loads the images that the classifier was trained on, with its classes, for metrics that need them;
-            None: they are not at hand.
+        also: without `metrics`, the names of those on request to compute, and LPIPS.
         watch: called with the number of the classifier's evaluations of a batch so far, as they are made.
         count: number of different answers to each question.
         typical: an extra condition: answers must also be typical of their target. None: no condition.
         segments: also find out which regions suffice, of those into which this cuts an image; None: do not.
         memory: also measure the peak memory of the search; this resets the process's own counter of the peak.
+        training: the images that the classifier was trained on, for metrics that need them; None if they are not known.
     """
 
     seed: int = 0
     path: bool = False
     metrics: frozenset[str] | None = None
     also: frozenset[str] = frozenset()
-    training: Callable[[], Labelled] | None = None
     watch: Callable[[int], None] | None = None
     count: int = 1
     typical: Requirement | None = None
     segments: Segments | None = None
     memory: bool = False
+    training: TrainingImages | None = None
 
     def request(self, batch: QuestionBatch) -> SearchRequest:
         """What an engine is asked about a batch, with the first target of each question."""
@@ -151,7 +148,7 @@ def describe(
     *,
     metrics: frozenset[str] | None = None,
     also: frozenset[str] = frozenset(),
-    training: Callable[[], Labelled] | None = None,
+    training: TrainingImages | None = None,
 ) -> list[Answer]:
     """Make answers from counterfactuals, which an engine or another tool has found.
 

@@ -40,7 +40,7 @@ class Settings:
     nearest: bool = True  # whether nearest-accepted answers; False only in studies, where it has a run of its own
     lpips: bool = True
     strokes: bool = False
-    implausibility: bool = False
+    metrics: tuple[str, ...] = ()
     answers: int = 1
     style: str = "minimal"
     region: tuple[int, int, int, int] | None = None

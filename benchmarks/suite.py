@@ -16,20 +16,23 @@ from ..bundles.bundle import Bundle
 from ..counterfactuals.engine import Engine
 from ..errors import UsageError
 from ..files import expanded
+from ..metrics.catalogue import BY_NAME
 from ..metrics.evaluate import requested
+from ..metrics.metric import TRAINING
 from ..metrics.perceptual import backbone_digest
 from ..progress import SILENT, Progress
 from ..reports.summary import Summary
 from ..runs.directory import PAGE
 from ..runs.identity import RunIdentity
-from ..runs.inputs import DataSetInputs, FileInputs, Inputs, check_trained, open_inputs, own_inputs, read_targets
-from ..training.recipe import shipped_test_images, training_images
+from ..runs.inputs import FileInputs, Inputs, check_trained, open_inputs, own_inputs, read_targets
+from ..training.recipe import shipped_test_images
 from .controls import FROM_A_POOL, controls, is_control, nearest_accepted
 from .finish import finish
 from .questions import QuestionSampler, Sample
 from .run import Run, questions_file, run_directory
 from .runner import Runner, batch_size_for
 from .settings import NEAREST_ACCEPTED, Settings
+from .training_images import OfBundle
 
 DEFAULT_COUNT = 1000
 
@@ -63,7 +66,8 @@ class Benchmark:
         self.within = None if region is None else Allowed(box=region).within(bundle.name, size, None)
         self.typical = typical_of(bundle, settings.style)
         self.inputs = self._open_inputs()
-        self.training = training_images(bundle, settings.data) if settings.implausibility else None
+        needs_training = any(TRAINING in BY_NAME[name].needs for name in settings.metrics)
+        self.training = OfBundle(bundle, settings.data) if needs_training else None
         self.engines = dict(engines)
         if settings.controls:
             self.engines |= controls(bundle, self.inputs, settings.confidence, settings.seed)
@@ -135,11 +139,11 @@ class Benchmark:
         settings = self.settings
         options = AnswerOptions(
             seed=settings.seed,
-            also=requested(lpips=settings.lpips, strokes=settings.strokes, implausibility=settings.implausibility),
-            training=self.training,
+            also=requested(lpips=settings.lpips, strokes=settings.strokes) | frozenset(settings.metrics),
             count=settings.answers,
             typical=self.typical,
             memory=True,
+            training=self.training,
         )
         loop = AnswerLoop(self.bundle, self.engines, options, run.batch_size, progress.note)
         Runner(run, loop, progress, by_speed=settings.batch_size is None, within=self.within).go()
@@ -194,12 +198,9 @@ class Benchmark:
             **({} if settings.region is None else {"region": list(settings.region)}),
             **({} if settings.answers == 1 else {"answers": settings.answers}),
             **({} if settings.style == "minimal" else {"style": settings.style}),
+            **({} if not settings.metrics else {"metrics": list(settings.metrics)}),
+            **({} if self.training is None else {"training_images": self.training.digest}),
             batch_size=settings.batch_size or "auto",
             lpips=backbone_digest() if settings.lpips else None,
             strokes=settings.strokes,
-            implausibility=self._training_digest() if settings.implausibility else None,
         )
-
-    def _training_digest(self) -> str | None:
-        """The sha256 of the training images, with which implausibility is measured; None if they are not at hand."""
-        return None if self.training is None else DataSetInputs(self.training(), "training").digest()

@@ -11,6 +11,7 @@ import typer
 
 from ..benchmarks.settings import CONTROLS, GATES, NEAREST_ACCEPTED, Settings
 from ..counterfactuals.registry import CONTROL, EngineChoice, engine_names
+from ..metrics.catalogue import ON_REQUEST
 from ..runs.gates import check_subjects
 from .options import choices
 from .options.choices import (
@@ -139,10 +140,12 @@ def bench(
         bool, typer.Option("--lpips/--no-lpips", help="Compute LPIPS if its backbone is installed.")
     ] = True,
     strokes: StrokesOption = False,
-    implausibility: Annotated[
-        bool,
-        typer.Option("--implausibility", help="Also compare with the nearest training images (SSIM); needs --data."),
-    ] = False,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES", help=f"Also compute these metrics, separated by commas: {', '.join(ON_REQUEST)}."
+        ),
+    ] = "",
     fail_under: FailUnderOption = None,
     min_pairs: Annotated[
         int, typer.Option(metavar="N", min=1, help="Fail a gate whose figure is computed over fewer than N pairs.")
@@ -194,7 +197,7 @@ def bench(
             controls=controls,
             lpips=lpips,
             strokes=strokes,
-            implausibility=implausibility,
+            metrics=choices.metrics_of("--metrics", metrics),
             answers=answers,
             style=style,
             region=None if region is None else choices.region_of("--region", region),

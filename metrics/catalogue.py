@@ -6,48 +6,7 @@ docs/metrics.md defines the metrics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
-from .measure import Measure
-
-
-class Group(StrEnum):
-    """What a metric measures; tables list groups in this order."""
-
-    VALIDITY = "validity"
-    REALISM = "realism"
-    DISTANCE = "distance"
-    STROKES = "strokes"
-    ROBUSTNESS = "robustness"
-    SET = "set"
-    COST = "cost"
-
-
-@dataclass(frozen=True)
-class Metric(Measure):
-    """One metric.
-
-    Attributes:
-        group: what it measures.
-        function: "module:name" of the function that computes it from a `Scene`, or from a `SetScene` if `of_set`; None
-            if the pipeline measures it.
-        needs: what it needs besides the images: a part that is a judge, the LPIPS backbone, scikit-image,
-            or a set.
-        source: the publication that defines it.
-        of_batch: whether an image's value is its share of the batch's, so that images are not independent samples.
-        without: why a single image may have no value.
-        on_request: whether it is computed only where it is asked for, because of its cost, and is otherwise in no
-            record and in no table.
-    """
-
-    group: Group
-    function: str | None = None
-    needs: tuple[str, ...] = ()
-    source: str = ""
-    of_batch: bool = False
-    without: str = "not a finite number"
-    on_request: bool = False
+from .metric import TRAINING, Group, Metric
 
 
 def _stroke(measure: str, without: str = "") -> Metric:
@@ -118,6 +77,28 @@ METRICS = (
         needs=("judge",),
         source="Rodríguez et al. 2021, DiVE, arXiv 2103.10226",
         yes_or_no=True,
+    ),
+    Metric(
+        "mc_mean",
+        "MC mean",
+        "higher",
+        "share",
+        Group.VALIDITY,
+        function="sureness:mc_mean",
+        needs=("dropout",),
+        source="Kenny and Keane 2021, arXiv 2009.06399",
+        on_request=True,
+    ),
+    Metric(
+        "mc_std",
+        "MC deviation",
+        "lower",
+        "number",
+        Group.VALIDITY,
+        function="sureness:mc_std",
+        needs=("dropout",),
+        source="Kenny and Keane 2021, arXiv 2009.06399",
+        on_request=True,
     ),
     Metric(
         "looks_real",
@@ -197,6 +178,30 @@ METRICS = (
         source="Van Looveren and Klaise 2019, arXiv 1907.02584, eq. 9",
     ),
     Metric(
+        "nn_distance",
+        "distance to a real one",
+        "lower",
+        "number",
+        Group.REALISM,
+        function="sureness:nn_distance",
+        needs=("donors",),
+        source="Kenny and Keane 2021, arXiv 2009.06399",
+        without="there is no training image of the target",
+        on_request=True,
+    ),
+    Metric(
+        "implausibility",
+        "implausibility",
+        "lower",
+        "number",
+        Group.REALISM,
+        function="implausibility:implausibility",
+        needs=(TRAINING,),
+        source="Altmeyer et al. 2024, ECCCo, arXiv 2312.10648",
+        without="there is no training image of the target",
+        on_request=True,
+    ),
+    Metric(
         "frechet",
         "Fréchet joint",
         "lower",
@@ -206,17 +211,6 @@ METRICS = (
         needs=("judge", "set"),
         source="Jeanneret et al. 2023, arXiv 2303.09962 (sFID)",
         of_set=True,
-    ),
-    Metric(
-        "implausibility",
-        "implausibility",
-        "lower",
-        "number",
-        Group.REALISM,
-        function="implausibility:implausibility",
-        needs=("training images",),
-        source="Altmeyer et al. 2024 (ECCCo), arXiv 2312.10648",
-        on_request=True,
     ),
     Metric(
         "substitutability",
@@ -311,8 +305,7 @@ BY_NAME = {metric.name: metric for metric in METRICS}
 OF_IMAGES = tuple(metric.name for metric in METRICS if metric.function is not None and not metric.of_set)
 """Names of the metrics that are computed for single images, from a `Scene`."""
 
-IMPLAUSIBILITY = "implausibility"
-"""The metric that needs the training images."""
-
 STROKES = frozenset(metric.name for metric in METRICS if metric.group is Group.STROKES)
 """Names of the metrics of how far strokes keep their shape."""
+ON_REQUEST = tuple(name for name in OF_IMAGES if BY_NAME[name].on_request)
+"""Names of those that are computed only if they are asked for by name."""

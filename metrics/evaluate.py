@@ -15,7 +15,7 @@ from ..bundles.bundle import Bundle
 from ..classifiers.introspection.determinism import deterministic
 from ..counterfactuals.engine import Counterfactuals
 from ..errors import BundleError
-from .catalogue import BY_NAME, IMPLAUSIBILITY, METRICS, OF_IMAGES, STROKES, Metric
+from .catalogue import BY_NAME, METRICS, OF_IMAGES, STROKES, Metric
 from .scene import Missing, Scene, SetScene
 
 Value = float | bool | None
@@ -63,10 +63,9 @@ def finite(value: float | bool) -> Value:
     return value if math.isfinite(value) else None
 
 
-def requested(*, lpips: bool, strokes: bool = False, implausibility: bool = False) -> frozenset[str]:
+def requested(*, lpips: bool, strokes: bool = False) -> frozenset[str]:
     """The names of the metrics that are computed on request, of those that are asked for."""
-    alone = {LPIPS: lpips, IMPLAUSIBILITY: implausibility}
-    return frozenset(name for name, asked in alone.items() if asked) | (STROKES if strokes else frozenset())
+    return frozenset([LPIPS] if lpips else []) | (STROKES if strokes else frozenset())
 
 
 def load_scoring(bundle: Bundle) -> None:

@@ -68,14 +68,14 @@ def implausibility(scene: Scene) -> Tensor:
         Missing: there are no training images, or none of a target; or the images are smaller than the window.
     """
     if scene.training is None:
-        raise Missing("needs the images that the classifier was trained on (--data DIR)")
+        raise Missing("the classifier's training images are not known (cfx bench --data)")
     if min(scene.counterfactuals.shape[2:]) < SIDE:
         raise Missing(f"SSIM needs images of at least {SIDE} x {SIDE} pixels")
-    training, found = scene.training(), torch.empty(len(scene.targets), device=scene.counterfactuals.device)
-    for target in scene.targets.unique().tolist():
-        reals = training.of_class(target).images.to(found.device)
+    found = scene.counterfactuals.new_empty(len(scene.labels))
+    for label in scene.labels.unique().tolist():
+        reals = scene.training.of_class(label).to(found.device)
         if not len(reals):
-            raise Missing(f"there are no training images of class {target}")
-        rows = scene.targets == target
+            raise Missing(f"there are no training image of the target with the label {label}")
+        rows = scene.labels == label
         found[rows] = implausibility_of(scene.counterfactuals[rows], reals)
     return found

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ..bundles.bundle import Bundle
 from ..bundles.labelling import IDENTITY_LABELLING, Labelling
-from ..bundles.parts import Judges
+from ..bundles.parts import Judges, Models
+from ..classifiers.introspection.dropout import DropoutNetworks
 from ..errors import CfxError
 from ..images.resizing import resize_batch
 from ..images.sets.labelled import Labelled
@@ -26,8 +27,23 @@ CLASSIFIER_JUDGES = ("judge", "second_judge")
 """The judges that are classifiers, each of another architecture, but the referee. Features come from the first."""
 
 
+PASSES = 50  # networks that dropout makes of the classifier
+
+
 class Missing(CfxError):
     """A metric cannot be computed; `str(error)` is the reason."""
+
+
+class TrainingImages(Protocol):
+    """The images that the explained classifier was trained on, loaded at first use."""
+
+    def of_class(self, label: int) -> Tensor:
+        """Those of the class with this label, (M, C, H, W), uint8 or float32 in [0, 1]; M may be 0.
+
+        Raises:
+            Missing: there are none.
+        """
+        ...
 
 
 @dataclass(kw_only=True)
@@ -44,7 +60,8 @@ class Scene:
         present: the classes that the judges were trained on; None: all.
         labelling: how the classifier's classes correspond to the labels of the judges.
         seen: (N,) int64, the classes that the classifier sees in the factuals; None: computed when needed.
-        training: loads the images that the classifier was trained on, with its classes; None: they are not at hand.
+        training: the images that the classifier was trained on; None if they are not known.
+        models: the parts that engines may use, for metrics that ask these and say so; None if there are none.
 
     Examples:
         >>> from pathlib import Path
@@ -69,7 +86,8 @@ class Scene:
     present: Sequence[int] | None = None
     labelling: Labelling = IDENTITY_LABELLING
     seen: Tensor | None = None
-    training: Callable[[], Labelled] | None = None
+    training: TrainingImages | None = None
+    models: Models | None = None
 
     @classmethod
     def of(
@@ -80,7 +98,7 @@ class Scene:
         targets: Tensor,
         seen: Tensor | None = None,
         *,
-        training: Callable[[], Labelled] | None = None,
+        training: TrainingImages | None = None,
     ) -> Scene:
         """Builds the scene of a batch with the classifier and the judges of a bundle."""
         return cls(
@@ -94,6 +112,7 @@ class Scene:
             labelling=bundle.labelling,
             seen=seen,
             training=training,
+            models=bundle.models,
         )
 
     def judge(self, name: str) -> nn.Module:
@@ -109,6 +128,31 @@ class Scene:
         if useless is not None:
             raise Missing(useless)
         return self.judges.part(name)
+
+    def model(self, name: str) -> nn.Module:
+        """Loads a part that engines may use.
+
+        Raises:
+            Missing: there are no such parts.
+            BundleError: the bundle does not have this one.
+        """
+        if self.models is None:
+            raise Missing(f"there is no bundle with the part {name!r}")
+        return self.models.part(name)
+
+    @cached_property
+    def mc_probabilities(self) -> Tensor:
+        """The targets' probabilities (M, N) by networks that dropout makes of the classifier, else by the ensemble.
+
+        Raises:
+            Missing, BundleError: there is neither.
+        """
+        networks, targets = DropoutNetworks(self.classifier, PASSES, self.counterfactuals[:1]), self.targets
+        if networks.layers:
+            logits = networks(self.counterfactuals)
+        else:
+            logits, targets = self.model("ensemble")(self.judges_input), self.labels
+        return logits.softmax(dim=2)[:, torch.arange(len(targets)), targets]
 
     @cached_property
     def change(self) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from .pixels import as_floats, squared_distances
 from .scene import Missing, SetScene
 
 AT_ONCE = 2**22  # distances that are held in memory at a time
@@ -55,15 +56,8 @@ def nearest_labels(blocks: Iterable[tuple[Tensor, Tensor]], reals: Tensor) -> Te
 
 def other_distances(first: Tensor, second: Tensor) -> Tensor:
     """Squared Euclidean distances (N, M) of images (N, C, H, W) and (M, C, H, W); infinite between equal ones."""
-    first, second = first.flatten(1), second.flatten(1)
-    norms = first.square().sum(dim=1)[:, None] + second.square().sum(dim=1)
-    distances = torch.addmm(norms, first, second.T, alpha=-2)
+    distances, norms = squared_distances(first, second)
     return distances.masked_fill_(distances <= EQUAL * norms, torch.inf)
-
-
-def as_floats(images: Tensor) -> Tensor:
-    """Images as float32 in [0, 1], which may be given as uint8."""
-    return images if images.is_floating_point() else images.float() / 255
 
 
 def substitutability(scene: SetScene) -> float:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -192,36 +191,18 @@ def recipe_for(
     )
 
 
-def training_images(bundle: Bundle, data: Path | None) -> Callable[[], Labelled] | None:
-    """Loads the training images of the data set that a shipped bundle was trained on, once.
-
-    These are all that the data set has, also those that only judges were trained on.
-
-    Args:
-        bundle, data: as in `shipped_test_images`.
-
-    Returns:
-        None if the images are not at hand: of another bundle, or without `data`.
-    """
-    recipe = RECIPES.get(bundle.name)
-    if recipe is None or recipe.images is None or data is None:
-        return None
-
-    @cache
-    def load() -> Labelled:
-        images, _ = recipe.open(data)
-        of_training = [place for place, own in enumerate(images.splits) if own == "train"]
-        return images.load(torch.tensor(of_training), bundle.shape).data
-
-    return load
-
-
 def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
-    """The test split of the data set that a shipped bundle was trained on.
+    """The test split of the data set that a shipped bundle was trained on; arguments and errors as `shipped_images`."""
+    return shipped_images(bundle, data, "test")
+
+
+def shipped_images(bundle: Bundle, data: Path | None, own: Literal["train", "test"]) -> Labelled:
+    """A split, as its makers made it, of the data set that a shipped bundle was trained on.
 
     Args:
         bundle: a bundle with the name of a recipe.
         data: directory of torchvision's data sets.
+        own: the split; of "train", the classifier was trained on a part, and the judges on another.
 
     Raises:
         UsageError: there is no recipe of this name, or `data` is None.
@@ -237,5 +218,7 @@ def shipped_test_images(bundle: Bundle, data: Path | None) -> Labelled:
             f"no images to ask about: give a directory of images (--images), or the directory of "
             f"{name_in_torchvision(recipe.images)} in torchvision's layout (--data, or CFX_DATA)"
         )
-    images, split = recipe.open(data)
-    return images.load(split.test, bundle.shape).data
+    images, _ = recipe.open(data)
+    return images.load(
+        torch.tensor([row for row, split in enumerate(images.splits) if split == own]), bundle.shape
+    ).data

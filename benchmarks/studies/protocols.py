@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,12 @@ from ...answers.answer import Answer
 from ...answers.question import indices_of
 from ...bundles.bundle import Bundle, load_bundle
 from ...errors import CfxError
-from ...images.sets.labelled import Labelled
 from ...intervals import Estimate, estimates
 from ...metrics.evaluate import score
-from ...metrics.scene import Scene
-from ...training.recipe import training_images
+from ...metrics.scene import Scene, TrainingImages
 from ..compare import Finished, read_finished
 from ..questions import load_pictures
+from ..training_images import OfBundle
 
 BATCH = 250  # answers
 
@@ -121,7 +120,7 @@ def rescored(
     engine: str,
     names: frozenset[str],
     count: int,
-    training: Callable[[], Labelled] | None = None,
+    training: TrainingImages | None = None,
 ) -> dict[str, np.ndarray]:
     """Metrics of the valid answers of an engine to the first questions of a run, computed from the pictures.
 
@@ -131,7 +130,7 @@ def rescored(
         engine: name of the engine.
         names: of the metrics.
         count: how many of the questions.
-        training: loads the training images, for metrics that need them; None: they are not at hand.
+        training: for metrics that need the training images; None: they are not at hand.
 
     Returns:
         (M,) values by metric; NaN where an answer has none.
@@ -149,7 +148,7 @@ def rescored(
     return {name: np.array(values) for name, values in found.items()}
 
 
-def _scene(bundle: Bundle, path: Path, answers: Sequence[Answer], training: Callable[[], Labelled] | None) -> Scene:
+def _scene(bundle: Bundle, path: Path, answers: Sequence[Answer], training: TrainingImages | None) -> Scene:
     """The answers with their factuals, read from a run's pictures."""
     factuals, counterfactuals = (
         load_pictures([path / answer.files[which] for answer in answers], bundle)
@@ -196,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in options.runs:
             finished = read_finished(path)
             bundle = load_bundle(finished.summary.bundle.name)
-            training = training_images(bundle, options.data)
+            training = OfBundle(bundle, options.data)
             for engine in options.engines.split(",") if options.engines else finished.columns:
                 if engine in finished.columns:
                     valid = float(finished.columns[engine].valid[: options.n].mean())

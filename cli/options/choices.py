@@ -11,6 +11,7 @@ from ...bundles.finding import find_bundle
 from ...errors import DataError, UsageError, unknown_name
 from ...files import expanded
 from ...images.finding import existing
+from ...metrics.catalogue import ON_REQUEST
 from ...runs.gates import NUMBER
 
 STYLES = ("minimal", "human")
@@ -113,6 +114,19 @@ def batch_size(wanted: str) -> int | None:
     if not (wanted.isascii() and wanted.isdecimal()) or int(wanted) < 1:
         raise UsageError(f"--batch-size {wanted}: expected auto or a positive whole number")
     return int(wanted)
+
+
+def metrics_of(option: str, text: str) -> tuple[str, ...]:
+    """Parse names of metrics on request, "NAME,NAME": each once, in the order of the catalogue.
+
+    Raises:
+        UsageError: there is no such metric on request.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in ON_REQUEST:
+            raise unknown_name(f"metric of {option}", name, ON_REQUEST)
+    return tuple(name for name in ON_REQUEST if name in names)
 
 
 def region_of(option: str, text: str) -> tuple[int, int, int, int]:

@@ -243,6 +243,8 @@ def folder_of_classes(digits, toy, tmp_path):
         (["--fail-under", "vcnet.validity>=1"], "unknown engine 'vcnet': known are nearest-accepted, pixel"),
         (["--fail-under", "pixel.valid>=1"], "unknown metric 'valid'"),
         (["--junit", "report.xml"], "--junit: reports gates, and there are none"),
+        (["--metrics", "implausable"], "unknown metric of --metrics 'implausable': did you mean 'implausibility'"),
+        (["--metrics", "implausibility,l1"], "unknown metric of --metrics 'l1'"),
         (["--batch-size", "many"], "--batch-size many: expected auto or a positive whole number"),
         (["--batch-size", "0"], "--batch-size 0: expected auto or a positive whole number"),
         (["--images", "nowhere"], "nowhere: no such file"),
@@ -267,6 +269,19 @@ def test_without_images_or_data_it_says_what_to_give(run, toy, monkeypatch):
     assert result.code == 2
     assert "no images to ask about: give a directory of images (--images)" in result.error
     assert "cfx knows no data set of that name" in run("bench", "--bundle", toy, "--engines", "pixel").error
+
+
+def test_metrics_on_request_are_added_and_are_part_of_what_the_run_is(bench, tmp_path):
+    result = bench("--metrics", "implausibility", "--out", "r", "--format", "json")
+    assert result.code == 0
+    (told,) = json.loads(result.stdout)["engines"]["pixel"]["metrics"]["implausibility"].values()
+    assert told is None
+    record = json.loads((tmp_path / "r" / "records.jsonl").read_text().splitlines()[0])
+    assert record["metrics"]["implausibility"] is None and record["metrics"]["l1"] > 0
+    assert record["missing"]["implausibility"] == "cfx does not know the images that bundle toy was made from"
+    assert bench("--metrics", "implausibility", "--out", "r").code == 0, "it is the same run"
+    refused = bench("--out", "r")
+    assert refused.code == 2 and 'metrics is ["implausibility"] there and absent here' in refused.error
 
 
 def test_an_unreadable_image_is_named_and_the_rest_is_done(bench, tmp_path):

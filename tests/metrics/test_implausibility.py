@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from cfx.benchmarks.training_images import OfBundle
 from cfx.bundles.bundle import Bundle
 from cfx.images.sets.labelled import Labelled
 from cfx.metrics.evaluate import score
 from cfx.metrics.implausibility import NEAREST, implausibility_of, structural_similarity
-from cfx.metrics.scene import Scene
+from cfx.metrics.scene import Missing, Scene
+
+
+@dataclass(frozen=True)
+class Held:
+    """Training images in memory."""
+
+    images: Labelled
+
+    def of_class(self, label: int) -> Tensor:
+        return self.images.of_class(label).images
+
 
 ASKED = frozenset(("implausibility",))
 
@@ -52,7 +67,7 @@ def test_noise_and_other_classes_are_less_plausible(bundle: Bundle, digits: tupl
 
     def measured(counterfactuals: Tensor, target: int) -> float:
         targets = torch.full((len(counterfactuals),), target)
-        scene = Scene.of(bundle, images[rows], counterfactuals, targets, training=lambda: training)
+        scene = Scene.of(bundle, images[rows], counterfactuals, targets, training=Held(training))
         column = score(scene, ASKED).columns["implausibility"]
         assert column is not None and bool(((column >= 0) & (column <= 1)).all())
         return float(column.mean())
@@ -66,10 +81,19 @@ def test_what_is_missing_is_said(bundle: Bundle, digits: tuple[Tensor, Tensor]):
     small = torch.zeros(2, 1, 8, 8)
     training = Labelled(torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.tensor([4]))
     for scene, why in (
-        (Scene.of(bundle, images, images, targets), r"--data"),
-        (Scene.of(bundle, images, images, targets, training=lambda: training), "no training images of class 3"),
-        (Scene.of(bundle, small, small, targets, training=lambda: training), "at least 11 x 11"),
+        (Scene.of(bundle, images, images, targets), "--data"),
+        (Scene.of(bundle, images, images, targets, training=Held(training)), "no training image of the target"),
+        (Scene.of(bundle, small, small, targets, training=Held(training)), "at least 11 x 11"),
     ):
         found = score(scene, ASKED)
         assert found.columns["implausibility"] is None and why in found.missing["implausibility"]
     assert "implausibility" not in score(Scene.of(bundle, images, images, targets)).columns, "only on request"
+
+
+def test_training_images_of_a_bundle(bundle: Bundle, tmp_path: Path):
+    with pytest.raises(Missing, match="--data"):
+        OfBundle(bundle, None).of_class(3)
+    empty = OfBundle(bundle, tmp_path)
+    assert empty.digest == "none"
+    with pytest.raises(Missing, match="cannot be read"):
+        empty.of_class(3)
