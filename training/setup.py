@@ -23,7 +23,7 @@ from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
 from ..intake.checking import SAMPLE
 from ..intake.class_matching import Matched
 from ..intake.digests import content_of, with_digests
-from ..intake.examining import class_names, examine
+from ..intake.examining import class_list, examine
 from ..intake.init_options import InitOptions
 from ..intake.near_copies import near_copies
 from ..intake.sizes import choose_scale, choose_sizes, ground_note
@@ -73,7 +73,8 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     if options.classifier is not None and FACTORY.fullmatch(options.classifier):
         check_trust_can_be_kept(options.classifier)
     foreign = None if options.classifier is None else open_classifier(options.classifier, options.weights)
-    named = class_names(options.classes)
+    given = class_list(options.classes)
+    named = given.names
     entry = images_entry(options, named)
     images = own_images(entry)
     survey = images.survey()
@@ -117,6 +118,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         confusions=() if checked is None else checked.confusions,
         seconds=seconds_for(file, len(split.train)),
         notes=(
+            *given.notes,
             *notes,
             *(() if checked is None else checked.notes),
             *near_copies(images, split, scale),
