@@ -123,5 +123,5 @@ def test_numbered_layers_are_of_the_model(tmp_path: Path) -> None:
     torch.save(
         {"0.weight": torch.ones(2, 2), "0.bias": torch.ones(2), "1.weight": torch.ones(2, 2)}, tmp_path / "w.pth"
     )
-    with pytest.raises(UsageError, match="not in the model: 1.weight"):
+    with pytest.raises(UsageError, match=r"not in the model: 1.weight"):
         load_weights(nn.Sequential(nn.Linear(2, 2)), read_weights(tmp_path / "w.pth"), "w.pth")
