@@ -203,6 +203,46 @@ def first_photos(paths: Sequence[Path]) -> tuple[tuple[int, int], int]:
     raise problem or ImageError("no images to explain")
 
 
+@dataclass(frozen=True)
+class Alike:
+    """Photos that a classifier without a bundle reads in one shape, so that none decides how the others are read.
+
+    Attributes:
+        size: (H, W) of the first of them.
+        channels: 1 if they are grey, else 3.
+        places: their places among all photos.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    places: list[int]
+
+
+def alike(foreign: Foreign, paths: Sequence[Path], options: ClassifierOptions) -> list[Alike]:
+    """Groups of files by the shape in which the classifier reads them. Unreadable ones, if not all, are in the first.
+
+    Raises:
+        ImageError: none can be read.
+    """
+    groups: dict[tuple[object, ...], Alike] = {}
+    unreadable: list[int] = []
+    for place, path in enumerate(paths):
+        try:
+            size, channels = first_photos([path])
+        except ImageError:
+            unreadable.append(place)
+            continue
+        sizes = choose_sizes(options, foreign, size, channels)
+        group = groups.setdefault((sizes.shape, sizes.resize), Alike(size, channels, []))
+        group.places.append(place)
+    if not groups:
+        first_photos(paths)
+    found = [*groups.values()]
+    if found:
+        found[0].places[:] = sorted([*found[0].places, *unreadable])
+    return found
+
+
 def photos_of(paths: Sequence[Path]) -> Photos:
     """Reads the first of some image files, without those that cannot be read."""
 
