@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import OutputError, UsageError, reason_of
 
@@ -25,6 +25,13 @@ def expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise UsageError(f"{text}: the home directory is not known; set HOME, or write the whole path") from error
+
+
+def is_inner(name: str) -> bool:
+    """Whether a relative name is that of a file in a folder or below it, on every system."""
+    parts = PurePosixPath(name).parts
+    absolute = PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).anchor)
+    return bool(parts) and not absolute and ".." not in parts and "\\" not in name and "\0" not in name
 
 
 def write_bytes(path: Path, content: bytes) -> None:

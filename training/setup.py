@@ -32,6 +32,7 @@ from .context import CHECKPOINTS
 from .needed import seconds_for
 from .parts import PARTS, wanted_parts
 from .recipe import MOST_RELIABLE_ENGINE
+from .reopening import check_reopens
 from .sheet import NAME as SHEET
 
 
@@ -107,6 +108,13 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     file, replaced = write(directory, with_digests(file, foreign), foreign, before)
     if foreign is not None and foreign.kind == "factory":
         trust(directory, foreign.name)
+    if checked is not None:
+        try:
+            check_reopens(directory, checked.classifier, sample)
+        except BundleError:
+            if before is None:
+                remove(directory / name for name in (NAME, *files_of_bundle(file)))
+            raise
     notes = (*images.notes, *grouping(images), *scale_note, *ground_note(survey), *sizes.notes, *matched.notes)
     warnings = (*left_out.warnings, *rare_or_missing(images, split.too_few))
     return InitReport(
