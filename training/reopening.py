@@ -36,6 +36,6 @@ def check_reopens(directory: Path, classifier: Adapted, sample: Labelled) -> Non
         raise BundleError(f"{directory}: the new bundle cannot be opened: {error}") from error
     if gap > MAX_GAP:
         raise BundleError(
-            f"{directory}: the classifier in the new bundle gives other answers than the one it was made from (they differ "
-            f"by {gap:.0%} of the largest value): probably its code or its files depend on something that is not in them"
+            f"{directory}: the classifier in the new bundle gives other answers than the one it was made from (by "
+            f"{gap:.0%} of the largest value): it depends on something that is not in its files; export it as a .pt2"
         )

@@ -196,8 +196,8 @@ def declared_shape(shape: tuple[Any, ...], where: str) -> tuple[Preprocessing, t
     if len(shape) != 4 or shape[1] not in (1, 3):
         got = ", ".join(str(side) if isinstance(side, int) else "any" for side in shape)
         raise UsageError(
-            f"{where}: its input is ({got}); cfx needs (N, C, H, W) or (N, H, W, C) with 1 or 3 channels: export it with "
-            "the number of channels, and of TensorFlow with tf2onnx --inputs-as-nchw INPUT"
+            f"{where}: its input is ({got}); cfx needs (N, C, H, W) or (N, H, W, C) with 1 or 3 channels: export it "
+            "with their number, and from TensorFlow with tf2onnx --inputs-as-nchw INPUT"
         )
     _, channels, height, width = shape
     if isinstance(height, int) and isinstance(width, int):
