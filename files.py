@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
@@ -52,7 +53,18 @@ def write_bytes(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); {remedy_of(error)}") from error
+
+
+def remedy_of(error: OSError) -> str:
+    """What to do about a file that cannot be written, by why it cannot."""
+    if error.errno == errno.ENAMETOOLONG:
+        return "give it a shorter name"
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return "free some space, or choose another directory"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "close some files, or raise the limit (ulimit -n)"
+    return "choose another directory"
 
 
 def remove(paths: Iterable[Path]) -> None:
@@ -99,9 +111,7 @@ def make_directory(directory: Path) -> int:
             pass
         return shutil.disk_usage(directory).free
     except OSError as error:
-        raise OutputError(
-            f"{directory}: cannot be written to ({reason_of(error)}); choose another directory"
-        ) from error
+        raise OutputError(f"{directory}: cannot be written to ({reason_of(error)}); {remedy_of(error)}") from error
 
 
 @contextmanager
@@ -118,7 +128,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+b")  # noqa: SIM115  # closed below, open while the lock is held
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); {remedy_of(error)}") from error
     with file:
         try:
             _lock(file.fileno())
@@ -147,7 +157,7 @@ def _created(path: Path, reason: str) -> Iterator[None]:
             f"delete {path}"
         ) from error
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); {remedy_of(error)}") from error
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import OutputError, reason_of
-from ..files import remove
+from ..files import remedy_of, remove
 from .explain_inputs import Input
 from .naming import inputs_in, numbered
 
@@ -90,6 +90,6 @@ class ClaimedNames:
             except OSError:  # just given back
                 return False
         except OSError as error:
-            raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+            raise OutputError(f"{path}: could not be written ({reason_of(error)}); {remedy_of(error)}") from error
         self._files[name] = path
         return True
