@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from .errors import OutputError, UsageError, reason_of
 
@@ -25,6 +26,13 @@ def expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise UsageError(f"{text}: the home directory is not known; set HOME, or write the whole path") from error
+
+
+def is_inner(name: str) -> bool:
+    """Whether a relative name is that of a file in a folder or below it, on every system."""
+    parts = PurePosixPath(name).parts
+    absolute = PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).anchor)
+    return bool(parts) and not absolute and ".." not in parts and "\\" not in name and "\0" not in name
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -45,7 +53,18 @@ def write_bytes(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); {remedy_of(error)}") from error
+
+
+def remedy_of(error: OSError) -> str:
+    """What to do about a file that cannot be written, by why it cannot."""
+    if error.errno == errno.ENAMETOOLONG:
+        return "give it a shorter name"
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return "free some space, or choose another directory"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "close some files, or raise the limit (ulimit -n)"
+    return "choose another directory"
 
 
 def remove(paths: Iterable[Path]) -> None:
@@ -92,9 +111,7 @@ def make_directory(directory: Path) -> int:
             pass
         return shutil.disk_usage(directory).free
     except OSError as error:
-        raise OutputError(
-            f"{directory}: cannot be written to ({reason_of(error)}); choose another directory"
-        ) from error
+        raise OutputError(f"{directory}: cannot be written to ({reason_of(error)}); {remedy_of(error)}") from error
 
 
 @contextmanager
@@ -111,7 +128,7 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+b")  # noqa: SIM115  # closed below, open while the lock is held
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); {remedy_of(error)}") from error
     with file:
         try:
             _lock(file.fileno())
@@ -140,7 +157,7 @@ def _created(path: Path, reason: str) -> Iterator[None]:
             f"delete {path}"
         ) from error
     except OSError as error:
-        raise OutputError(f"{path}: could not be written ({reason_of(error)}); choose another directory") from error
+        raise OutputError(f"{path}: could not be written ({reason_of(error)}); {remedy_of(error)}") from error
     try:
         yield
     finally:

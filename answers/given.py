@@ -16,6 +16,7 @@ from torch import Tensor
 from ..bundles.bundle import Bundle
 from ..errors import ImageError, InputError, UsageError
 from ..images.decoding import decode_picture
+from ..images.marks import light_values
 from ..images.reading import convert, read_image
 from ..images.scale import Scale
 from ..images.sets.survey import GREY_MODES
@@ -144,13 +145,12 @@ def allowed_of(region: Sequence[int] | None, mask: Given | None) -> Allowed | No
 
 
 def as_picture(mask: Image.Image | np.ndarray | Tensor) -> Image.Image:
-    """A mask as a picture: arrays (H, W) or (1, H, W) of booleans, integers to 255 or floats to 1."""
+    """A mask as a picture: arrays (H, W), (1, H, W) or (H, W, 1) of booleans, integers or floats (`light_values`)."""
     if isinstance(mask, Image.Image):
         return mask
     values = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
-    if values.ndim == 3 and values.shape[0] == 1:
-        values = values[0]
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        values = values[0] if values.shape[0] == 1 else values[:, :, 0]
     if values.ndim != 2:
         raise UsageError(f"mask: an array of shape {values.shape}; expected (height, width)")
-    light = values > 0.5 if values.dtype.kind in "bf" else values >= 128
-    return Image.fromarray(light.astype(np.uint8) * 255)
+    return Image.fromarray(light_values(values, "mask").astype(np.uint8) * 255)

@@ -14,8 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import UsageError
-from ..images.decoding import decode, decode_picture
-from ..images.reading import without_alpha
+from ..images.marks import light_pixels
 from ..images.resizing import Placement
 from .wording import rounded
 
@@ -113,16 +112,13 @@ class Allowed:
         if self._light.shape != (height, width):
             found = "x".join(map(str, self._light.shape[::-1]))
             raise UsageError(f"{self.words}: is {found} pixels and {name} is {width}x{height}; they must be equal")
-        if not self._light.any():
-            raise UsageError(f"{self.words}: has no light pixel, so that nothing may change; paint white what may")
         return self._light
 
     @cached_property
     def _light(self) -> np.ndarray:
         """The light pixels of the mask, which is read once for all images."""
         assert self.mask is not None
-        decoded = decode(self.mask) if isinstance(self.mask, Path) else decode_picture(self.mask, "mask")
-        return np.asarray(without_alpha(decoded, light_on_dark=True, ground="black").picture.convert("L")) >= 128
+        return light_pixels(self.mask, self.words)
 
 
 def placed(photo: np.ndarray, placement: Placement, size: tuple[int, int]) -> np.ndarray:

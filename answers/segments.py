@@ -14,14 +14,14 @@ from torch import Tensor
 
 from ..errors import UsageError
 from ..images.composites import Box, Grid
-from ..images.decoding import decode, decode_picture, header
+from ..images.marks import regions_of, whole
 from ..images.resizing import Placement
 
 EXTRA = "cfx-toolkit[segments]"
 CELLS = 4  # along a side of the image, of the grid
 SUPERPIXELS = CELLS**2  # about so many
 MAX_SEGMENTS = 100  # segments of a picture, each of which is searched alone
-OUTSIDE = -1  # of pixels that no segment contains
+OUTSIDE = np.iinfo(np.int64).min  # of pixels that no segment contains; regions may be numbered from -1
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Segment:
 
     Attributes:
         mask: (H, W) bool, its pixels in the classifier's image.
-        colour: of the region in a picture of segments, as #rrggbb; None if there is no picture.
+        colour: of the region in a picture of segments, as #rrggbb, or its value; None if there is no picture.
     """
 
     mask: Tensor
@@ -91,10 +91,12 @@ class Drawn(Segments):
     Attributes:
         called: what the picture is called in messages.
         colours: (H', W') int64, the colour of each pixel as one number.
+        valued: whether they are numbers of regions, and not colours.
     """
 
     called: str
     colours: np.ndarray
+    valued: bool = False
 
     @classmethod
     def read(cls, picture: Path | Image.Image) -> Drawn:
@@ -102,22 +104,32 @@ class Drawn(Segments):
 
         Raises:
             ImageError: it cannot be read.
-            UsageError: it has more than 8 bits per channel, or too few or too many colours.
+            UsageError: it has too few or too many colours, or values that are no whole numbers.
         """
         called = f"segments {picture}" if isinstance(picture, Path) else "segments"
-        mode = header(picture, called).mode if isinstance(picture, Path) else picture.mode
-        if mode[0] in "IF":
-            raise UsageError(f"{called}: has more than 8 bits per channel; save the regions in colours of 8 bits each")
-        decoded = decode(picture) if isinstance(picture, Path) else decode_picture(picture, called)
-        red, green, blue = (np.asarray(band, dtype=np.int64) for band in decoded.picture.convert("RGB").split())
-        colours = (red << 16) + (green << 8) + blue
+        return cls._of(called, *regions_of(picture, called))
+
+    @classmethod
+    def of_array(cls, values: np.ndarray) -> Drawn:
+        """The regions in an array (H', W') of whole numbers; errors as `read`."""
+        if values.ndim != 2:
+            raise UsageError(f"segments: an array of shape {values.shape}; expected (height, width), a number a region")
+        return cls._of("segments", whole(values, "segments"), True)
+
+    @classmethod
+    def _of(cls, called: str, colours: np.ndarray, valued: bool) -> Drawn:
         count = len(np.unique(colours))
-        if not 2 <= count <= MAX_SEGMENTS:
+        if 2 <= count <= MAX_SEGMENTS:
+            return cls(called, colours, valued)
+        if not valued:
             raise UsageError(
                 f"{called}: {count} colours; draw each of 2 to {MAX_SEGMENTS} regions in a colour of its own, and save "
                 "it without loss, as PNG"
             )
-        return cls(called, colours)
+        raise UsageError(
+            f"{called}: {count} different values; give each of 2 to {MAX_SEGMENTS} regions a value of its own, as each "
+            "is searched alone"
+        )
 
     def check(self, name: str, size: tuple[int, int]) -> None:
         if self.colours.shape != size[::-1]:
@@ -130,7 +142,10 @@ class Drawn(Segments):
             x, y, x_end, y_end = placement.source
             colours, seen = placed(colours, placement, (image.shape[1], image.shape[2])), colours[y:y_end, x:x_end]
         labels = torch.from_numpy(colours)
-        return [Segment(labels == label, f"#{label:06x}") for label in np.unique(seen).tolist()]
+        return [
+            Segment(labels == label, str(label) if self.valued else f"#{label:06x}")
+            for label in np.unique(seen).tolist()
+        ]
 
 
 def placed(colours: np.ndarray, placement: Placement, size: tuple[int, int]) -> np.ndarray:
@@ -145,7 +160,7 @@ def placed(colours: np.ndarray, placement: Placement, size: tuple[int, int]) -> 
 
 
 def segments_of(given: object) -> Segments:
-    """What was asked for: "grid", "slic", or a picture or its file.
+    """What was asked for: "grid", "slic", or a picture, its file or an array of a number for each region.
 
     Raises:
         ImageError: the picture cannot be read.
@@ -153,11 +168,11 @@ def segments_of(given: object) -> Segments:
     """
     if isinstance(given, Image.Image):
         return Drawn.read(given)
+    if isinstance(given, np.ndarray | Tensor):
+        return Drawn.of_array(np.asarray(given.cpu() if isinstance(given, Tensor) else given))
     if not isinstance(given, bool | str | PathLike):
         kind = type(given).__name__
-        raise UsageError(
-            f"segments: a {kind}; give grid, slic, or a picture of the regions or its file (PIL.Image.fromarray)"
-        )
+        raise UsageError(f"segments: a {kind}; give grid, slic, or a picture of the regions, its file or an array")
     if given in ("grid", True):
         return Segments()
     if given == "slic":

@@ -20,6 +20,7 @@ from ..classifiers.foreign.outputs import LOGITS_OF
 from ..classifiers.foreign.placing import placed
 from ..classifiers.foreign.preprocessing import Preprocessing
 from ..errors import BundleError, unknown_name
+from ..files import is_inner
 from .entries import PartEntry
 from .file import BundleFile
 from .known_parts import BY_NAME, CLASSIFIERS, JUDGES
@@ -261,4 +262,8 @@ def files_with_digests(entry: ForeignEntry, directory: Path) -> list[tuple[Path,
     """Every file of a user's classifier and its expected sha256."""
     digests = [] if entry.file is None else [entry.sha256, *entry.other_sha256]
     named = zip_longest(files_of(entry), digests)
-    return [(directory / Path(str(file)).name, digest) for file, digest in named if file is not None]
+    return [
+        (directory / (file if is_inner(file) else Path(file).name), digest)  # `reopen` refuses what is outside
+        for file, digest in named
+        if file is not None
+    ]

@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 from ..answers.answer import SCHEMA
 from ..errors import CfxError, ImageError, OutputError, reason_of
 from ..files import write_bytes
-from ..images.finding import find_images
+from ..images.finding import OneOfEach, find_images, identity
 from ..runs.inputs import TargetRow, target_rows
 from .explain_options import ExplainOptions
-from .naming import stems
+from .naming import stem_of, stems
 from .terminal.terminal import Terminal
 
 STDIN = "-"
@@ -32,6 +32,7 @@ class Input:
         path: its file.
         sha256: digest of the file's content.
         stem: beginning of the names of its results.
+        own: as `stem`, if no other image is called the same.
         row: of the targets file, if it is listed there.
     """
 
@@ -39,6 +40,7 @@ class Input:
     path: Path
     sha256: str
     stem: str
+    own: str
     row: TargetRow | None = None
 
 
@@ -70,30 +72,34 @@ def find(
         terminal: is told what is left out.
     """
     rows = [] if options.targets is None else target_rows(options.targets)
-    rows = [*{(os.path.abspath(row.image), row.target): row for row in rows}.values()]  # each question once
-    found: dict[str, tuple[str, Path]] = {os.path.abspath(row.image): (str(row.image), row.image) for row in rows}
+    rows = [*{(identity(row.image), row.target): row for row in rows}.values()]  # each question once
+    found = OneOfEach()
+    for row in rows:
+        found.add(row.image)
     missing: list[tuple[str, CfxError]] = []
     for pattern in options.images:
         try:
             if pattern == STDIN:
-                found.setdefault(STDIN, (STDIN, read_stdin(temporary)))
+                found.paths.setdefault(STDIN, read_stdin(temporary))
                 continue
             matches = find_images([pattern], recursive=options.recursive)
             for note in matches.notes:
                 terminal.note(note)
             for path in matches.paths:
-                found.setdefault(os.path.abspath(path), (str(path), path))
+                found.add(path)
         except CfxError as error:
             missing.append((pattern, error))
-    digests = [digest_of(path) for _, path in found.values()]
-    shown = ["stdin" if name == STDIN else name for name, _ in found.values()]
+    for note in found.notes():
+        terminal.note(note)
+    digests = [digest_of(path) for path in found.paths.values()]
+    shown = ["stdin" if key == STDIN else str(path) for key, path in found.paths.items()]
     names = stems([*zip(shown, digests, strict=True)], options.out)
     inputs = {
-        place: Input(name, path, sha256, stem)
-        for (place, (name, path)), sha256, stem in zip(found.items(), digests, names, strict=True)
+        key: Input(STDIN if key == STDIN else str(path), path, sha256, stem, stem_of(name))
+        for (key, path), name, sha256, stem in zip(found.paths.items(), shown, digests, names, strict=True)
     }
     if rows:
-        return [replace(inputs[os.path.abspath(row.image)], row=row) for row in rows], missing
+        return [replace(inputs[identity(row.image)], row=row) for row in rows], missing
     return [*inputs.values()], missing
 
 

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..answers.answer import Answer
-from ..answers.loop import AnswerLoop, Failed
+from ..answers.loop import Failed
 from ..answers.pictures.held import drawn
 from ..answers.pictures.panel import change_picture
-from ..answers.pipeline import AnswerOptions, default_engine
 from ..answers.question import QuestionBatch
 from ..answers.reach import far_note
-from ..answers.segments import segments_of
-from ..answers.style import typical_of
-from ..answers.wanted import wanted_of
 from ..counterfactuals.choosing import EngineLoader
-from ..counterfactuals.engine import Engine
 from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import DEFAULT_ENGINE
 from ..errors import OutputError
 from ..files import make_directory
 from ..memory import keep_freed_memory
-from ..metrics.evaluate import load_scoring, requested
+from .claims import ClaimedNames
 from .exit_code import ExitCode
-from .explain_files import AnswerFiles, record_of
+from .explain_asked import Asked, ask_about, once, with_one_scale
+from .explain_files import record_of
 from .explain_inputs import STDIN, Errors, Input, find, temporary_directory
 from .explain_options import ExplainOptions
-from .explain_questions import Batch, Questions
-from .explain_subject import open_subject
-from .naming import file_names
+from .explain_questions import Batch
+from .explain_subject import open_subjects
 from .terminal.answers import MEASURED, RunningMeans, print_card, print_comparison, print_row
 from .terminal.terminal import Terminal
 
@@ -56,18 +52,13 @@ def run(options: ExplainOptions, terminal: Terminal) -> ExitCode:
             return ExitCode.WRONG_USAGE
         with terminal.task("loading the models"):
             keep_freed_memory()
-            loader = EngineLoader(options.engines, terminal.note)
-            bundle = open_subject(options, [each.path for each in inputs], terminal)
-            names = [default_engine(bundle)]
-            engines = loader.load(bundle, options.confidence, names, certain=options.certain or options.may_be_certain)
-            certain = options.certain or any(engine.any_class for engine in engines.values())
-            wanted = wanted_of(options.target, bundle, other_than=options.other_than, certain=certain)
-            load_scoring(bundle)
-        segments = None if options.segments is None else segments_of(options.segments)
-        questions = Questions(options, terminal, bundle, errors, wanted, segments)
-        explainer = Explainer(options, terminal, inputs, questions, engines)
+            loader = EngineLoader(options.engines, once(terminal.note))
+            subjects = open_subjects(options, inputs, errors, terminal)
+            asked = [ask_about(options, each, loader, errors, terminal) for each in subjects]
+        names = opened.enter_context(ClaimedNames.opened(options.out, [each.stem for each in inputs]))
+        explainer = Explainer(options, terminal, errors, names, len(inputs))
         try:
-            explainer.go()
+            explainer.go(with_one_scale(asked))
         except KeyboardInterrupt:
             terminal.note(f"interrupted; the answers so far are in {options.out}")
             raise
@@ -80,36 +71,20 @@ class Explainer:
     Args:
         options: the options of the command.
         terminal: prints answers and notes.
-        inputs: the images.
-        questions: makes the questions about them, of the bundle that holds the classifier to explain.
-        engines: the engines by name.
+        errors: reports images without an answer.
+        names: reserves the names of results.
+        count: number of images.
     """
 
     def __init__(
-        self,
-        options: ExplainOptions,
-        terminal: Terminal,
-        inputs: list[Input],
-        questions: Questions,
-        engines: dict[str, Engine],
+        self, options: ExplainOptions, terminal: Terminal, errors: Errors, names: ClaimedNames, count: int
     ) -> None:
         self.options = options
         self.terminal = terminal
-        self.inputs = inputs
-        self.questions = questions
-        self.bundle, self.errors = questions.bundle, questions.errors
-        self.engines = engines
+        self.errors = errors
+        self.names = names
+        self.count = count
         self.all_valid = True
-        answering = AnswerOptions(
-            seed=options.seed,
-            path=options.path,
-            also=requested(lpips=options.lpips, strokes=options.strokes),
-            count=options.count,
-            typical=typical_of(self.bundle, options.style),
-            segments=questions.segments,
-        )
-        self.loop = AnswerLoop(self.bundle, engines, answering, options.batch_size, terminal.note)
-        self.files = AnswerFiles(options.out, self.bundle, file_names(self.bundle.classes), carry=not options.invert)
         self.means: dict[str, RunningMeans] = {}
         self.page = _page() if options.html else None
         self.pairs: set[tuple[str, str]] = set()
@@ -122,66 +97,81 @@ class Explainer:
             return ExitCode.WRONG_USAGE
         return ExitCode.DONE if self.all_valid else ExitCode.ANSWERED_NO
 
-    def go(self) -> None:
+    def go(self, asked: Sequence[Asked]) -> None:
         """Explain all images."""
-        self.inputs = self.questions.choose_scale(self.inputs)
-        for each in self.inputs:
-            own = Path(each.name).stem
-            if each.name != STDIN and each.stem != own:
-                note = f"{each.name}: another image is also called {own}; its results are named {each.stem}"
-                self.terminal.note(note)
-        count = len(self.inputs)
-        what = f"explain: {count} image{'s' if count > 1 else ''} with {', '.join(self.engines)}"
+        self.count = sum(len(part.inputs) for part in asked)
+        what = f"explain: {self.count} image{'s' if self.count > 1 else ''} with {', '.join(asked[0].engines)}"
         with ExitStack() as work:
-            for number, batch in enumerate(self._batches()):
-                make_directory(self.options.out)
-                if not number:
-                    work.enter_context(self.terminal.work(what))
-                by_engine = [self._answer(batch, name) for name in self.engines]
-                if len(by_engine) > 1 or self.options.count > 1:
-                    for each in batch.inputs:
-                        self._write_overview(each, [own for answers in by_engine for own in answers.get(each, [])])
-            page = None if self.page is None else self.page.write(self.options, self.bundle)
+            number = 0
+            for part in asked:
+                for batch in self._batches(part):
+                    make_directory(self.options.out)
+                    batch = replace(batch, inputs=self._named(batch.inputs))
+                    if not number:
+                        work.enter_context(self.terminal.work(what))
+                    number += 1
+                    self._answer_all(part, batch)
+            page = None if self.page is None else self.page.write(self.options, asked[0].bundle)
             if page is not None:
                 self.terminal.note(f"{page}: a page with all answers")
             self._close()
 
-    def _batches(self) -> Iterator[Batch]:
+    def _answer_all(self, part: Asked, batch: Batch) -> None:
+        """Answer a batch with all engines."""
+        by_engine = [self._answer(part, batch, name) for name in part.engines]
+        if len(by_engine) > 1 or self.options.count > 1:
+            for each in batch.inputs:
+                answers = [own for answers in by_engine for own in answers.get(each, [])]
+                self._write_overview(part, each, answers)
+
+    def _named(self, inputs: Sequence[Input]) -> list[Input]:
+        """The images with the names of their results reserved; tells where these are not the images' own."""
+        claimed = self.names.claim(inputs)
+        for each in claimed:
+            if each.own != Path(each.name).stem and each.name != STDIN:
+                self.terminal.note(f"{each.name}: has a long name; its results are named {each.stem}")
+            elif each.name != STDIN and each.stem != each.own:
+                self.terminal.note(
+                    f"{each.name}: another image is also called {each.own}; its results are named {each.stem}"
+                )
+        return claimed
+
+    def _batches(self, part: Asked) -> Iterator[Batch]:
         """Yield the questions in batches, without images that cannot be asked about."""
-        size, engines = self.options.batch_size, len(self.engines)
-        for start in range(0, len(self.inputs), size):
-            with self.terminal.task("reading", len(self.inputs) * engines, start * engines):
-                batch = self.questions.ask(self.inputs[start : start + size])
-            self._say_what_is_far(batch.asked)
+        size, engines = self.options.batch_size, len(part.engines)
+        for start in range(0, len(part.inputs), size):
+            with self.terminal.task("reading", self.count * engines, self.done):
+                batch = part.questions.ask(part.inputs[start : start + size])
+            self._say_what_is_far(part, batch.asked)
             if batch.inputs:
                 yield batch
 
-    def _say_what_is_far(self, asked: QuestionBatch) -> None:
+    def _say_what_is_far(self, part: Asked, asked: QuestionBatch) -> None:
         """Tell which targets the bundle's engine seldom reached in its trial, each pair of classes once."""
-        reach = self.bundle.file.reach
-        if reach is None or not {reach.engine, DEFAULT_ENGINE} & set(self.engines):
+        reach = part.bundle.file.reach
+        if reach is None or not {reach.engine, DEFAULT_ENGINE} & set(part.engines):
             return
         for question, image in zip(asked.questions, asked.images, strict=True):
             pair = (question.factual.name, question.target)
             if question.is_met(self.options.confidence) or len(question.targets) > 1:
                 continue
-            if pair not in self.pairs and (note := far_note(self.bundle, question, image)) is not None:
+            if pair not in self.pairs and (note := far_note(part.bundle, question, image)) is not None:
                 self.terminal.note(note)
             self.pairs.add(pair)
 
-    def _answer(self, batch: Batch, name: str) -> dict[Input, list[Answer]]:
+    def _answer(self, part: Asked, batch: Batch, name: str) -> dict[Input, list[Answer]]:
         """Answer a batch with one engine: search, score, write, then print. Errors cost only their own image."""
-        total = len(self.inputs) * len(self.engines)
+        total = self.count * len(part.engines)
         with self.terminal.task(f"searching with {name}", total, self.done) as task:
             answers: dict[Input, list[Answer]] = {}
-            results = self.loop.answer(name, batch.asked, lambda calls: task.advance(0, calls=calls))
+            results = part.loop.answer(name, batch.asked, lambda calls: task.advance(0, calls=calls))
             for each, result in zip(batch.inputs, results, strict=True):
                 if isinstance(result, Failed):
                     self._report(each, result)
                     continue
                 for answer in result.answers:
                     try:
-                        answers.setdefault(each, []).append(self.files.write(answer, each.stem))
+                        answers.setdefault(each, []).append(part.files.write(answer, each.stem))
                     except OutputError as error:
                         self.errors.add(each.name, OutputError(f"{each.name}: {error}"))
                 task.advance()
@@ -198,28 +188,28 @@ class Explainer:
         else:
             self.errors.add(each.name, ModelError(f"{each.name}: engine {failed.engine}: {failed.reason}"))
 
-    def _write_overview(self, each: Input, answers: Sequence[Answer]) -> None:
+    def _write_overview(self, part: Asked, each: Input, answers: Sequence[Answer]) -> None:
         """Write the picture that compares the engines' answers about an image."""
         if len(answers) < 2:
             return
         try:
-            path = self.files.write_overview(answers, each.stem)
+            path = part.files.write_overview(answers, each.stem)
         except OutputError as error:
             self.errors.add(each.name, OutputError(f"{each.name}: {error}"))
         else:
-            self.terminal.note(f"{path}: all {'engines' if len(self.engines) > 1 else 'answers'} in one picture")
+            self.terminal.note(f"{path}: all {'engines' if len(part.engines) > 1 else 'answers'} in one picture")
 
     def _show(self, answer: Answer) -> None:
         """Print one answer, and update the means, the gallery and the exit code."""
         self.all_valid &= answer.valid
         means = self.means.setdefault(answer.label, RunningMeans())
-        means.add(answer, alone=len(self.inputs) == 1)
+        means.add(answer, alone=self.count == 1)
         factual, counterfactual = drawn(answer.pictures)
         if self.page is not None:
             self.page.add(answer)
         if self.options.format == "json":
             self.terminal.json(record_of(answer))
-        elif len(self.inputs) > CARDS:
+        elif self.count > CARDS:
             print_row(self.terminal.out, answer)
         else:
             change, _ = change_picture(factual, counterfactual)
@@ -231,7 +221,7 @@ class Explainer:
         """Print the comparison and the legend that end the output."""
         if self.options.format == "json" or not self.means:
             return
-        if len(self.means) > 1 or len(self.inputs) > 1:
+        if len(self.means) > 1 or self.count > 1:
             print_comparison(self.terminal.out, self.means)
         self.terminal.out.print(MEASURED, style="dim")
 

@@ -184,6 +184,11 @@ def _eight_bits(picture: Image.Image, profile: bytes | None) -> Decoded:
     return Decoded(result, tuple(notes))
 
 
+def loaded_upright(opened: Image.Image) -> Image.Image:
+    """The picture as it is stored, with its pixels loaded and rotated according to the EXIF orientation."""
+    return _upright(_loaded(opened)).picture
+
+
 def _loaded(opened: Image.Image) -> Image.Image:
     """The picture with its pixels loaded."""
     tags = getattr(opened, "tag_v2", {})

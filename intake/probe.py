@@ -64,7 +64,7 @@ class Probe:
         self.given = dict(given)
         self.seconds = seconds
         self.least_batch = foreign.least_batch
-        self.notes: list[str] = []
+        self.notes: list[str] = [*foreign.notes]
         check_units(self.given)
         self.preprocessing = self._first_guess()
         self._choose_output(classes)

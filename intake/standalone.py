@@ -20,12 +20,13 @@ from ..errors import ImageError
 from ..images.decoding import header
 from ..images.reading import read_image
 from ..images.sets.labelled import Labelled, looks_light_on_dark
+from ..images.sets.labels import distinct
 from ..images.sets.opening import open_images
 from ..images.sets.survey import GREY_MODES
 from .checking import SAMPLE, Adaptation, entry_of
-from .class_matching import IMAGENET, Matched, check_count, distinct, two_classes
+from .class_matching import IMAGENET, Matched, check_count, two_classes
 from .digests import with_digests
-from .examining import class_names, examine
+from .examining import class_list, examine
 from .folder_donors import FolderDonors
 from .init_options import ClassifierOptions
 from .output_kind import settle_output
@@ -71,7 +72,8 @@ def open_with_images(
     Raises:
         UsageError, DataError, ImageError: the images cannot be used, or the classifier does not match them.
     """
-    named = class_names(options.classes)
+    given = class_list(options.classes)
+    named = given.names
     images = open_images(source, root=options.root, classes=named if options.label is None else None)
     survey = images.survey()
     images = replace(images, ground=survey.ground)
@@ -84,6 +86,7 @@ def open_with_images(
     file = description(foreign, sizes, matched, checked.entry, looks_light_on_dark(sample), images=entry)
     says = f"right on {checked.accuracy:.1%} of {checked.looked_at} labelled images"
     notes = (
+        *given.notes,
         *images.notes,
         *scale_notes,
         *ground_note(survey),
@@ -112,7 +115,8 @@ def open_with_photos(
     Raises:
         UsageError: the classifier fails, or its output cannot be told.
     """
-    named = class_names(options.classes)
+    given = class_list(options.classes)
+    named = given.names
     sizes = choose_sizes(options, foreign, found, channels)
     pixels = (photos(sizes.shape, sizes.resize) * 255).round().to(torch.uint8)
     # Mirrored, too, because answers to one image alone would not show whether they depend on the rest of a batch.
@@ -120,7 +124,7 @@ def open_with_photos(
     names = named if named is not None else foreign.classes
     probe = Probe(foreign, sample, options.preprocessing, None if names is None else len(names))
     label = settle_output(probe, names, options.label)
-    notes = list(probe.notes)
+    notes = [*given.notes, *probe.notes]
     if label is not None:
         classes = two_classes(label)
     elif named is not None:
@@ -197,6 +201,46 @@ def first_photos(paths: Sequence[Path]) -> tuple[tuple[int, int], int]:
         else:
             return found.size, 1 if found.mode in GREY_MODES else 3
     raise problem or ImageError("no images to explain")
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Photos that a classifier without a bundle reads in one shape, so that none decides how the others are read.
+
+    Attributes:
+        size: (H, W) of the first of them.
+        channels: 1 if they are grey, else 3.
+        places: their places among all photos.
+    """
+
+    size: tuple[int, int]
+    channels: int
+    places: list[int]
+
+
+def alike(foreign: Foreign, paths: Sequence[Path], options: ClassifierOptions) -> list[Alike]:
+    """Groups of files by the shape in which the classifier reads them. Unreadable ones, if not all, are in the first.
+
+    Raises:
+        ImageError: none can be read.
+    """
+    groups: dict[tuple[object, ...], Alike] = {}
+    unreadable: list[int] = []
+    for place, path in enumerate(paths):
+        try:
+            size, channels = first_photos([path])
+        except ImageError:
+            unreadable.append(place)
+            continue
+        sizes = choose_sizes(options, foreign, size, channels)
+        group = groups.setdefault((sizes.shape, sizes.resize), Alike(size, channels, []))
+        group.places.append(place)
+    if not groups:
+        first_photos(paths)
+    found = [*groups.values()]
+    if found:
+        found[0].places[:] = sorted([*found[0].places, *unreadable])
+    return found
 
 
 def photos_of(paths: Sequence[Path]) -> Photos:

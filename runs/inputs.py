@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -20,6 +21,7 @@ from ..files import expanded
 from ..images.finding import find_images
 from ..images.reading import scale_of
 from ..images.scale import Scale
+from ..images.sets.ids import found_by_id
 from ..images.sets.labelled import Labelled
 from ..images.sets.labels import class_index
 from ..images.sets.rows import read_rows
@@ -161,11 +163,15 @@ def target_rows(path: Path, directory: Path | None = None) -> list[TargetRow]:
         if len(row.cells) != 2:
             wrong[row.line] = f"{where}: {len(row.cells)} columns; expected two, image and target"
             continue
-        image = base / row.cells[image_at]
-        if not image.is_file():
-            wrong[row.line] = f"{where}: {image}: no such file; image paths are relative to {base}"
-        found.append(TargetRow(where, row.line, image, row.cells[target_at]))
-    check_rows(wrong)
+        found.append(TargetRow(where, row.line, base / row.cells[image_at], row.cells[target_at]))
+    places = [place for place, row in enumerate(found) if not row.image.is_file()]
+    ids = [os.path.relpath(found[place].image, base) for place in places]
+    by_id = {} if not places else found_by_id(base, ids, str(path), elsewhere=len(ids) == len(found))[0]
+    for number, place in enumerate(places):
+        row = found[place] = found[place]._replace(image=by_id.get(number, found[place].image))
+        if number not in by_id:
+            wrong[row.line] = f"{row.where}: {row.image}: no such file; image paths are relative to {base}"
+    check_rows(dict(sorted(wrong.items())))
     if not found:
         raise DataError(f"{path}: no rows; expected lines of image,target")
     return found

@@ -13,7 +13,7 @@ import pytest
 
 from cfx import files
 from cfx.errors import OutputError, UsageError
-from cfx.files import append_text, expanded, locked, write_bytes, write_text
+from cfx.files import append_text, expanded, is_inner, locked, remedy_of, write_bytes, write_text
 
 
 def names(directory: Path) -> list[str]:
@@ -142,3 +142,28 @@ def test_the_home_directory_is_expanded_or_asked_for(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "expanduser", unknown)
     with pytest.raises(UsageError, match="~/runs: the home directory is not known; set HOME, or write the whole path"):
         expanded("~/runs")
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENAMETOOLONG, "give it a shorter name"),
+        (errno.ENOSPC, "free some space, or choose another directory"),
+        (errno.EMFILE, "close some files, or raise the limit (ulimit -n)"),
+        (errno.EACCES, "choose another directory"),
+        (errno.EROFS, "choose another directory"),
+    ],
+)
+def test_the_remedy_fits_the_fault(number: int, remedy: str) -> None:
+    assert remedy_of(OSError(number, os.strerror(number))) == remedy
+
+
+def test_a_name_that_is_too_long_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"could not be written \(file name too long\); give it a shorter name"):
+        write_bytes(tmp_path / ("x" * 300), b"")
+
+
+@pytest.mark.parametrize("name", ["a", "a/b.bin", "a b", ".hidden"])
+def test_inner_names(name: str) -> None:
+    assert is_inner(name)
+    assert not is_inner(f"../{name}") and not is_inner(f"/{name}") and not is_inner(f"C:\\{name}")

@@ -23,7 +23,7 @@ from ..images.sets.split import FEWEST, FEWEST_OUTSIDE_TEST
 from ..intake.checking import SAMPLE
 from ..intake.class_matching import Matched
 from ..intake.digests import content_of, with_digests
-from ..intake.examining import class_names, examine
+from ..intake.examining import class_list, examine
 from ..intake.init_options import InitOptions
 from ..intake.near_copies import near_copies
 from ..intake.sizes import choose_scale, choose_sizes, ground_note
@@ -32,6 +32,7 @@ from .context import CHECKPOINTS
 from .needed import seconds_for
 from .parts import PARTS, wanted_parts
 from .recipe import MOST_RELIABLE_ENGINE
+from .reopening import check_reopens
 from .sheet import NAME as SHEET
 
 
@@ -73,7 +74,8 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     if options.classifier is not None and FACTORY.fullmatch(options.classifier):
         check_trust_can_be_kept(options.classifier)
     foreign = None if options.classifier is None else open_classifier(options.classifier, options.weights)
-    named = class_names(options.classes)
+    given = class_list(options.classes)
+    named = given.names
     entry = images_entry(options, named)
     images = own_images(entry)
     survey = images.survey()
@@ -106,6 +108,13 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
     file, replaced = write(directory, with_digests(file, foreign), foreign, before)
     if foreign is not None and foreign.kind == "factory":
         trust(directory, foreign.name)
+    if checked is not None:
+        try:
+            check_reopens(directory, checked.classifier, sample)
+        except BundleError:
+            if before is None:
+                remove(directory / name for name in (NAME, *files_of_bundle(file)))
+            raise
     notes = (*images.notes, *grouping(images), *scale_note, *ground_note(survey), *sizes.notes, *matched.notes)
     warnings = (*left_out.warnings, *rare_or_missing(images, split.too_few))
     return InitReport(
@@ -117,6 +126,7 @@ def set_up(directory: Path, options: InitOptions) -> InitReport:
         confusions=() if checked is None else checked.confusions,
         seconds=seconds_for(file, len(split.train)),
         notes=(
+            *given.notes,
             *notes,
             *(() if checked is None else checked.notes),
             *near_copies(images, split, scale),

@@ -28,7 +28,8 @@ from ...answers.answer import Answer
 from ...answers.pictures.sheet import INK, Sheet
 from ...errors import DataError, UsageError
 from ...files import write_text
-from ...images.sets.labels import class_index, read_classes
+from ...images.sets.class_lists import read_classes
+from ...images.sets.labels import class_index
 from ...images.sets.rows import read_rows
 from ...images.writing import write_picture
 from ...intervals import wilson

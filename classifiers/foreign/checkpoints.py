@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ from safetensors.torch import load as parse_safetensors
 from torch import Tensor, nn
 
 from ...errors import UsageError, few, reason_of
+from .tensor_names import NamesFound, find_names
 
-# Keys under which checkpoints store the weights: of Lightning and timm, common in plain PyTorch, timm's EMA weights.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "weights", "net")
-# Prefixes that training adds to all names: of DataParallel, torch.compile and Lightning.
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+# Keys under which checkpoints store the weights: of Lightning and timm, common in plain PyTorch, timm's EMA weights,
+# DeepSpeed, BasicSR.
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model_state", "model", "state_dict_ema", "model_ema", "weights"),
+    *("net", "network", "module", "params", "params_ema"),
+)
 SHOWN = 3  # number of keys that an error lists
+HEAD = 2  # tensors of a last layer: weight and bias
 
 
 class PickledModel(UsageError):
@@ -77,40 +81,52 @@ def with_aliases(tensors: dict[str, Tensor], content: bytes) -> dict[str, Tensor
     }
 
 
-def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Loads tensors into a model, ignoring prefixes that training adds to their names.
+def load_weights(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> tuple[str, ...]:
+    """Loads tensors into a model, whatever training has put around their names.
+
+    Returns:
+        A note about tensors that the model does not have and does not need, if there are any.
 
     Raises:
-        UsageError: names or shapes differ; the message lists the first few.
+        UsageError: names or shapes differ, or the file holds the model several times; the message lists the first few.
     """
     expected = model.state_dict()
-    tensors = without_prefix(tensors, expected)
-    missing = [name for name in expected if name not in tensors]
-    unknown = [name for name in tensors if name not in expected]
-    shapes = [
-        f"{name} is {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in expected.items()
-        if name in tensors and isinstance(value, Tensor) and tensors[name].shape != value.shape
-    ]
-    problems = [
-        f"{what} {few(names, SHOWN)}"
-        for what, names in (("missing", missing), ("not in the model:", unknown), ("other shapes:", shapes))
-        if names
-    ]
-    if problems:
+    found = find_names(shapes_of(tensors), shapes_of(expected))
+    if found.copies:
         raise UsageError(
-            f"{where}: does not match the model ({'; '.join(problems)}); give the weights of exactly this model"
+            f"{where}: holds the model {len(found.copies)} times, under {few(found.copies, SHOWN)}; save the one to "
+            "explain in a file of its own"
         )
-    model.load_state_dict(tensors)
+    shapes = [
+        f"{name} is {tuple(tensors[there].shape)} instead of {tuple(expected[name].shape)}"
+        for name, there in found.tensors.items()
+        if isinstance(expected[name], Tensor) and tensors[there].shape != expected[name].shape
+    ]
+    own_buffers = {name for name, _ in model.named_buffers()}  # those that are not stored are computed
+    unknown = [name for name in found.unknown if name not in own_buffers]
+    if found.missing or unknown or shapes:
+        others = [*unknown, *found.unneeded]
+        problems = (("missing", found.missing), ("not in the model:", others), ("other shapes:", shapes))
+        listed = "; ".join(f"{what} {few(names, SHOWN)}" for what, names in problems if names)
+        raise UsageError(f"{where}: does not match the model ({listed}); {_remedy(found, unknown, shapes)}")
+    model.load_state_dict(expected | {name: tensors[there] for name, there in found.tensors.items()})
+    if not found.unneeded:
+        return ()
+    return (f"{where}: left out, because the model has no such tensors: {few(found.unneeded, SHOWN)}",)
 
 
-def without_prefix(tensors: Mapping[str, Tensor], expected: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors without the prefix that training adds to all names, if no name matches the model with it."""
-    known = set(expected)
-    for prefix in PREFIXES:
-        if not known & set(tensors) and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return dict(tensors)
+def _remedy(found: NamesFound, unknown: Sequence[str], shapes: Sequence[str]) -> str:
+    """What to do about a checkpoint that does not match, by what is wrong with it."""
+    if not found.tensors:
+        return "it is of another model: give the weights of this one"
+    if shapes and not found.missing and not unknown and len(shapes) <= HEAD:
+        return "the model must be made with the number of classes that the file has"
+    return "give the weights of exactly this model"
+
+
+def shapes_of(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
+    """The shapes of tensors by name; None for what is none."""
+    return {name: tuple(each.shape) if isinstance(each, Tensor) else None for name, each in tensors.items()}
 
 
 def _load_pickle(path: Path) -> Any:
@@ -126,10 +142,23 @@ def _load_pickle(path: Path) -> Any:
 
 
 def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
-    for name in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
+    """The weights in a checkpoint, which may keep them under a key, and other things beside them."""
+    while isinstance(found, Mapping) and not _are_weights(found):
+        inner = next((found[name] for name in WRAPPERS if isinstance(found.get(name), Mapping)), None)
+        if inner is None:
+            named = [value for value in found.values() if _are_weights(value)]
+            inner = named[0] if len(named) == 1 else None
+        if inner is None:
             break
-    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        found = inner
+    if not _are_weights(found):
         raise UsageError(f"{path}: contains no weights (a {type(found).__name__}); save model.state_dict()")
-    return {str(name): tensor for name, tensor in found.items()}
+    return {str(name): tensor for name, tensor in found.items() if isinstance(tensor, Tensor)}
+
+
+def _are_weights(found: object) -> bool:
+    """Whether this maps names to tensors, and to nothing but numbers and texts beside them."""
+    if not isinstance(found, Mapping) or not found:
+        return False
+    rest = [value for value in found.values() if not isinstance(value, Tensor)]
+    return len(rest) < len(found) and all(value is None or isinstance(value, int | float | str) for value in rest)

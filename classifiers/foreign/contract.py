@@ -35,6 +35,7 @@ class Foreign:
         least_batch: the smallest number of images that the model takes at once.
         differentiable: whether the model has gradients.
         activation: the last activation of the source that the model does not have any more, as in `Trimmed`.
+        notes: what was decided in opening it.
     """
 
     model: nn.Module
@@ -48,6 +49,7 @@ class Foreign:
     least_batch: int = 1
     differentiable: bool = True
     activation: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,11 +42,10 @@ def open_factory(name: str, weights: Path | None = None) -> Foreign:
         if weights is not None:
             raise UsageError(f"{name}: returned a plain callable, which takes no weights; leave {weights} out")
         return Foreign(Called(made), "factory", name, differentiable=False)
-    if weights is not None:
-        load_weights(made, read_weights(weights), str(weights))
+    notes = () if weights is None else load_weights(made, read_weights(weights), str(weights))
     set_eval_mode(made)
     files = {f"{STEM}.safetensors": pack(made, name)} if made.state_dict() else {}
-    return Foreign(made, "factory", name, files=files)
+    return Foreign(made, "factory", name, files=files, notes=notes)
 
 
 def trust(directory: Path, name: str) -> None:

@@ -11,12 +11,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...errors import UsageError, first_line, unknown_name
-from .checkpoints import load_weights, read_weights, without_prefix
+from .checkpoints import load_weights, read_weights, shapes_of
 from .contract import STEM, Foreign, optional, pack
 from .preprocessing import INTERPOLATIONS, Preprocessing
+from .tensor_names import find_names
 
 WEIGHTS_FILE = f"{STEM}.safetensors"
 CONFIG_FILE = f"{STEM}.json"
+Loaded = tuple[nn.Module, tuple[str, ...]]
+"""A model with its weights, and notes about loading them."""
+
 EVERYTHING = ("channels", "size", "order", "scale", "mean", "std", "interpolation", "output")
 
 
@@ -50,7 +54,7 @@ def open_torchvision(name: str, weights: Path | None = None) -> Foreign:
         tensors = _downloaded(
             f"torchvision:{name}", lambda: chosen.get_state_dict(progress=False, check_hash=True, weights_only=True)
         )
-    model = _torchvision_model(architecture, tensors, str(weights or name))
+    model, notes = _torchvision_model(architecture, tensors, str(weights or name))
     names = chosen.meta.get("categories") if tensors is not None else None
     rules = chosen.transforms()
     preprocessing = Preprocessing(
@@ -61,7 +65,8 @@ def open_torchvision(name: str, weights: Path | None = None) -> Foreign:
         interpolation=_interpolation(rules.interpolation.value),
     )
     classes = _class_names(names, _width(model))
-    return Foreign(model, "torchvision", name, preprocessing, EVERYTHING, classes, {WEIGHTS_FILE: pack(model, name)})
+    files = {WEIGHTS_FILE: pack(model, name)}
+    return Foreign(model, "torchvision", name, preprocessing, EVERYTHING, classes, files, notes=notes)
 
 
 def open_timm(name: str, weights: Path | None = None) -> Foreign:
@@ -82,8 +87,9 @@ def open_timm(name: str, weights: Path | None = None) -> Foreign:
         model: Any = _downloaded(f"timm:{name}", lambda: timm.create_model(architecture, pretrained=True))
     else:
         model = timm.create_model(architecture, pretrained=False)
+    notes: tuple[str, ...] = ()
     if tensors is not None:
-        model = _with_weights(
+        model, notes = _with_weights(
             model, tensors, lambda count: timm.create_model(architecture, num_classes=count), str(weights)
         )
     rules = timm.data.resolve_model_data_config(model)
@@ -100,7 +106,8 @@ def open_timm(name: str, weights: Path | None = None) -> Foreign:
         info = timm.data.ImageNetInfo(subset) if subset else None
         names = [info.index_to_description(index) for index in range(info.num_classes())] if info else None
     classes = _class_names(names, _width(model))
-    return Foreign(model.eval(), "timm", name, preprocessing, EVERYTHING, classes, {WEIGHTS_FILE: pack(model, name)})
+    files = {WEIGHTS_FILE: pack(model, name)}
+    return Foreign(model.eval(), "timm", name, preprocessing, EVERYTHING, classes, files, notes=notes)
 
 
 def open_hf(name: str, weights: Path | None = None) -> Foreign:
@@ -143,14 +150,15 @@ def rebuild(kind: str, name: str, directory: Path, file: str) -> nn.Module:
     """
     path = directory / file
     if kind == "torchvision":
-        return _torchvision_model(name.partition("@")[0], read_weights(path), str(path))
+        return _torchvision_model(name.partition("@")[0], read_weights(path), str(path))[0]
     tensors = read_weights(path)
     if kind == "timm":
         make = optional(f"timm:{name}", "timm").create_model
         architecture = name.partition("@")[0]
-        return _with_weights(
+        model, _ = _with_weights(
             make(architecture), tensors, lambda count: make(architecture, num_classes=count), str(path)
-        ).eval()  # fmt: skip
+        )
+        return model.eval()
     transformers = optional(f"hf:{name}", "transformers")
     try:
         values = json.loads((directory / CONFIG_FILE).read_text(encoding="utf-8"))
@@ -164,7 +172,7 @@ def rebuild(kind: str, name: str, directory: Path, file: str) -> nn.Module:
     return model.eval()
 
 
-def _torchvision_model(architecture: str, tensors: Mapping[str, Tensor] | None, where: str) -> nn.Module:
+def _torchvision_model(architecture: str, tensors: Mapping[str, Tensor] | None, where: str) -> Loaded:
     import torchvision
 
     def make(classes: int | None = None) -> nn.Module:
@@ -172,19 +180,22 @@ def _torchvision_model(architecture: str, tensors: Mapping[str, Tensor] | None, 
             return torchvision.models.get_model(architecture, weights=None).eval()
         return torchvision.models.get_model(architecture, weights=None, num_classes=classes).eval()
 
-    return make() if tensors is None else _with_weights(make(), tensors, make, where)
+    return (make(), ()) if tensors is None else _with_weights(make(), tensors, make, where)
 
 
 def _with_weights(
     model: nn.Module, tensors: Mapping[str, Tensor], make: Callable[[int], Any], where: str
-) -> nn.Module:  # fmt: skip
+) -> Loaded:  # fmt: skip
     """Loads weights into the model, which is rebuilt if they have another number of classes."""
-    last, own = list(model.state_dict().items())[-1]  # the head is the last layer in these libraries
-    given = without_prefix(tensors, model.state_dict()).get(last)
-    if given is not None and given.dim() and own.dim() and given.shape[0] != own.shape[0]:
-        model = make(given.shape[0])
-    load_weights(model, tensors, where)
-    return model.eval()
+    expected = model.state_dict()
+    last = [*expected][-1]  # the head is the last layer in these libraries
+    there = find_names(shapes_of(tensors), shapes_of(expected)).tensors.get(last)
+    if there is not None:
+        given, own = tensors[there], expected[last]
+        if given.dim() and own.dim() and given.shape[0] != own.shape[0]:
+            model = make(given.shape[0])
+    notes = load_weights(model, tensors, where)
+    return model.eval(), notes
 
 
 def _downloaded(spec: str, load: Callable[[], Any]) -> Any:

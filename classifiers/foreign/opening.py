@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BundleError, UsageError, reason_of
-from ...files import expanded
+from ...files import expanded, is_inner
 from .activations import without_activation
 from .archives import OLD_PROGRAM, names_of
 from .checkpoints import PickledModel, parse_weights
@@ -93,7 +93,7 @@ def reopen(entry: ForeignEntry, directory: Path) -> Foreign:
         BundleError: the classifier is missing, damaged, of an unknown kind, or code that the user has not allowed.
     """
     for inner in files_of(entry):
-        if Path(inner).name != inner:
+        if not is_inner(inner):
             raise BundleError(
                 f"bundle {directory}: its classifier's file {inner!r} must be in the bundle's own directory"
             )

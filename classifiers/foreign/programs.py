@@ -18,6 +18,7 @@ from ...errors import UsageError, first_line
 from .adapted import set_eval_mode
 from .archives import clean_program, clean_script
 from .contract import STEM, Foreign, optional
+from .onnx_files import data_files
 from .outputs import outputs_of
 from .placing import placed
 from .preprocessing import Preprocessing
@@ -43,16 +44,18 @@ def open_program(path: Path) -> Foreign:
             f"{path}: torch {torch.__version__} could not load it ({first_line(error)}); "
             "export it again with this torch, from plain operators and tensors"
         ) from error
-    shape = _input_shape(program, path)
+    shape, notes = channels_first(_input_shape(program, path), path.name)
     _check_mode(program, path)
     # Guards are text that torch would execute, and the shape is checked here anyway.
     has_guards = "check_guards" in inspect.signature(program.module).parameters  # since torch 2.9
     module = placed(program.module(check_guards=False) if has_guards else program.module(), "cpu")
+    module = ChannelsLast(module) if notes else module
     set_eval_mode(module)
     preprocessing, declared = declared_shape(shape, str(path))
     batch = shape[0] if isinstance(shape[0], int) else _bound(program, shape[0])
     return Foreign(
-        module, "pt2", path.name, preprocessing, declared, files={f"{STEM}.pt2": path}, fixed_batch=batch
+        module, "pt2", path.name, preprocessing, declared,
+        files={f"{STEM}.pt2": path}, fixed_batch=batch, notes=notes,
     )  # fmt: skip
 
 
@@ -72,6 +75,18 @@ def open_script(path: Path) -> Foreign:
         ) from error
     set_eval_mode(model)
     return Foreign(model, "torchscript", path.name, files={f"{STEM}.torchscript": path})
+
+
+class ChannelsLast(nn.Module):
+    """A model that takes images (N, H, W, C), as models of TensorFlow do, for images (N, C, H, W)."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Any:
+        """inputs (N, C, H, W) -> the model's outputs."""
+        return self.model(inputs.permute(0, 2, 3, 1).contiguous())
 
 
 class NamedOutputs(nn.Module):
@@ -109,6 +124,7 @@ def open_onnx(path: Path) -> Foreign:
         UsageError: onnxruntime is missing or cannot read the file, or the model does not take one image batch.
     """
     onnxruntime = optional(str(path), "onnxruntime")
+    data = data_files(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised anyway
     options.intra_op_num_threads = torch.get_num_threads()
@@ -120,20 +136,27 @@ def open_onnx(path: Path) -> Foreign:
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
         got = ", ".join(f"{entry.name} {entry.type}" for entry in inputs)
         raise UsageError(f"{path}: takes {got}; cfx needs a classifier with one float32 image batch as its input")
-    shape = tuple(inputs[0].shape)
+    shape, notes = channels_first(tuple(inputs[0].shape), path.name)
     preprocessing, declared = declared_shape(shape, str(path))
     batch = shape[0] if isinstance(shape[0], int) else None
-    box = OnnxSession(session)
-    converted = _with_gradients(path, box, preprocessing, batch)
-    beside = path.with_name(path.name + ".data")  # the file in which exporters store external data
-    files = {f"{STEM}.onnx": path} | ({beside.name: beside} if beside.is_file() else {})
+    box: nn.Module = ChannelsLast(OnnxSession(session)) if notes else OnnxSession(session)
+    outputs = [output.name for output in session.get_outputs()]
+    converted = _with_gradients(path, box, outputs, preprocessing, batch, channels_last=bool(notes))
     return Foreign(
         converted or box, "onnx", path.name, preprocessing, declared,
-        files=files, fixed_batch=batch, differentiable=converted is not None,
+        files={f"{STEM}.onnx": path, **data}, fixed_batch=batch, differentiable=converted is not None, notes=notes,
     )  # fmt: skip
 
 
-def _with_gradients(path: Path, box: OnnxSession, preprocessing: Preprocessing, batch: int | None) -> nn.Module | None:
+def _with_gradients(
+    path: Path,
+    box: nn.Module,
+    outputs: Sequence[str],
+    preprocessing: Preprocessing,
+    batch: int | None,
+    *,
+    channels_last: bool,
+) -> nn.Module | None:
     """The model converted by onnx2torch; None if that fails or its output differs from that of onnxruntime."""
     try:
         convert = import_module("onnx2torch").convert
@@ -144,12 +167,22 @@ def _with_gradients(path: Path, box: OnnxSession, preprocessing: Preprocessing, 
     images = images.reshape(batch or 2, preprocessing.channels, height, width)
     try:
         with torch.no_grad():
-            model = NamedOutputs(convert(str(path)).eval(), box.outputs)
+            model: nn.Module = NamedOutputs(convert(str(path)).eval(), outputs)
+            model = ChannelsLast(model) if channels_last else model
             found, wanted = model(images), box(images)
-            same = all(torch.allclose(found[name], wanted[name], rtol=1e-3, atol=1e-3) for name in box.outputs)
+            same = all(torch.allclose(found[name], wanted[name], rtol=1e-3, atol=1e-3) for name in outputs)
     except Exception:  # onnx2torch supports operators up to some opset, and fails in many ways beyond it
         return None
     return model if same else None
+
+
+def channels_first(shape: tuple[Any, ...], name: str) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """An input shape as (N, C, H, W), and a note if the model takes (N, H, W, C), so that images are transposed."""
+    if len(shape) != 4 or shape[1] in (1, 3) or shape[3] not in (1, 3):
+        return shape, ()
+    batch, height, width, channels = shape
+    note = f"{name}: takes images as (N, H, W, C), as models of TensorFlow do: they are transposed for it"
+    return (batch, channels, height, width), (note,)
 
 
 def declared_shape(shape: tuple[Any, ...], where: str) -> tuple[Preprocessing, tuple[str, ...]]:
@@ -162,7 +195,10 @@ def declared_shape(shape: tuple[Any, ...], where: str) -> tuple[Preprocessing, t
     """
     if len(shape) != 4 or shape[1] not in (1, 3):
         got = ", ".join(str(side) if isinstance(side, int) else "any" for side in shape)
-        raise UsageError(f"{where}: its input is ({got}); cfx needs (N, C, H, W) with 1 or 3 channels")
+        raise UsageError(
+            f"{where}: its input is ({got}); cfx needs (N, C, H, W) or (N, H, W, C) with 1 or 3 channels: export it "
+            "with their number, and from TensorFlow with tf2onnx --inputs-as-nchw INPUT"
+        )
     _, channels, height, width = shape
     if isinstance(height, int) and isinstance(width, int):
         return Preprocessing(channels, (height, width)), ("channels", "size")

@@ -1,10 +1,10 @@
-"""Names of classes and splits: reading, ordering, and mapping to labels."""
+"""Names of classes and splits: comparing, ordering, and mapping to labels."""
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -23,52 +23,6 @@ SPLITS = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     "": "",
 }
-
-
-def read_classes(path: Path) -> list[str]:
-    """Read class names in the order of a classifier's logits.
-
-    Args:
-        path: one name per line; or JSON: a list of names, {"0": name, ...} or {name: 0, ...}.
-
-    Raises:
-        DataError: the file cannot be read, or a name is missing, empty or repeated.
-    """
-    text = read_text(path)
-    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):
-        names, unit, first = _from_json(path, text), "index", 0
-    else:
-        names, unit, first = [line.strip() for line in text.rstrip().split("\n")], "line", 1
-    names = [composed(name) for name in names]
-    seen: dict[str, int] = {}
-    for number, name in enumerate(names, start=first):
-        if not name:
-            raise DataError(f"{path}: {unit} {number} is empty; give every class a name")
-        if name in seen:
-            raise DataError(f"{path}: {name!r} at {unit} {seen[name]} and again at {number}; names must differ")
-        seen[name] = number
-    if len(names) < 2:
-        raise DataError(f"{path}: holds {len(names)} class names; a classifier has at least two")
-    return names
-
-
-def _from_json(path: Path, text: str) -> list[str]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}: is not valid JSON ({error}); or write one name per line, as plain text") from error
-    if isinstance(found, dict):
-        if found and all(type(value) is int for value in found.values()):  # as ImageFolder.class_to_idx
-            found = (
-                {str(index): name for name, index in found.items()} if len(set(found.values())) == len(found) else {}
-            )
-        wanted = [str(index) for index in range(len(found))]
-        if not found or set(found) != set(wanted):
-            raise DataError(f"{path}: its indices are not 0, 1, 2, ... each once; write a JSON list of the names")
-        found = [found[index] for index in wanted]
-    if not isinstance(found, list) or not all(isinstance(name, str | int) for name in found):
-        raise DataError(f'{path}: neither a JSON list of names nor a mapping such as {{"0": "cat", "1": "dog"}}')
-    return [str(name).strip() for name in found]
 
 
 def labelled(
@@ -92,13 +46,24 @@ def labelled(
         known = natural(found)
     else:
         known = [composed(name) for name in classes]
-        for name in found:
-            if name not in known:
-                near = get_close_matches(name, known, n=1, cutoff=0.0)
-                hint = f"; the nearest is {near[0]!r}" if near else ""
-                raise DataError(f"{place}: {kind} {name!r} is none of the {len(known)} classes given{hint}")
     index = {name: at for at, name in enumerate(known)}
+    for name in found:
+        if name not in index:
+            index[name] = _named(place, name, known, kind)
     return torch.tensor([index[name] for name in names], dtype=torch.int64), tuple(known)
+
+
+def _named(place: str, name: str, known: Sequence[str], kind: str) -> int:
+    """The index of a name that differs from that of a class only in what people overlook."""
+    try:
+        found = similar(name, known)
+    except UsageError as error:
+        raise DataError(f"{place}: {kind} {error}") from error
+    if found is None:
+        near = get_close_matches(name, known, n=1, cutoff=0.0)
+        hint = f"; the nearest is {near[0]!r}" if near else ""
+        raise DataError(f"{place}: {kind} {name!r} is none of the {len(known)} classes given{hint}")
+    return found
 
 
 def natural(names: Sequence[str]) -> list[str]:
@@ -139,20 +104,43 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: is not a UTF-8 text file; save it as UTF-8") from error
 
 
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, those that occur more than once with their index added: "crane (134)", "crane (517)"."""
+    count = Counter(names)
+    told_apart = [f"{name} ({index})" if count[name] > 1 else name for index, name in enumerate(names)]
+    if len({*told_apart}) < len(names):  # one was named "crane (134)" before
+        return tuple(f"{name} ({index})" for index, name in enumerate(names))
+    return tuple(told_apart)
+
+
 def class_index(wanted: str, classes: Sequence[str]) -> int | None:
     """The index of a class that is given by name or index; None if there is no such class.
 
-    An exact name goes before an index, and an index before a name that differs in upper case or blanks. Where names of
-    classes are numbers, a number is a name and never an index.
+    An exact name goes before an index, and an index before a name that differs in what people overlook (`folded`).
+    Where names of classes are numbers, a number is a name and never an index.
 
     Raises:
-        UsageError: several names differ from the wanted one only in upper case or blanks.
+        UsageError: several names differ from the wanted one only in that, or in an index that tells them apart.
     """
     if wanted in classes:
         return list(classes).index(wanted)
+    same = [index for index, name in enumerate(classes) if composed(name) == composed(wanted)]
+    if len(same) == 1:
+        return same[0]
     if wanted.isascii() and wanted.isdecimal() and not any(name.isdecimal() for name in classes):
         return int(wanted) if int(wanted) < len(classes) else None
+    return similar(wanted, classes)
+
+
+def similar(wanted: str, classes: Sequence[str]) -> int | None:
+    """The index of the class whose name differs from the wanted one only in what people overlook, if in anything.
+
+    Raises:
+        UsageError: there are several.
+    """
     found = [index for index, name in enumerate(classes) if folded(name) == folded(wanted)]
+    if not found:  # of one name, told apart by `distinct`
+        found = [index for index, name in enumerate(classes) if folded(name) == folded(f"{wanted} ({index})")]
     if len(found) > 1:
         names = " and ".join(repr(classes[index]) for index in found)
         raise UsageError(f"class {wanted!r}: may be {names}; write it exactly, or give its index")
@@ -160,5 +148,10 @@ def class_index(wanted: str, classes: Sequence[str]) -> int | None:
 
 
 def folded(name: str) -> str:
-    """A class name without the differences that people overlook: upper case, and more or other blanks."""
-    return " ".join(name.split()).casefold()
+    """A class name without the differences that people overlook.
+
+    These are upper case, more or other blanks, and other forms of the same characters (NFKC): full width, ligatures,
+    letters and their accents in one or in two.
+    """
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return " ".join(unicodedata.normalize("NFKC", plain).split())

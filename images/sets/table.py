@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
 from ...errors import DataError
+from .ids import found_by_id
 from .image_set import ImageSet
 from .labels import SPLITS, composed, labelled, settled, whole_numbers
 from .pictures import FilePictures
@@ -14,8 +15,11 @@ from .rows import Row, read_rows
 from .unreadable import Missing
 
 COLUMNS = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
-    "label": ("label", "class", "target", "category", "class_name", "class_label"),
+    "path": (
+        *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "img"),
+        *("image_name", "img_name", "image_id", "imageid", "img_id", "id_code", "id"),
+    ),
+    "label": ("label", "class", "target", "category", "class_name", "class_label", "labels", "diagnosis", "breed"),
     "split": ("split", "subset", "partition"),
     "group": ("group", "person", "patient", "subject", "participant"),
 }
@@ -96,6 +100,13 @@ def _located(
         notes = (
             f"{table}: backslashes in {len(converted)} paths such as {converted[0]} are taken as separators of folders",
         )
+    places = [*missing]
+    none, lost = len(missing) == len(cells), [cells[index] for index in places]
+    found, says = found_by_id(table.parent, lost, str(table), elsewhere=none) if places else ({}, [])
+    for place, file in found.items():
+        files[places[place]] = file
+        del missing[places[place]]
+    notes = (*notes, *says)
     if not missing:
         return files, notes, None
     lost = [cells[index] for index in missing]

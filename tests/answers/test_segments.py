@@ -78,7 +78,7 @@ def test_a_drawn_segment_is_where_the_photograph_has_it():
         (bands(27, 28), "segments: is 27x28 pixels and four.png is 28x28; they must be equal"),
         (Image.new("RGB", (28, 28), RED), "1 colours; draw each of 2 to 100 regions in a colour of its own"),
         (to_picture(colour(28, 28)), "784 colours; draw each of 2 to 100 regions"),
-        (Image.new("I;16", (28, 28)), "segments: has more than 8 bits per channel; save the regions in colours of 8"),
+        (Image.new("I;16", (28, 28)), "segments: 1 different values; give each of 2 to 100 regions a value of its own"),
     ],
     ids=["size", "one", "many", "deep"],
 )
@@ -115,8 +115,10 @@ def test_what_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert isinstance(segments_of("slic"), Superpixels) and type(segments_of(True)) is Segments
     with pytest.raises(UsageError, match="segments gird: no such file; give a picture of the regions, grid or slic"):
         segments_of("gird")
-    with pytest.raises(UsageError, match="segments: a ndarray; give grid, slic, or a picture of the regions"):
-        segments_of(np.zeros((28, 28), dtype=np.uint8))
+    with pytest.raises(UsageError, match="segments: a int; give grid, slic, or a picture of the regions"):
+        segments_of(3)
+    with pytest.raises(UsageError, match=r"segments: an array of shape \(28,\)"):
+        segments_of(np.zeros(28))
     monkeypatch.setitem(__import__("sys").modules, "skimage", None)
     with pytest.raises(UsageError, match=r"needs scikit-image; pip install 'cfx-toolkit\[segments\]'"):
         segments_of("slic")

@@ -20,9 +20,10 @@ from cfx.classifiers.foreign.opening import open_classifier
 from cfx.errors import UsageError
 from cfx.images.sets.image_set import ImageSet
 from cfx.images.sets.labelled import Labelled
+from cfx.images.sets.labels import distinct
 from cfx.images.sets.pictures import ArrayPictures
 from cfx.intake.checking import Checked
-from cfx.intake.class_matching import Matched, distinct
+from cfx.intake.class_matching import Matched
 from cfx.intake.examining import class_names, examine
 from cfx.intake.init_options import ClassifierOptions
 
