@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from ..metrics.ranges import why_not_real
 
-
 SPOKEN_WITH_VOWEL = frozenset("aefhilmnorsx")  # letters: "an F", "a U"
 NOUNS = frozenset(  # the classes of Fashion-MNIST and CIFAR-10
-    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-    + ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        *("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    )
 )
 
 
