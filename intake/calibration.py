@@ -30,8 +30,15 @@ def calibration_notes(logits: Tensor, labels: Tensor) -> list[str]:
     """
     if len(labels) < FEWEST or not torch.isfinite(logits).all():
         return []
-    tried, scores = torch.logspace(log10(COLDEST), log10(HOTTEST), STEPS, dtype=torch.float64), logits.double()
-    losses = torch.stack([F.cross_entropy(scores / each, labels, reduction="sum") for each in tried])
+    scores = logits.double()
+
+    def loss(temperature: float) -> Tensor:
+        return F.cross_entropy(scores / temperature, labels, reduction="sum")
+
+    if loss(1) <= min(loss(FAR[0]), loss(FAR[1])):  # the loss is convex in 1 / temperature: the best one is not far
+        return []
+    tried = torch.logspace(log10(COLDEST), log10(HOTTEST), STEPS, dtype=torch.float64)
+    losses = torch.stack([loss(float(each)) for each in tried])
     likely = tried[losses <= losses.min() + LIKELY]
     low, high, best = float(likely.min()), float(likely.max()), float(tried[losses.argmin()])
     if FAR[0] <= high and low <= FAR[1]:
