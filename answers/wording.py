@@ -7,6 +7,14 @@ from collections.abc import Mapping
 
 from ..metrics.ranges import why_not_real
 
+SPOKEN_WITH_VOWEL = frozenset("aefhilmnorsx")  # letters: "an F", "a U"
+NOUNS = frozenset(  # the classes of Fashion-MNIST and CIFAR-10
+    (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        *("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    )
+)
+
 
 def percent(share: float) -> str:
     """0.9984 -> "99.8 %"."""
@@ -14,8 +22,20 @@ def percent(share: float) -> str:
 
 
 def with_article(name: str) -> str:
-    """ "4" -> "a 4", "8" -> "an 8", "Ankle boot" -> "an Ankle boot"."""
-    vowel = name[:1].lower() in tuple("aeio") or name.startswith("8") or name in ("11", "18")
+    """ "4" -> "a 4", "8" -> "an 8", "Ankle boot" -> "an Ankle boot"; "other" stays "other".
+
+    Only what is known to be a noun has an article: numbers, letters, and the `NOUNS`. A user's classes may be anything:
+    "other", "not blurred", "scissors".
+    """
+    kind, _, rest = name.rpartition(" ")
+    if rest.isdecimal() and kind in ("", "digit"):
+        vowel = not kind and (rest.startswith("8") or rest in ("11", "18"))
+    elif len(rest) == 1 and rest.isalpha() and kind in ("", "letter"):
+        vowel = not kind and rest.lower() in SPOKEN_WITH_VOWEL
+    elif name in NOUNS:
+        vowel = name[0].lower() in "aeio"
+    else:
+        return name
     return f"{'an' if vowel else 'a'} {name}"
 
 

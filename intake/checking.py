@@ -13,25 +13,26 @@ from ..bundles.notes import saturated_note
 from ..classifiers.foreign.adapted import Adapted, has_gradients, usable_gradients
 from ..classifiers.foreign.opening import describe
 from ..classifiers.foreign.outputs import LOGITS_OF
-from ..classifiers.foreign.preprocessing import Preprocessing, candidates
-from ..images.sets.labelled import Labelled
+from ..classifiers.foreign.preprocessing import Preprocessing
+from .adapting import TRIED_BRIEFLY, Adaptation, adapt
+from .calibration import calibration_notes
 from .class_matching import Matched, best_order
+from .likelihood import by_chance
 from .probe import Probe, logits_of
 
 SAMPLE = (128, 512)  # labelled images on which the classifier is checked: at least, at most
-TRIED = (48, 256)  # of them, for each normalisation: at least, at most
-LEAST_DIFFERENCE = 0.02  # smallest gain in accuracy that justifies another preprocessing
 LEAST_OF_CLASS = 5  # images of a class in the sample, from which on it is remarkable that it is never predicted
 ADAPTED = "Adapted"  # the architecture of a user's classifier
 LOOKED_AT_FOR_GRADIENTS = 32  # images
 SATURATING = frozenset(output for output, _ in LOGITS_OF)
-USUAL_SIZE = 224  # pixels, of most classifiers of photographs
-SMALLEST_PHOTO = 64  # pixels of the longer side; smaller images are not tried at the usual size of photographs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """A classifier's results on labelled images, and its entry in bundle.toml, still without checksums of its files."""
+    """A classifier's results on labelled images, and its entry in bundle.toml, still without checksums of its files.
+
+    `tied` are the preprocessings between which the images do not decide.
+    """
 
     entry: PartEntry
     classifier: Adapted
@@ -40,22 +41,7 @@ class Checked:
     confusions: tuple[tuple[int, str, str], ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """A classifier with its preprocessing.
-
-    Attributes:
-        classifier: the adapted classifier.
-        declared: the fields of its preprocessing that are declared.
-        notes, warnings: what was guessed, and what looks wrong.
-    """
-
-    classifier: Adapted
-    declared: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
+    tied: tuple[Preprocessing, ...] = ()
 
 
 def check(probe: Probe, matched: Matched, *, brief: bool = False) -> Checked:
@@ -69,7 +55,7 @@ def check(probe: Probe, matched: Matched, *, brief: bool = False) -> Checked:
     """
     adaptation = adapt(probe, matched, brief=brief)
     adapted, notes, classes = adaptation.classifier, [*probe.notes, *adaptation.notes], matched.classes
-    sample = probe.affordable((TRIED[0], SAMPLE[1]) if brief else SAMPLE)
+    sample = probe.affordable((TRIED_BRIEFLY[0], SAMPLE[1]) if brief else SAMPLE)
     logits, labels = logits_of(adapted, sample), matched.labelling.classes_of(sample.labels)
     seen = logits.argmax(dim=1)
     accuracy = float((seen == labels).float().mean())
@@ -87,6 +73,8 @@ def check(probe: Probe, matched: Matched, *, brief: bool = False) -> Checked:
     warnings = [] if matched.columns is not None else other_order(seen, labels, classes, accuracy)
     if not warnings:  # otherwise the order of the classes explains what looks wrong
         warnings = [*suspicious(logits, labels, accuracy), *never_predicted(seen, labels, classes)]
+    if not warnings:
+        notes += calibration_notes(logits, labels)
     measured = {"test_accuracy": round(accuracy, 5), "images": len(sample)}
     return Checked(
         entry=entry_of(
@@ -104,6 +92,7 @@ def check(probe: Probe, matched: Matched, *, brief: bool = False) -> Checked:
         confusions=commonest_mistakes(seen, labels, classes),
         notes=tuple(notes),
         warnings=(*adaptation.warnings, *warnings),
+        tied=adaptation.tied,
     )
 
 
@@ -131,76 +120,6 @@ def entry_of(
         classes=None if matched.columns is None or matched.among else matched.classes,
     )
     return PartEntry(architecture=ADAPTED, file=foreign.file, measured=measured or {}, foreign=foreign)
-
-
-def adapt(probe: Probe, matched: Matched, *, brief: bool = False) -> Adaptation:
-    """Find a classifier's preprocessing: the declared one, or else the candidate with the highest accuracy."""
-    declared = (*dict.fromkeys((*probe.foreign.declared, *probe.given)),)
-    columns = matched.columns if matched.among else None
-    preprocessing = probe.preprocessing
-    first = probe.adapted(columns, preprocessing)
-    tried = variants(probe, declared)
-    if brief:
-        tried = in_question(tried, declared)
-    if not tried:
-        return Adaptation(first, declared)
-    others = {name: probe.adapted(columns, other) for name, other in tried.items()}
-    sample = probe.affordable(TRIED, runs=len(others) + 1)
-    labels, count = matched.labelling.classes_of(sample.labels), len(sample)
-    ordered = matched.columns is None  # whether another order of the classes may be the reason for a low accuracy
-    as_declared = right(first, sample, labels, ordered=ordered)
-    rates = {name: right(other, sample, labels, ordered=ordered) for name, other in others.items()}
-    best = max(rates, key=lambda name: rates[name])
-    known = bool({"mean", "std", "scale"} & set(declared))
-    chance = float(labels.bincount().max()) / count
-    if rates[best] > max(as_declared + by_chance(as_declared, count), chance + by_chance(chance, count)):
-        what, options, is_declared = {
-            "bgr": ("the channel order bgr", "--order", "order" in declared),
-            "size": (f"the size {USUAL_SIZE}x{USUAL_SIZE}", "--input-size", False),
-        }.get(best, (f"the normalisation {best!r}", "--mean, --std", known))
-        says = f"{rates[best]:.1%} right with {what}, {as_declared:.1%}"
-        if is_declared:
-            return Adaptation(first, declared, (), (f"{says} as declared: is the declaration right?",))
-        return Adaptation(others[best], declared, (f"{says} without; it is used, {options} overrides it",))
-    if known:
-        return Adaptation(first, declared)
-    note = f"no normalisation of the input improves the accuracy ({as_declared:.1%} right without)"
-    return Adaptation(first, declared, (note,))
-
-
-def variants(probe: Probe, declared: Sequence[str]) -> Mapping[str, Preprocessing]:
-    """Other preprocessings that the classifier may expect, by name."""
-    preprocessing = probe.preprocessing
-    tried = candidates(preprocessing)
-    if preprocessing.channels == 3 and "order" not in probe.given:
-        tried["bgr"] = replace(preprocessing, order="bgr")
-    longer = max(probe.sample.images.shape[2:])
-    if "size" not in declared and preprocessing.size is None and longer >= SMALLEST_PHOTO and longer != USUAL_SIZE:
-        resized = replace(preprocessing, size=(USUAL_SIZE, USUAL_SIZE))
-        if probe.accepts(resized):
-            tried["size"] = resized
-    return {name: other for name, other in tried.items() if other != preprocessing}
-
-
-def in_question(tried: Mapping[str, Preprocessing], declared: Sequence[str]) -> Mapping[str, Preprocessing]:
-    """Those preprocessings that differ in what is not declared: the normalisation, the channel order or the size."""
-    known = {"bgr": "order" in declared, "size": "size" in declared}
-    normalised = bool({"mean", "std", "scale"} & {*declared})
-    return {name: other for name, other in tried.items() if not known.get(name, normalised)}
-
-
-def right(adapted: Adapted, sample: Labelled, labels: Tensor, *, ordered: bool) -> float:
-    """The accuracy on images whose classes are `labels` (N,); 0 if some logits are NaN or infinite.
-
-    With `ordered`, in the order of the classes that suits the predictions best, so that a wrong order does not make a
-    wrong normalisation look better.
-    """
-    logits = logits_of(adapted, sample)
-    if not torch.isfinite(logits).all():
-        return 0.0
-    seen = logits.argmax(dim=1)
-    own = float((seen == labels).float().mean())
-    return max(own, best_order(seen, labels, logits.shape[1])[0]) if ordered else own
 
 
 def other_order(seen: Tensor, labels: Tensor, classes: Sequence[str], accuracy: float) -> list[str]:
@@ -243,11 +162,6 @@ def never_predicted(seen: Tensor, labels: Tensor, classes: Sequence[str]) -> lis
         return []
     which = f"a class is never predicted: {never[0]}" if len(never) == 1 else f"never predicted: {', '.join(never[:5])}"
     return [f"{which}; are the names and the order of the classes right?"]
-
-
-def by_chance(share: float, count: int) -> float:
-    """How much another share of `count` images may exceed this one by chance: three standard errors, at least 2 %."""
-    return max(LEAST_DIFFERENCE, 3 * (share * (1 - share) / count) ** 0.5)
 
 
 def suspicious(logits: Tensor, labels: Tensor, accuracy: float) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from ..images.sets.labelled import Labelled, looks_light_on_dark
 from ..images.sets.labels import distinct
 from ..images.sets.opening import open_images
 from ..images.sets.survey import GREY_MODES
-from .checking import SAMPLE, Adaptation, entry_of
+from .adapting import Adaptation
+from .checking import SAMPLE, entry_of
 from .class_matching import IMAGENET, Matched, check_count, two_classes
 from .digests import with_digests
 from .examining import class_list, examine
@@ -137,16 +138,23 @@ def open_with_photos(
         hint = "imagenet" if len(classes) == IMAGENET else "FILE"
         notes.append(f"the classifier's {len(classes)} classes have no names; --classes {hint} names them")
     declared = (*dict.fromkeys((*foreign.declared, *probe.given)),)
-    if not {"mean", "std", "scale"} & {*declared}:
-        notes.append(
-            "whether the classifier's input is normalised is not known, and it is not: --mean and --std set it, "
-            "--images DIR with a folder of images for each class finds it out"
-        )
+    notes.append(unchecked({*declared}))
     adapted = probe.adapted()
     gradients = foreign.differentiable and has_gradients(adapted, sample.floats(slice(0, 4)))
     entry = entry_of(probe, Adaptation(adapted, declared), Matched(classes, classes), differentiable=gradients)
     file = description(foreign, sizes, Matched(classes, classes), entry, looks_light_on_dark(sample))
     return StandaloneClassifier(opened(file, foreign, adapted, device), tuple(notes))
+
+
+def unchecked(declared: Set[str]) -> str:
+    """A note that without labelled images nothing tells whether the preprocessing is right."""
+    if {"mean", "std", "scale"} & declared:
+        return "the preprocessing is used as declared; without labelled images (--images DIR) it could not be checked"
+    return (
+        "whether the classifier's input is normalised is not known, and it is not; without labelled images nothing "
+        "could be checked: --mean and --std set it, --images DIR with a folder of images for each class compares the "
+        "usual ones"
+    )
 
 
 def description(

@@ -30,6 +30,7 @@ NORMALISATIONS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = 
     "-1..1": (1.0, (0.5,), (0.5,)),
     "imagenet": (1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # torchvision's presets
     "mnist": (1.0, (0.1307,), (0.3081,)),  # PyTorch's examples/mnist
+    "fashion-mnist": (1.0, (0.2860,), (0.3530,)),  # moments of its training images
     "cifar10": (1.0, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),  # moments of its training images
     "0..255": (255.0, (0.0,), (1.0,)),
 }

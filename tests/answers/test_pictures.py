@@ -85,3 +85,14 @@ def test_numbers_that_are_none_become_null_and_say_why(bundle, digits, monkeypat
 def test_words():
     assert percent(0.99841) == "99.8 %" and rounded(1 / 3) == 0.333333
     assert [with_article(name) for name in ("4", "8", "Ankle boot", "Bag")] == ["a 4", "an 8", "an Ankle boot", "a Bag"]
+
+
+def test_only_a_noun_of_ours_has_an_article():
+    """A user's class may be an adjective, a plural or a proper name."""
+    ours = (
+        *("a 4", "an 8", "an 11", "an 18", "an 80", "a 2024", "an A", "a b", "an F", "a U", "a digit 8", "a letter E"),
+        *("an Ankle boot", "a T-shirt/top", "a cat", "an automobile"),
+    )
+    assert tuple(with_article(words.partition(" ")[2]) for words in ours) == ours
+    for name in ("other", "not blurred", "Egyptian cat", "ok", "scissors", "digit", "letter EE", "Cat", "", "été"):
+        assert with_article(name) == name

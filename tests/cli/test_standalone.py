@@ -95,7 +95,7 @@ def test_labelled_images_tell_normalisation_and_names(run: Run, folder: Path):
     asked = ("--classifier", "alone_models:darker", "--images", folder, "--target", "digit 9")
     found = run("explain", FOUR, *asked)
     assert found.code == 0, found.stderr
-    assert "right with the normalisation '-1..1'" in found.stderr
+    assert "normalisation '-1..1': used, because it fits the labels better than normalisation 'none'" in found.stderr
     assert "alone_models:darker: right on" in found.stderr and "labelled images" in found.stderr
     assert "the model now sees a digit 9" in found.stdout
 

@@ -98,7 +98,7 @@ def test_a_classifier_that_fits_is_written_down_and_opens_again(folder: Path, tm
         ({"scale": 0.5, "mean": 0.5}, {"mean": (0.5,), "std": (0.5,)}),
     ],
 )
-def test_the_normalisation_that_is_right_most_often_is_found(
+def test_the_normalisation_with_which_the_labels_are_likeliest_is_found(
     folder: Path, tmp_path: Path, brought, arguments, expected
 ):
     checked = set_up(tmp_path / "b", InitOptions(images=str(folder), classifier=factory(brought, **arguments)))
@@ -106,13 +106,14 @@ def test_the_normalisation_that_is_right_most_often_is_found(
     foreign = checked.file.parts["classifier"].foreign
     assert foreign is not None
     assert {name: getattr(foreign.preprocessing, name) for name in expected} == expected
-    assert any("right with the normalisation" in note for note in checked.notes)
+    assert any("used, because it fits the labels better than normalisation 'none'" in note for note in checked.notes)
 
 
 def test_a_declared_normalisation_that_is_wrong_is_warned_of(folder: Path, tmp_path: Path, brought):
     options = InitOptions(images=str(folder), classifier=factory(brought), preprocessing={"mean": (-0.9,)})
     checked = set_up(tmp_path / "b", options)
-    assert any("as declared: is the declaration right?" in warning for warning in checked.warnings)
+    (warning,) = (warning for warning in checked.warnings if "is the declaration right?" in warning)
+    assert "normalisation 'none': fits the labels better than normalisation mean -0.9, std 1: NLL" in warning
 
 
 def test_grey_images_go_to_a_classifier_of_three_channels(folder: Path, tmp_path: Path, brought):
