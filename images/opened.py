@@ -10,14 +10,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..errors import ImageError, reason_in_brackets
+from ..switches import Switch
 from .faults import HEAD, UNSUPPORTED, format_of, is_heif, what_it_is
 
 # Pillow knows more formats. Left out are those that start other programs (EPS), contain vector graphics (WMF), or have
 # so weak a signature that text is taken for an image (TGA). "JPEG" includes MPO.
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "DIB", "WEBP", "AVIF", "JPEG2000", "ICO", "PPM")
+
+MOST_PIXELS = 2**30 // 4 // 3  # Pillow's own limit, of an image of a quarter of a GiB
+
+# Code that is imported with a model may set them.
+_TRUNCATED = Switch(
+    lambda: ImageFile.LOAD_TRUNCATED_IMAGES, lambda value: setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", value), False
+)
+_LIMIT = Switch(lambda: Image.MAX_IMAGE_PIXELS, lambda value: setattr(Image, "MAX_IMAGE_PIXELS", value), MOST_PIXELS)
 
 
 @contextmanager
@@ -35,9 +44,8 @@ def opened_image(file: Path | BinaryIO) -> Iterator[Image.Image]:
             raise
         found = _open_heif(file)
     with found as opened:
-        limit = Image.MAX_IMAGE_PIXELS
         pixels = opened.size[0] * opened.size[1]
-        if limit is not None and pixels > limit:  # above twice as many, Pillow itself raises an error
+        if pixels > MOST_PIXELS:  # above twice as many, Pillow itself raises an error
             raise Image.DecompressionBombError(f"{pixels} pixels")
         yield opened
 
@@ -78,7 +86,8 @@ def one_sentence(place: str, file: Path | bytes | None = None) -> Iterator[None]
         file: the file or its content, to look at what it is if it is no image.
     """
     try:
-        yield
+        with _TRUNCATED.held(), _LIMIT.held():
+            yield
     except ImageError:
         raise
     except _Unsupported as error:
@@ -88,8 +97,7 @@ def one_sentence(place: str, file: Path | bytes | None = None) -> Iterator[None]
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         count = re.search(r"\d+", str(error))  # Pillow gives the size only in its message
         size = f"{int(count.group()):,} pixels" if count else "too many pixels"
-        limit = f"{Image.MAX_IMAGE_PIXELS or 0:,}"
-        raise ImageError(f"{place}: {size}, more than the {limit} that are safe; shrink it first") from error
+        raise ImageError(f"{place}: {size}, more than the {MOST_PIXELS:,} that are safe; shrink it first") from error
     except MemoryError as error:
         raise ImageError(f"{place}: needs more memory than is available; shrink it first") from error
     except Exception as error:  # on malformed files Pillow's decoders may raise any exception

@@ -16,6 +16,7 @@ from ..classifiers.foreign.contract import Foreign
 from ..classifiers.foreign.memory_format import RUNS, prefers_channels_last
 from ..classifiers.foreign.outputs import choose_output, columns_of, outputs_of, shape_of, shown
 from ..classifiers.foreign.preprocessing import MULTI_LABEL, Preprocessing
+from ..classifiers.foreign.signatures import fault_of
 from ..errors import UsageError, first_line
 from ..images.sets.labelled import Labelled
 
@@ -138,11 +139,19 @@ class Probe:
                     f"classifier {self.foreign.name}: it fails because its weights are {dtype} and images are float32; "
                     f"call model.float(){self._before_export}"
                 ) from error
+            fault = fault_of(self.foreign.model, error)
+            if fault is not None:
+                raise UsageError(f"classifier {self.foreign.name}: {fault} ({first_line(error)})") from error
             channels, *size = adapted.preprocessing.to_input(images).shape[1:]
             raise UsageError(
                 f"classifier {self.foreign.name}: it fails on images of {channels} channels and {size[0]}x{size[1]} "
-                f"pixels ({first_line(error)}); set its input with --channels and --input-size"
+                f"pixels ({first_line(error)}); set its input with {self._options}"
             ) from error
+
+    @property
+    def _options(self) -> str:
+        live = self.foreign.kind == "live"
+        return "channels and size in preprocessing" if live else "--channels and --input-size"
 
     @property
     def _before_export(self) -> str:

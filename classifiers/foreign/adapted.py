@@ -89,8 +89,10 @@ class Adapted(nn.Module):
         if count == 0:  # only the model knows the number of classes
             inputs = inputs.new_zeros(1, *inputs.shape[1:])
         size = self.fixed_batch or max(len(inputs), self.least_batch)
-        output = torch.cat([self._run_batch(batch, size) for batch in inputs.split(size)])
-        return output[:count]
+        if len(inputs) <= size:
+            return self._run_batch(inputs, size)[:count]
+        # Copies, because the model may change its input in place, and must not change that of others.
+        return torch.cat([self._run_batch(batch.clone(), size) for batch in inputs.split(size)])
 
     def _run_batch(self, inputs: Tensor, size: int) -> Tensor:
         output = output_tensor(self.model(padded(inputs, size)), self.preprocessing.output_index).to(inputs.device)

@@ -16,6 +16,7 @@ from torch import nn
 
 from ...errors import BundleError, OutputError, UsageError, first_line
 from ...files import expanded, make_directory, write_text
+from ..neutral import neutral
 from .adapted import Called, set_eval_mode
 from .checkpoints import load_weights, read_weights
 from .contract import STEM, Foreign, pack
@@ -104,7 +105,8 @@ def _trusted_bundles() -> dict[str, str]:
 
 def _made(name: str) -> Any:
     module, _, attribute = name.partition(":")
-    with _working_directory_first(), redirect_stdout(sys.stderr):  # cfx's own stdout is for results
+    # What the code sets for the whole process is put back.
+    with neutral(), _working_directory_first(), redirect_stdout(sys.stderr):  # cfx's own stdout is for results
         try:
             found: Any = import_module(module)
         except ModuleNotFoundError as error:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any, TypeAlias
 
 import torch
@@ -88,7 +89,11 @@ class Watch:
     def __call__(self, images: Tensor, look: Look) -> Tensor:
         """The classifier's logits (N, K) of images (N, C, H, W); `look` sees each evaluation of the layers."""
 
+        own = get_ident()
+
         def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> Tensor | None:
+            if get_ident() != own:  # another thread calls the same model
+                return None
             return look(module, inputs[0] if inputs else None, output)
 
         before = self._look
