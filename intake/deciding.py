@@ -68,20 +68,11 @@ def decide(ranking: Ranking, first: Preprocessing, undeclared: Sequence[str]) ->
 
 
 def _chosen(ranking: Ranking, first: Preprocessing) -> Preprocessing:
-    """The best, or one that changes less if the paired 95 % interval does not exclude it.
-
-    Of those that change as much and are not surely worse, it is the most usual.
-    """
+    """The best, or one that the paired 95 % interval does not exclude and that changes less, or is more usual."""
     fits = ranking.fits
-    changes = {each: len(_differences(ranking.own_size, each, first)) for each in fits}
     best = next(iter(fits))
     near = [each for each in fits if each == best or not likelier(fits[best].fitted, fits[each].fitted)]
-    leader = min(near, key=lambda each: changes[each])  # the first of them is the best of them
-    alike = [each for each in fits if changes[each] == changes[leader]]
-    return min(
-        (each for each in alike if each == leader or not likelier(fits[leader].fitted, fits[each].fitted, len(fits))),
-        key=_rarity,
-    )
+    return min(near, key=lambda each: (len(_differences(ranking.own_size, each, first)), _rarity(each)))
 
 
 def doubts(ranking: Ranking, chosen: Preprocessing, others: Sequence[Preprocessing], respect: str) -> list[str]:
