@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..bundles.bundle import Bundle, load_bundle, pick_device
+from ..classifiers.introspection.frozen import frozen_eval
+from ..classifiers.neutral import each_within, neutral
 from ..counterfactuals.engine import TAKES_NO_TARGET
 from ..counterfactuals.problem import ModelError
 from ..counterfactuals.registry import load_engine
@@ -23,32 +28,34 @@ from ..errors import UsageError, check_one_of, unknown_name
 from ..images.reading import scale_of
 from ..images.scale import Scale
 from ..metrics.catalogue import OF_IMAGES
+from . import parameters
 from .answer import Answer
 from .asking import ask_each
-from .given import Given, allowed_of, each_of, read_all
+from .given import Given, Pair, allowed_of, each_of, read_all
 from .loop import AnswerLoop, Failed
 from .pipeline import AnswerOptions, default_engine
 from .question import QuestionBatch, Source
 from .region import Allowed, Within
 from .segments import segments_of
-from .standalone import Model, description_of, open_standalone
+from .standalone import Model, description_of, open_standalone, peeked
 from .style import Style, typical_of
 from .wanted import Wanted, label_of, wanted_of
 
 BATCH_SIZE = 64  # images
+_calculated_in: set[int] = set()  # the ids of this process and of those that it was forked from
 
 
 def explain(
-    images: Given | Iterable[Given],
+    images: Given | Iterable[Given | Pair],
     *,
-    target: str | int | Iterable[str | int] = "auto",
+    target: str | int | Iterable[str | int] | np.ndarray | Tensor = "auto",
     other_than: str | int | None = None,
     certain: bool = False,
     region: Sequence[int] | None = None,
     mask: Given | None = None,
     bundle: str | Path | Bundle | None = None,
     classifier: Model | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | Mapping[int, str] | Mapping[str, int] | str | PathLike[str] | None = None,
     donors: str | PathLike[str] | None = None,
     preprocessing: Mapping[str, object] | None = None,
     engine: str | None = None,
@@ -58,7 +65,7 @@ def explain(
     style: Style = "minimal",
     regions: bool | str | PathLike[str] | Image.Image = False,
     metrics: Sequence[str] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     seed: int = 0,
     on_unreadable: Literal["raise", "skip"] = "raise",
     on_failure: Literal["raise", "skip"] = "raise",
@@ -81,7 +88,8 @@ def explain(
         (784, 416)
 
     Args:
-        images: one image or several. An array or tensor (N, C, H, W) is N images.
+        images: one image or several. An array or tensor (N, C, H, W) is N images. Labels that a data set or a
+            `DataLoader` gives with images are left out.
         target: target class, by name or index; several for the nearest of them; "auto" for each image's runner-up
             class; "label" for the class that the image's folder names.
         other_than: a class, by name or index, of which the image is to be seen as another, the nearest.
@@ -92,7 +100,8 @@ def explain(
         bundle: bundle to use: a name, a directory, or a loaded bundle; None for "mnist", or for a `classifier` alone.
         classifier: a classifier to explain without a bundle: a module, which is called in eval mode and otherwise left
             as it is; another function from images to logits; or the name of one, as `cfx explain --classifier` takes.
-        classes: names of the classifier's classes in the order of the logits; None if its source has them.
+        classes: names of the classifier's classes in the order of the logits, or as {index: name} or {name: index}, or
+            their file; None if its source has them.
         donors: labelled images, as `cfx init --images` takes them, on which the classifier is examined: the size and
             normalisation of its input are tried, and its classes matched.
         preprocessing: what is known about the classifier's input and output, as fields of `Preprocessing`: `mean`,
@@ -129,51 +138,80 @@ def explain(
             classifier does not match its description or the donors.
         BundleError: the bundle is damaged, or lacks a part that the engine needs.
     """
-    for choice, value in (("on_unreadable", on_unreadable), ("on_failure", on_failure)):
-        if value not in ("raise", "skip"):
-            raise unknown_name(f"choice of {choice}", value, ("raise", "skip"))
-    finds_region = isinstance(mask, str) and mask == "auto"
-    if region is not None and mask is not None:
-        raise UsageError("region and mask contradict each other: give one of them")
-    allowed = allowed_of(region, None if finds_region else mask)
-    has_target = not isinstance(target, str) or target != "auto"
-    check_one_of({"target": has_target, "not": other_than is not None, "goal certain": certain})
-    if count < 1:
-        raise UsageError(f"count {count}: ask for at least one answer")
-    window = None if white is None else (black, white)
-    described = {"classes": classes, "donors": donors, "preprocessing": preprocessing}
-    if classifier is None:
-        loaded = bundle_of(bundle, device, described)
-    elif bundle is not None:
-        raise UsageError("classifier: a bundle has a classifier of its own; give one of the two")
-    else:
-        about = description_of(classes, preprocessing, window)
-        loaded, images = open_standalone(classifier, each_of(images), donors, about, pick_device(device))
-    name = engine or default_engine(loaded)
-    kind = load_engine(name)
-    check_names(kind, settings or {})
-    options = AnswerOptions(
-        seed=seed,
-        metrics=known_metrics(metrics),
-        count=count,
-        typical=typical_of(loaded, style),
-        segments=None if regions is False else segments_of(regions),
-    )
-    searching = kind.from_models(loaded.models, confidence=confidence, **(settings or {}))
-    if kind.any_class and not certain:
-        if has_target or other_than is not None:
-            raise UsageError(f"engine {name}: {TAKES_NO_TARGET}")
-        certain = True
-    explanation = Explanation(
-        loop=AnswerLoop(loaded, {name: searching}, options),
-        wanted=wanted_by_all(target, other_than, loaded, certain=certain),
-        allowed=allowed,
-        finds_region=finds_region,
-        scale=scale_for(images, loaded, window),
-        on_unreadable=on_unreadable,
-        on_failure=on_failure,
-    )
-    return explanation.answers(images)
+    check_not_forked()
+    given = each_of(images)
+    first, given = peeked(given) if classifier is not None and donors is None else (None, given)
+    with neutral():
+        asked = parameters.classes_or_indices("target", target)
+        other_than = None if other_than is None else parameters.class_or_index("other_than", other_than)
+        certain = parameters.flag("certain", certain)
+        if region is not None and mask is not None:
+            raise UsageError("region and mask contradict each other: give one of them")
+        region, mask = parameters.region_of(region), parameters.picture("mask", mask)
+        finds_region = isinstance(mask, str) and mask == "auto"
+        with parameters.naming("mask"):
+            allowed = allowed_of(region, None if finds_region else mask)
+        has_target = asked != ["auto"]
+        check_one_of({"target": has_target, "not": other_than is not None, "goal certain": certain})
+        confidence, count = (
+            parameters.number("confidence", confidence),
+            parameters.whole("count", count, 1, parameters.MOST_ANSWERS),
+        )
+        black = parameters.number("black", black)
+        window = None if white is None else (black, parameters.number("white", white))
+        if window is not None and window[0] == window[1]:
+            raise UsageError(f"black and white are both {black:g}; give two values")
+        seed = parameters.whole("seed", seed, 0, parameters.LARGEST_SEED)
+        skips = [
+            parameters.choice(name, value, ("raise", "skip"))
+            for name, value in (("on_unreadable", on_unreadable), ("on_failure", on_failure))
+        ]
+        with parameters.naming("device"):
+            device = pick_device(parameters.device_name(device))
+        described = {"classes": classes, "donors": donors, "preprocessing": preprocessing}
+        bundle = parameters.bundle_given(bundle)
+        if classifier is None:
+            with parameters.naming("bundle"):
+                loaded = bundle_of(bundle, device, described)
+        elif bundle is not None:
+            raise UsageError("classifier: a bundle has a classifier of its own; give one of the two")
+        else:
+            about = description_of(
+                parameters.class_names(classes), parameters.table("preprocessing", preprocessing), window
+            )
+            labelled = None if donors is None else str(parameters.file("donors", donors))
+            loaded = open_standalone(classifier, first, labelled, about, device)
+        name = default_engine(loaded) if engine is None else parameters.text("engine", engine)
+        with parameters.naming("engine"):
+            kind = load_engine(name)
+        with parameters.naming("settings"):
+            chosen = parameters.table("settings", settings)
+            check_names(kind, chosen)
+        with parameters.naming("settings" if chosen else "engine"):
+            searching = kind.from_models(loaded.models, confidence=confidence, **chosen)
+        with parameters.naming("regions"):
+            cut = None if regions is False else segments_of(parameters.plain(regions))
+        options = AnswerOptions(
+            seed=seed,
+            metrics=known_metrics(parameters.names("metrics", metrics)),
+            count=count,
+            typical=typical_of(loaded, parameters.text("style", style)),
+            segments=cut,
+        )
+        if kind.any_class and not certain:
+            if has_target or other_than is not None:
+                raise UsageError(f"engine {name}: {TAKES_NO_TARGET}")
+            certain = True
+        explanation = Explanation(
+            loop=AnswerLoop(loaded, {name: searching}, options),
+            wanted=wanted_by_all(asked, other_than, loaded, certain=certain),
+            allowed=allowed,
+            finds_region=finds_region,
+            scale=scale_for(given, loaded, window),
+            on_unreadable=skips[0],
+            on_failure=skips[1],
+        )
+    return explanation.answers(given)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,33 +235,51 @@ class Explanation:
     on_unreadable: str
     on_failure: str
 
-    def answers(self, images: Given | Iterable[Given]) -> Iterator[Answer]:
-        """Answer the questions about images, as their answers are asked for."""
+    def answers(self, images: Iterable[Given]) -> Iterator[Answer]:
+        """Answer the questions about images, as their answers are asked for.
+
+        The images are taken, and the answers given, while the program has its own state.
+        """
+        numbered = enumerate(images)
+        while some := list(islice(numbered, BATCH_SIZE)):
+            yield from each_within(self._answers(some), self._undisturbed)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """While an answer is found: without what the program has set, and with its model in eval mode."""
+        with neutral(), frozen_eval(self.loop.bundle.classifier):
+            yield
+
+    def _answers(self, images: Sequence[tuple[int, Given]]) -> Iterator[Answer]:
+        """Answer the questions about one batch."""
         for result in self.loop.run(self._batches(images)):
             if isinstance(result, Failed):
                 self._missing(str(result))
             else:
                 yield from result.answers
 
-    def _batches(self, images: Given | Iterable[Given]) -> Iterator[QuestionBatch]:
+    def _batches(self, images: Sequence[tuple[int, Given]]) -> Iterator[QuestionBatch]:
         bundle = self.loop.bundle
-        reading = read_all(images, bundle, self.scale, skip=self.on_unreadable == "skip")
-        while images_read := list(islice(reading, BATCH_SIZE)):
-            sources, pixels = zip(*images_read, strict=True)
-            goals = [self.wanted or label_of(source.name, source.photo, bundle) for source in sources]
-            within = [self._within(source, image) for source, image in images_read]
-            stack = torch.stack(pixels).to(bundle.device)
-            asked, failed = ask_each(bundle, stack, sources, goals, within, finds_region=self.finds_region)
-            for row, error in failed.items():
-                self._missing(f"{sources[row].name}: {error}")
-            yield asked
+        images_read = [*read_all(images, bundle, self.scale, skip=self.on_unreadable == "skip")]
+        if not images_read:
+            return
+        sources, pixels = zip(*images_read, strict=True)
+        goals = [self.wanted or label_of(source.name, source.photo, bundle) for source in sources]
+        within = [self._within(source, image) for source, image in images_read]
+        stack = torch.stack(pixels).to(bundle.device)
+        asked, failed = ask_each(bundle, stack, sources, goals, within, finds_region=self.finds_region)
+        for row, error in failed.items():
+            self._missing(f"{sources[row].name}: {error}")
+        yield asked
 
     def _within(self, source: Source, pixels: Tensor) -> Within | None:
         """Where an image may change, in its own pixels; the picture of its segments must fit, too."""
         (height, width), segments = pixels.shape[1:], self.loop.options.segments
         if segments is not None:
-            segments.check(source.name, (width, height) if source.placement is None else source.placement.size)
-        return self.allowed and self.allowed.within(source.name, (height, width), source.placement)
+            with parameters.naming("regions"):
+                segments.check(source.name, (width, height) if source.placement is None else source.placement.size)
+        with parameters.naming("region" if self.allowed is None or self.allowed.box is not None else "mask"):
+            return self.allowed and self.allowed.within(source.name, (height, width), source.placement)
 
     def _missing(self, text: str) -> None:
         """Raise a ModelError about an image without an answer, or warn, as `on_failure` says."""
@@ -232,9 +288,21 @@ class Explanation:
         warnings.warn(f"{text}; skipped", stacklevel=3)
 
 
-def bundle_of(
-    bundle: str | PathLike[str] | Bundle | None, device: str, described: Mapping[str, object | None]
-) -> Bundle:
+def check_not_forked() -> None:
+    """Refuse to calculate with threads in a fork of a process that did so: they are not there, and it would wait.
+
+    Raises:
+        UsageError: this process is such a fork.
+    """
+    _calculated_in.add(os.getpid())
+    if len(_calculated_in) > 1 and torch.get_num_threads() > 1:
+        raise UsageError(
+            "cfx.explain: this process was forked from one in which it has run, and its threads would wait for ever; "
+            'start processes with the method "spawn", or call torch.set_num_threads(1) in this one first'
+        )
+
+
+def bundle_of(bundle: str | Bundle | None, device: str, described: Mapping[str, object | None]) -> Bundle:
     """Open a bundle, unless it is a loaded one; None is "mnist".
 
     Raises:
@@ -245,25 +313,23 @@ def bundle_of(
             raise UsageError(f"{what}: describes a classifier without a bundle; give a classifier")
     if isinstance(bundle, Bundle):
         return bundle
-    return load_bundle("mnist" if bundle is None else str(bundle), pick_device(device))
+    return load_bundle("mnist" if bundle is None else bundle, device)
 
 
 def wanted_by_all(
-    target: str | int | Iterable[str | int], other_than: str | int | None, bundle: Bundle, *, certain: bool
+    asked: Sequence[str | int], other_than: str | int | None, bundle: Bundle, *, certain: bool
 ) -> Wanted | None:
     """The goal of every image; None if each image's folder names its target.
 
     Raises:
-        UsageError: there is no target, or no such class.
+        UsageError: there is no such class.
     """
-    several = [target] if isinstance(target, str | int) else [*target]
-    if not several:
-        raise UsageError("target: there are no classes in it")
     ruled_out = None if other_than is None else str(other_than)
-    return wanted_of(",".join(map(str, several)), bundle, other_than=ruled_out, certain=certain)
+    with parameters.naming("target" if other_than is None else "other_than"):
+        return wanted_of(",".join(map(str, asked)), bundle, other_than=ruled_out, certain=certain)
 
 
-def scale_for(images: Given | Iterable[Given], bundle: Bundle, window: tuple[float, float] | None) -> Scale | None:
+def scale_for(images: Iterable[Given], bundle: Bundle, window: tuple[float, float] | None) -> Scale | None:
     """What black and white are in the images: as given, the bundle's own, or decided for a list of files together."""
     scale = bundle.scale if window is None else Scale(*window, clips=True)
     if scale is None and isinstance(images, list | tuple):
@@ -281,5 +347,6 @@ def known_metrics(names: Sequence[str] | None) -> frozenset[str] | None:
         return None
     for name in names:
         if name not in OF_IMAGES:
-            raise unknown_name("metric", name, OF_IMAGES)
+            with parameters.naming("metrics"):
+                raise unknown_name("metric", name, OF_IMAGES)
     return frozenset(names)

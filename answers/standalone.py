@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,23 +15,27 @@ from ..bundles.bundle import Bundle
 from ..classifiers.foreign.live import open_live
 from ..classifiers.foreign.opening import open_classifier
 from ..errors import UsageError
+from ..intake.examining import class_names
 from ..intake.init_options import ClassifierOptions
 from ..intake.standalone import open_with_images, open_with_photos
 from .given import Given, pixels_of, size_of
+from .parameters import naming
 
 Model = nn.Module | Callable[[Tensor], Any] | str
 """A module, another function from images to logits, or the name of one, as `open_classifier` takes it."""
 
 
 def description_of(
-    classes: Sequence[str] | None, preprocessing: Mapping[str, object] | None, window: tuple[float, float] | None
+    classes: Path | tuple[str, ...] | None, preprocessing: Mapping[str, object], window: tuple[float, float] | None
 ) -> ClassifierOptions:
     """What a program says about its classifier, as `explain` takes it."""
-    fields = dict(preprocessing or {})
+    fields = dict(preprocessing)
     label = fields.pop("label", None)
+    with naming("classes"):
+        named = class_names(classes)
     return ClassifierOptions(
-        classes=None if classes is None else tuple(classes),
-        preprocessing={field: as_field(value) for field, value in fields.items()},
+        classes=named,
+        preprocessing={field: as_field(field, value) for field, value in fields.items()},
         label=None if label is None else str(label),
         window=window,
     )
@@ -38,28 +43,29 @@ def description_of(
 
 def open_standalone(
     classifier: Model,
-    images: Iterable[Given],
-    donors: str | PathLike[str] | None,
+    first: Given | None,
+    donors: str | None,
     settings: ClassifierOptions,
     device: str,
-) -> tuple[Bundle, Iterable[Given]]:
-    """Open a classifier without a bundle, and warn about what looks wrong.
-
-    Returns:
-        The classifier as a bundle, and all images.
-    """
-    foreign = open_classifier(classifier) if isinstance(classifier, str) else open_live(classifier)
+) -> Bundle:
+    """Open a classifier as a bundle, by the first image or labelled ones, and warn about what looks wrong."""
+    named = isinstance(classifier, str | PathLike)
+    with naming("classifier"):
+        foreign = open_classifier(fspath(classifier)) if named else open_live(classifier)
     if donors is not None:
-        opened = open_with_images(foreign, fspath(donors), settings, device)
+        with naming("donors", donors):
+            opened = open_with_images(foreign, donors, settings, device)
     else:
-        first, images = peeked(images)
         if first is None:
             raise UsageError("images: there are none to explain")
         size, channels = size_of(first)
-        opened = open_with_photos(foreign, lambda *how: pixels_of(first, *how)[None], size, channels, settings, device)
+        with naming("images", "--working"):  # too small for any search
+            opened = open_with_photos(
+                foreign, lambda *how: pixels_of(first, *how)[None], size, channels, settings, device
+            )
     for warning in opened.warnings:
         warnings.warn(f"{foreign.name}: {warning}", stacklevel=3)
-    return opened.bundle, images
+    return opened.bundle
 
 
 def peeked(images: Iterable[Given]) -> tuple[Given | None, Iterable[Given]]:
@@ -71,8 +77,6 @@ def peeked(images: Iterable[Given]) -> tuple[Given | None, Iterable[Given]]:
     return first, rest if first is None else chain([first], rest)
 
 
-def as_field(value: object) -> object:
-    """A list or a single float as a tuple, as `Preprocessing` takes mean, std and size."""
-    if isinstance(value, list):
-        return tuple(value)
-    return (value,) if isinstance(value, float) else value
+def as_field(name: str, value: object) -> object:
+    """A single number as a tuple, as `Preprocessing` takes mean and std."""
+    return (value,) if name in ("mean", "std") and isinstance(value, int | float) else value

@@ -123,7 +123,7 @@ def test_python_changes_the_region_only(bundle: Bundle, tmp_path: Path):
         assert isinstance(within, dict) and within["share"] == 0.5
     with pytest.raises(UsageError, match="region and mask contradict"):
         cfx.explain(FOUR, region=(0, 0, 2, 2), mask=top, bundle=bundle)
-    with pytest.raises(UsageError, match=r"region \(1, 2\): expected x, y, width and height"):
+    with pytest.raises(UsageError, match=r"region: is \(1, 2\); give x, y, width and height"):
         cfx.explain(FOUR, region=(1, 2), bundle=bundle)
 
 
