@@ -29,7 +29,8 @@ def neutral() -> Iterator[None]:
             held.enter_context(switch.held())
         held.enter_context(torch.inference_mode(False))
         held.enter_context(torch.enable_grad())
-        held.enter_context(torch.device("cpu"))
+        if torch.get_default_device().type != "cpu":  # otherwise it would only make every call of torch slower
+            held.enter_context(torch.device("cpu"))
         for device in _DEVICES:
             if torch.is_autocast_enabled(device):
                 held.enter_context(torch.autocast(device, enabled=False))
