@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..images.composites import Box, Grid
 from ..images.marks import regions_of, whole
 from ..images.resizing import Placement
+from .arrays import is_array, values_of
 
 EXTRA = "cfx-toolkit[segments]"
 CELLS = 4  # along a side of the image, of the grid
@@ -168,8 +169,8 @@ def segments_of(given: object) -> Segments:
     """
     if isinstance(given, Image.Image):
         return Drawn.read(given)
-    if isinstance(given, np.ndarray | Tensor):
-        return Drawn.of_array(np.asarray(given.cpu() if isinstance(given, Tensor) else given))
+    if is_array(given):
+        return Drawn.of_array(values_of(given, "segments").numpy())
     if not isinstance(given, bool | str | PathLike):
         kind = type(given).__name__
         raise UsageError(f"segments: a {kind}; give grid, slic, or a picture of the regions, its file or an array")

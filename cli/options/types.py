@@ -65,7 +65,8 @@ StyleOption = Annotated[
 StrokesOption = Annotated[
     bool,
     typer.Option(
-        "--strokes", help="Also measure how area, thickness, slant ... of thin strokes change (extra segments)."
+        "--strokes",
+        help="Also measure how area, thickness, slant and other measures of thin strokes change (extra segments).",
     ),
 ]
 QuietOption = Annotated[

@@ -101,7 +101,7 @@ def test_from_python(bundle: Bundle):
     assert (
         record["place"] == 3 and record["of"] == 3 and record["diversity"] == pytest.approx(answers[0].diversity, 1e-4)
     )
-    with pytest.raises(UsageError, match="count 0: ask for at least one answer"):
+    with pytest.raises(UsageError, match="count 0: give a whole number, 1 to 1000"):
         cfx.explain(FOUR, count=0)
 
 

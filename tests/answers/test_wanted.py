@@ -114,8 +114,8 @@ def test_the_folder_is_the_label(bundle: Bundle, tmp_path: Path):
         ({"target": "3,auto"}, "auto is no class, and cannot be one of several"),
         ({"other_than": "4,9"}, "only one class can be ruled out"),
         ({"target": []}, "there are no classes in it"),
-        ({"region": (0.5, 0, 2, 2)}, "expected x, y, width and height, four whole numbers"),
-        ({"region": "0,0,2,2"}, "expected x, y, width and height, four whole numbers"),
+        ({"region": (0.5, 0, 2, 2)}, "give x, y, width and height, four whole numbers"),
+        ({"region": "0,0,2,2"}, "give x, y, width and height, four whole numbers"),
         ({"mask": np.zeros((3, 4, 5, 6))}, r"mask: an array of shape \(3, 4, 5, 6\)"),
     ],
 )

@@ -23,7 +23,7 @@ from cfx.benchmarks.studies.reading import (
     write_sheets,
 )
 from cfx.errors import DataError, UsageError
-from cfx.images.sets.labels import read_classes
+from cfx.images.sets.class_lists import read_classes
 
 
 @pytest.fixture
