@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .pixels import as_floats
 from .scene import Missing, Scene
 
 NEAREST = 100  # training images
@@ -50,7 +51,7 @@ def implausibility_of(counterfactuals: Tensor, reals: Tensor) -> Tensor:
         counterfactuals: (N, C, H, W) in [0, 1], with sides of at least 11 pixels.
         reals: (M, C, H, W) in [0, 1] or uint8, training images of their class.
     """
-    flat = reals.flatten(1).float() / (255 if reals.dtype == torch.uint8 else 1)
+    flat = as_floats(reals).flatten(1)
     distances = torch.cdist(counterfactuals.flatten(1), flat)
     nearest = distances.topk(min(NEAREST, len(reals)), dim=1, largest=False).indices
     shape = counterfactuals.shape[1:]

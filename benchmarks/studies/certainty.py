@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ...answers.answer import Answer
 from ...answers.asking import ask
-from ...answers.pipeline import AnswerOptions, answer_batch
+from ...answers.pipeline import AnswerOptions
 from ...answers.question import QuestionBatch, Source
 from ...answers.seen import probabilities_of
 from ...answers.wanted import Wanted
@@ -31,8 +31,8 @@ from ...classifiers.introspection.uncertainty import entropy
 from ...counterfactuals.registry import load_engine
 from ...metrics.scene import CLASSIFIER_JUDGES
 from ...training.recipe import shipped_test_images
+from .answering import BATCH, answer_all
 
-BATCH = 100  # images
 SURE = 0.9  # lowest probability of a class at which judges are sure of it
 
 
@@ -166,10 +166,7 @@ def main() -> None:
     print(f"| {' | '.join(HEADS)} |", "|---" * len(HEADS) + "|", sep="\n")
     for name in options.engines.split(","):
         engine = load_engine(name).from_bundle(bundle, preset=options.preset)
-        answers: list[Answer] = []
-        for start in range(0, len(batch), BATCH):
-            some = batch.only(range(start, min(start + BATCH, len(batch))))
-            answers += answer_batch(bundle, name, engine, some, AnswerOptions(metrics=frozenset(("l1",))))
+        answers = answer_all(bundle, name, engine, batch, AnswerOptions(metrics=frozenset(("l1",))))
         print(as_row(name, outcome(bundle, batch, answers, labels)), flush=True)
 
 

@@ -20,9 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...answers.answer import Answer
 from ...answers.asking import ask
-from ...answers.pipeline import AnswerOptions, answer_batch
+from ...answers.pipeline import AnswerOptions
 from ...answers.question import QuestionBatch, Source
 from ...answers.seen import probabilities_of
 from ...answers.targets import RandomTarget
@@ -38,12 +37,12 @@ from ..nearest import NearestAccepted
 from ..pool import RealPool, pool_size, read_pool
 from ..settings import NEAREST_ACCEPTED
 from ..summary import SHARES, YES_OR_NO
+from .answering import BATCH, answer_all
 from .curves import CurvePoint, Panel, draw_curves
 
 ASKED = (0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 DRAWN = ("looks_real", "judge_agrees", "l1")
 METRICS = ("confidence", *DRAWN)
-BATCH = 100  # images
 
 Make = Callable[[float], Engine]
 """make(confidence) -> the engine"""
@@ -89,10 +88,7 @@ def measure(bundle: Bundle, batch: QuestionBatch, engines: Mapping[str, Make]) -
     for name, make in engines.items():
         for asked in ASKED:
             engine = make(asked)
-            answers: list[Answer] = []
-            for start in range(0, len(batch), BATCH):
-                some = batch.only(range(start, min(start + BATCH, len(batch))))
-                answers += answer_batch(bundle, name, engine, some, options)
+            answers = answer_all(bundle, name, engine, batch, options)
             valid = [answer for answer in answers if answer.valid]
             values = {
                 metric: np.array([np.nan if (found := each.value(metric)) is None else found for each in valid])

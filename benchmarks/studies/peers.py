@@ -42,6 +42,7 @@ from ..finish import finish, write_results
 from ..questions import QUESTIONS, as_lines, load_batch, read_questions
 from ..run import Run, envelope_of, questions_file, run_directory
 from ..runner import record
+from .command import exit_code
 from .peers_exchange import FOUND, PEERS, WORK, read_arrays
 from .peers_export import work_of
 
@@ -257,14 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-n", type=int, default=100, help="number of pairs, from the beginning of the run")
     parser.add_argument("--threads", type=int, default=2, help="number of CPU threads")
     options = parser.parse_args(arguments)
-    try:
-        print(json.dumps(compare(options)))
-    except CfxError as error:
-        print("error:", error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_code(lambda: print(json.dumps(compare(options))))
 
 
 if __name__ == "__main__":

@@ -27,13 +27,13 @@ import torch
 from ...answers.answer import Answer
 from ...answers.question import indices_of
 from ...bundles.bundle import Bundle, load_bundle
-from ...errors import CfxError
 from ...intervals import Estimate, estimates
 from ...metrics.evaluate import score
 from ...metrics.scene import Scene, TrainingImages
 from ..compare import Finished, read_finished
 from ..questions import load_pictures
 from ..training_images import OfBundle
+from .command import exit_code
 
 BATCH = 250  # answers
 
@@ -159,6 +159,32 @@ def _scene(bundle: Bundle, path: Path, answers: Sequence[Answer], training: Trai
     return Scene.of(bundle, factuals, counterfactuals, targets, seen, training=training)
 
 
+@torch.inference_mode()
+def measured_in(
+    path: Path, protocol: Protocol, engines: Sequence[str] | None, count: int, data: Path | None
+) -> dict[str, Measured]:
+    """What the engines of a finished run measure by a protocol.
+
+    Args:
+        path: of the run.
+        protocol: of a paper.
+        engines: those that are wanted; None for all. Those that the run does not have are left out.
+        count: number of questions, from the first.
+        data: directory of the data set that the bundle was trained on, if it is at hand.
+    """
+    finished = read_finished(path)
+    bundle = load_bundle(finished.summary.bundle.name)
+    training = OfBundle(bundle, data)
+    return {
+        engine: Measured(
+            float(finished.columns[engine].valid[:count].mean()),
+            rescored(bundle, finished, engine, protocol.metrics, count, training),
+        )
+        for engine in engines or finished.columns
+        if engine in finished.columns
+    }
+
+
 def as_markdown(protocol: Protocol, measured: Mapping[str, Measured]) -> str:
     """The paper's rows, and those of engines: means with 95 % intervals, and medians."""
     heads = ["", "valid", *(column.label for column in protocol.columns)]
@@ -190,23 +216,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, metavar="DIR", help="directory of the data set, for the training images")
     options = parser.parse_args(arguments)
     protocol = PROTOCOLS[options.paper]
-    measured: dict[str, Measured] = {}
-    try:
+    engines = options.engines.split(",") if options.engines else None
+
+    def work() -> None:
+        measured: dict[str, Measured] = {}
         for path in options.runs:
-            finished = read_finished(path)
-            bundle = load_bundle(finished.summary.bundle.name)
-            training = OfBundle(bundle, options.data)
-            for engine in options.engines.split(",") if options.engines else finished.columns:
-                if engine in finished.columns:
-                    valid = float(finished.columns[engine].valid[: options.n].mean())
-                    with torch.inference_mode():
-                        values = rescored(bundle, finished, engine, protocol.metrics, options.n, training)
-                    measured[engine] = Measured(valid, values)
+            measured |= measured_in(path, protocol, engines, options.n, options.data)
         print(as_markdown(protocol, measured))
-    except CfxError as error:
-        print("error:", error, file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

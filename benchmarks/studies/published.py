@@ -26,13 +26,14 @@ import torch
 
 from ...bundles.bundle import load_bundle
 from ...counterfactuals.registry import engine_names
-from ...errors import CfxError, UsageError, unknown_name
+from ...errors import UsageError, unknown_name
 from ...images.sets.labelled import Labelled
 from ...images.writing import write_picture
 from ...memory import keep_freed_memory
 from ...progress import Lines, Progress
 from ..compare import Finished
 from ..settings import NEAREST_ACCEPTED
+from .command import exit_code
 from .peers_exchange import Array
 from .published_data import GEN, METHODS, REAL, Published, find, read_published, read_real, write_questions
 from .published_picture import draw
@@ -124,17 +125,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     keep_freed_memory()
-    try:
+
+    def work() -> None:
         done = study(options.directory, options.engines.split(","), options.n, options.out, Lines())
         print(as_markdown(done.rows), differences(done.rows), sep="\n\n")
         if options.picture is not None:
             write_picture(options.picture, draw(done.factuals, done.methods, done.runs))
-    except CfxError as error:
-        print("error:", error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ...answers.answer import Answer
-from ...answers.pipeline import AnswerOptions, answer_batch
+from ...answers.pipeline import AnswerOptions
 from ...bundles.bundle import load_bundle
 from ...counterfactuals.registry import load_engine
 from ...intervals import estimates
 from ..suite import shipped_test_images
-from .certainty import BATCH, least_certain
+from .answering import answer_all
+from .certainty import least_certain
 
 MEASURED = ("answers", "apart", "classes", "L1", "valid")
 
@@ -68,10 +69,8 @@ def main() -> None:
     for name in options.engines.split(","):
         engine = load_engine(name).from_bundle(bundle)
         of_images: dict[str, list[Answer]] = defaultdict(list)
-        for start in range(0, len(batch), BATCH):
-            some = batch.only(range(start, min(start + BATCH, len(batch))))
-            for answer in answer_batch(bundle, name, engine, some, how):
-                of_images[answer.question.source.name].append(answer)
+        for answer in answer_all(bundle, name, engine, batch, how):
+            of_images[answer.question.source.name].append(answer)
         values = measured[name] = np.array([of_image(answers) for answers in of_images.values()])
         seconds = np.mean([answers[0].cost.seconds for answers in of_images.values()])
         table.add_row(name, *in_words(values), f"{seconds:.3f}")

@@ -76,7 +76,7 @@ def test_an_answer_shows_itself_in_a_notebook(bundle: Bundle):
 
 
 def test_images_are_read_when_they_are_needed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "BATCH_SIZE", 2)
+    monkeypatch.setattr("cfx.answers.explanation.BATCH_SIZE", 2)
     read: list[int] = []
 
     def given() -> Iterator[Path]:

@@ -59,7 +59,7 @@ def test_what_the_program_has_set_changes_no_answer(state: Callable[[], Abstract
 
 
 def test_a_half_read_iterator_leaves_the_programs_state(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "BATCH_SIZE", 1)
+    monkeypatch.setattr("cfx.answers.explanation.BATCH_SIZE", 1)
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5)
     model, seen = Network().train(), []
